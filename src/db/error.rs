@@ -1,0 +1,79 @@
+/// The stable names of `api.md`, Errors.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Code {
+    Closed,
+    NotReady,
+    Mode,
+    Options,
+    NotWritable,
+    NotPermitted,
+    InvalidKey,
+    InvalidValue,
+    KeyTooLarge,
+    ValueTooLarge,
+    BatchTooLarge,
+    EncryptionKey,
+    StoreOpen,
+    StoreLocked,
+    ReadOnly,
+    Corrupt,
+    FormatVersion,
+    DiskFull,
+    VersionGone,
+    Forked,
+    Restored,
+    Auth,
+    Protocol,
+    VersionMismatch,
+    ClientMismatch,
+    Timeout,
+    Aborted,
+}
+
+impl Code {
+    pub fn name(self) -> &'static str {
+        match self {
+            Code::Closed => "ERR_CLOSED",
+            Code::NotReady => "ERR_NOT_READY",
+            Code::Mode => "ERR_MODE",
+            Code::Options => "ERR_OPTIONS",
+            Code::NotWritable => "ERR_NOT_WRITABLE",
+            Code::NotPermitted => "ERR_NOT_PERMITTED",
+            Code::InvalidKey => "ERR_INVALID_KEY",
+            Code::InvalidValue => "ERR_INVALID_VALUE",
+            Code::KeyTooLarge => "ERR_KEY_TOO_LARGE",
+            Code::ValueTooLarge => "ERR_VALUE_TOO_LARGE",
+            Code::BatchTooLarge => "ERR_BATCH_TOO_LARGE",
+            Code::EncryptionKey => "ERR_ENCRYPTION_KEY",
+            Code::StoreOpen => "ERR_STORE_OPEN",
+            Code::StoreLocked => "ERR_STORE_LOCKED",
+            Code::ReadOnly => "ERR_READ_ONLY",
+            Code::Corrupt => "ERR_CORRUPT",
+            Code::FormatVersion => "ERR_FORMAT_VERSION",
+            Code::DiskFull => "ERR_DISK_FULL",
+            Code::VersionGone => "ERR_VERSION_GONE",
+            Code::Forked => "ERR_FORKED",
+            Code::Restored => "ERR_RESTORED",
+            Code::Auth => "ERR_AUTH",
+            Code::Protocol => "ERR_PROTOCOL",
+            Code::VersionMismatch => "ERR_VERSION_MISMATCH",
+            Code::ClientMismatch => "ERR_CLIENT_MISMATCH",
+            Code::Timeout => "ERR_TIMEOUT",
+            Code::Aborted => "ERR_ABORTED",
+        }
+    }
+}
+
+/// What a caller of the API sees: a stable code and a message that says what was wrong and what to do.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{message}")]
+pub struct Error {
+    pub code: Code,
+    pub message: String,
+}
+
+impl Error {
+    pub fn new(code: Code, message: impl Into<String>) -> Self {
+        Self { code, message: message.into() }
+    }
+}
