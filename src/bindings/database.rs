@@ -1,0 +1,305 @@
+use super::cursor::{NativeCursor, Source};
+use super::errors::{Result, array, feed_key, invalid, to_js};
+use super::event::NativeEvent;
+use super::packed;
+use super::peer::{NativePeer, NativePeerOptions};
+use super::value::{Form, write_value};
+use super::wake::Wake;
+use crate::db::{DatabaseOptions, Db, Range, Subscription, ViewEntry};
+use napi::Env;
+use napi::bindgen_prelude::{Buffer, BufferSlice, Function, PromiseRaw};
+use napi_derive::napi;
+
+#[napi(object)]
+pub struct NativeDbOptions<'env> {
+    pub name: Option<String>,
+    pub key: Option<BufferSlice<'env>>,
+    pub key_encoding: String,
+    pub value_encoding: String,
+    pub secret: Option<BufferSlice<'env>>,
+    pub open: bool,
+    pub max_drift: f64,
+}
+
+impl NativeDbOptions<'_> {
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "`as` saturates, and this only reports")]
+    pub fn checked(self) -> Result<DatabaseOptions> {
+        Ok(DatabaseOptions {
+            name: self.name,
+            key: self.key.map(|key| feed_key(&key)).transpose()?,
+            key_encoding: self.key_encoding,
+            value_encoding: self.value_encoding,
+            secret: self.secret.map(|secret| array(&secret, "a secret seed")).transpose()?,
+            open: self.open,
+            max_drift_ms: self.max_drift as u64,
+        })
+    }
+}
+
+#[napi(object)]
+pub struct NativeDbInfo {
+    pub name: String,
+    pub key: Buffer,
+    pub discovery_key: Buffer,
+    pub local: Buffer,
+    pub key_encoding: String,
+    pub value_encoding: String,
+}
+
+#[napi(object)]
+pub struct NativeRange<'env> {
+    pub gt: Option<BufferSlice<'env>>,
+    pub gte: Option<BufferSlice<'env>>,
+    pub lt: Option<BufferSlice<'env>>,
+    pub lte: Option<BufferSlice<'env>>,
+    pub reverse: bool,
+    pub limit: Option<f64>,
+}
+
+#[napi(object)]
+pub struct NativeMember {
+    pub key: Buffer,
+    pub length: f64,
+    pub indexer: bool,
+    pub granted: bool,
+    pub added: bool,
+    pub removed_by: Option<Buffer>,
+}
+
+#[napi(object)]
+pub struct NativeProgress {
+    pub key: Buffer,
+    pub have: f64,
+    pub placed: f64,
+    pub want: f64,
+}
+
+#[expect(clippy::cast_precision_loss, reason = "versions and lengths are below 2^53")]
+fn number(value: u64) -> f64 {
+    value as f64
+}
+
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "`as` saturates; JavaScript checked it")]
+fn version(value: f64) -> u64 {
+    value as u64
+}
+
+fn bytes(slice: Option<BufferSlice<'_>>) -> Option<Vec<u8>> {
+    slice.map(|slice| slice.to_vec())
+}
+
+/// One handle on an open database.
+#[napi]
+pub struct NativeDb {
+    db: Db,
+    subscription: Option<(Subscription, Wake)>,
+}
+
+impl NativeDb {
+    pub fn new(db: Db) -> Self {
+        Self { db, subscription: None }
+    }
+
+    fn find(&self, key: &[u8], at: Option<f64>) -> Result<Option<ViewEntry>> {
+        self.db.get(key, at.map(version)).map_err(to_js)
+    }
+}
+
+#[napi]
+impl NativeDb {
+    #[napi(catch_unwind)]
+    pub fn info(&self) -> NativeDbInfo {
+        let info = self.db.info();
+        NativeDbInfo {
+            name: info.name.clone(),
+            key: info.key.0.to_vec().into(),
+            discovery_key: info.discovery_key.to_vec().into(),
+            local: info.local.0.to_vec().into(),
+            key_encoding: info.key_encoding.clone(),
+            value_encoding: info.value_encoding.clone(),
+        }
+    }
+
+    #[napi(catch_unwind)]
+    pub fn version(&self) -> f64 {
+        number(self.db.status().version)
+    }
+
+    /// 1: writable, 2: indexer, added up.
+    #[napi(catch_unwind)]
+    pub fn rights(&self) -> u32 {
+        let status = self.db.status();
+        u32::from(status.writable) + 2 * u32::from(status.indexer)
+    }
+
+    #[napi(catch_unwind)]
+    pub fn close<'env>(&mut self, env: &'env Env) -> Result<PromiseRaw<'env, ()>> {
+        self.subscription = None;
+        let reply = self.db.close();
+        env.spawn_future(async move { reply.await.map_err(to_js) })
+    }
+
+    /// The entry of the key that stands in `scratch[..key_length]`, packed over it: seq u64, flags u8, value.
+    /// -1: none; -2: it does not fit, ask `get`.
+    #[napi(catch_unwind)]
+    pub fn get_into(&self, mut scratch: BufferSlice<'_>, key_length: u32, form: u32, at: Option<f64>) -> Result<i32> {
+        let key = usize::try_from(key_length).ok().and_then(|length| scratch.get(..length));
+        let key = key.ok_or_else(|| invalid("the key does not fit its scratch"))?;
+        let Some(entry) = self.find(key, at)? else { return Ok(-1) };
+        // The text of a value is at most this much longer than what is stored.
+        let mut packed = Vec::with_capacity(entry.value.len() + entry.key.len() + 256);
+        packed.extend_from_slice(&entry.seq.to_le_bytes());
+        packed.push(u8::from(entry.register));
+        write_value(&mut packed, &entry, Form::from(form));
+        match scratch.get_mut(..packed.len()) {
+            Some(place) => {
+                place.copy_from_slice(&packed);
+                Ok(i32::try_from(packed.len()).unwrap_or(-2))
+            }
+            None => Ok(-2),
+        }
+    }
+
+    /// Packed entries of many keys (`count u32`, then `bytes` each), in one crossing: what is absent has no value.
+    #[napi(catch_unwind)]
+    pub fn get_many<'env>(
+        &self,
+        env: &'env Env,
+        keys: Vec<BufferSlice<'env>>,
+        form: u32,
+        at: Option<f64>,
+    ) -> Result<BufferSlice<'env>> {
+        let mut found = Vec::with_capacity(keys.len());
+        for key in &keys {
+            let entry = self.find(key, at)?;
+            let seq = entry.as_ref().map_or(0, |entry| entry.seq);
+            found.push(crate::db::HistoryEntry { put: entry.is_some(), seq, key: Vec::new(), entry });
+        }
+        BufferSlice::from_data(env, packed::write_history(&found, Form::from(form)))
+    }
+
+    #[napi(catch_unwind)]
+    pub fn scan(&self, range: NativeRange<'_>, form: u32, at: Option<f64>) -> Result<NativeCursor> {
+        let range = Range {
+            gt: bytes(range.gt),
+            gte: bytes(range.gte),
+            lt: bytes(range.lt),
+            lte: bytes(range.lte),
+            reverse: range.reverse,
+            limit: range.limit.map(version),
+        };
+        let scan = self.db.scan(range, at.map(version)).map_err(to_js)?;
+        Ok(NativeCursor::new(Source::Scan(scan), Form::from(form)))
+    }
+
+    /// Entries of versions `from..to`.
+    #[napi(catch_unwind)]
+    pub fn history(&self, from: f64, to: Option<f64>, reverse: bool, form: u32) -> Result<NativeCursor> {
+        let history = self.db.history(version(from), to.map(version), reverse).map_err(to_js)?;
+        Ok(NativeCursor::new(Source::History(history), Form::from(form)))
+    }
+
+    #[napi(catch_unwind)]
+    pub fn state_hash(&self) -> Result<Buffer> {
+        self.db.state_hash().map(|hash| hash.to_vec().into()).map_err(to_js)
+    }
+
+    /// Packed writes in, packed results out. Queued before this returns; the promise holds the event loop.
+    #[napi(catch_unwind)]
+    pub fn write<'env>(&self, env: &'env Env, writes: BufferSlice<'env>) -> Result<PromiseRaw<'env, Buffer>> {
+        let writes = packed::read_writes(&writes).ok_or_else(|| invalid("malformed packed writes"))?;
+        let reply = self.db.write(writes);
+        env.spawn_future(async move { Ok(packed::write_results(reply.await.map_err(to_js)?).into()) })
+    }
+
+    #[napi(catch_unwind)]
+    pub fn add_peer<'env>(&self, env: &'env Env, feed: BufferSlice<'env>) -> Result<PromiseRaw<'env, bool>> {
+        let reply = self.db.add_peer(feed_key(&feed)?);
+        env.spawn_future(async move { reply.await.map_err(to_js) })
+    }
+
+    #[napi(catch_unwind)]
+    pub fn remove_peer<'env>(&self, env: &'env Env, feed: BufferSlice<'env>) -> Result<PromiseRaw<'env, bool>> {
+        let reply = self.db.remove_peer(feed_key(&feed)?);
+        env.spawn_future(async move { reply.await.map_err(to_js) })
+    }
+
+    /// One packed result.
+    #[napi(catch_unwind)]
+    pub fn add_writer<'env>(
+        &self,
+        env: &'env Env,
+        writer: BufferSlice<'env>,
+        indexer: bool,
+    ) -> Result<PromiseRaw<'env, Buffer>> {
+        let reply = self.db.add_writer(feed_key(&writer)?, indexer);
+        env.spawn_future(async move { Ok(packed::write_results(vec![reply.await]).into()) })
+    }
+
+    /// One packed result.
+    #[napi(catch_unwind)]
+    pub fn remove_writer<'env>(
+        &self,
+        env: &'env Env,
+        writer: BufferSlice<'env>,
+        lost: bool,
+    ) -> Result<PromiseRaw<'env, Buffer>> {
+        let reply = self.db.remove_writer(feed_key(&writer)?, lost);
+        env.spawn_future(async move { Ok(packed::write_results(vec![reply.await]).into()) })
+    }
+
+    #[napi(catch_unwind)]
+    pub fn members(&self) -> Result<Vec<NativeMember>> {
+        let members = self.db.members().map_err(to_js)?;
+        let member = |member: crate::db::Member| NativeMember {
+            key: member.key.0.to_vec().into(),
+            length: number(member.length),
+            indexer: member.indexer,
+            granted: member.granted,
+            added: member.added,
+            removed_by: member.removed_by.map(|key| key.0.to_vec().into()),
+        };
+        Ok(members.into_iter().map(member).collect())
+    }
+
+    #[napi(catch_unwind)]
+    pub fn applied(&self, writer: BufferSlice<'_>, length: f64) -> Result<bool> {
+        self.db.applied(feed_key(&writer)?, version(length)).map_err(to_js)
+    }
+
+    #[napi(catch_unwind)]
+    pub fn is_flushed(&self) -> bool {
+        self.db.is_flushed()
+    }
+
+    #[napi(catch_unwind)]
+    pub fn progress(&self) -> Vec<NativeProgress> {
+        let feed = |feed: crate::db::FeedProgress| NativeProgress {
+            key: feed.key.0.to_vec().into(),
+            have: number(feed.have),
+            placed: number(feed.placed),
+            want: number(feed.want),
+        };
+        self.db.progress().into_iter().map(feed).collect()
+    }
+
+    /// `callback` is called when there are events, once until they are taken.
+    #[napi(catch_unwind)]
+    pub fn subscribe(&mut self, callback: Function<'_, (), ()>) -> Result<()> {
+        let wake = Wake::new(callback)?;
+        self.subscription = Some((self.db.subscribe(wake.caller()), wake));
+        Ok(())
+    }
+
+    #[napi(catch_unwind)]
+    pub fn take_events(&self) -> Vec<NativeEvent> {
+        let Some((subscription, wake)) = &self.subscription else { return Vec::new() };
+        wake.rearm();
+        subscription.take().into_iter().map(NativeEvent::from).collect()
+    }
+
+    #[napi(catch_unwind)]
+    pub fn replicate(&self, options: NativePeerOptions<'_>, wake: Function<'_, (), ()>) -> Result<NativePeer> {
+        NativePeer::open(Wake::new(wake)?, &options, |options| self.db.replicate(options))
+    }
+}
