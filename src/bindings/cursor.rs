@@ -1,4 +1,5 @@
 use super::errors::{Result, closed, to_js};
+use super::number;
 use super::packed;
 use super::value::Form;
 use crate::db::{History, Scan};
@@ -30,14 +31,18 @@ impl NativeCursor {
 impl NativeCursor {
     /// The version read at; 0 for a history.
     #[napi(getter, catch_unwind)]
-    #[expect(clippy::cast_precision_loss, reason = "versions stay below 2^53: that many commits do not happen")]
     pub fn version(&self) -> f64 {
-        self.version as f64
+        number(self.version)
     }
 
     /// The next packed entries; null at the end, which also closes.
     #[napi(catch_unwind)]
-    pub fn next<'env>(&mut self, env: &'env Env, entries: u32, bytes: u32) -> Result<Option<BufferSlice<'env>>> {
+    pub fn next<'env>(
+        &mut self,
+        env: &'env Env,
+        entries: u32,
+        bytes: u32,
+    ) -> Result<Option<BufferSlice<'env>>> {
         let (entries, bytes) = (usize::try_from(entries).unwrap_or(1), usize::try_from(bytes).unwrap_or(1));
         let packed = match self.source.as_mut().ok_or_else(|| closed("this stream"))? {
             Source::Scan(scan) => {
@@ -49,13 +54,10 @@ impl NativeCursor {
                 (!found.is_empty()).then(|| packed::write_history(&found, self.form))
             }
         };
-        match packed {
-            Some(packed) => BufferSlice::from_data(env, packed).map(Some),
-            None => {
-                self.source = None;
-                Ok(None)
-            }
+        if packed.is_none() {
+            self.source = None;
         }
+        packed.map(|packed| BufferSlice::from_data(env, packed)).transpose()
     }
 
     #[napi(catch_unwind)]

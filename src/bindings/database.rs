@@ -1,6 +1,7 @@
 use super::cursor::{NativeCursor, Source};
 use super::errors::{Result, array, feed_key, invalid, to_js};
 use super::event::NativeEvent;
+use super::number;
 use super::packed;
 use super::peer::{NativePeer, NativePeerOptions};
 use super::value::{Form, write_value};
@@ -22,7 +23,11 @@ pub struct NativeDbOptions<'env> {
 }
 
 impl NativeDbOptions<'_> {
-    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "`as` saturates, and this only reports")]
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "`as` saturates, and this only reports"
+    )]
     pub fn checked(self) -> Result<DatabaseOptions> {
         Ok(DatabaseOptions {
             name: self.name,
@@ -74,12 +79,11 @@ pub struct NativeProgress {
     pub want: f64,
 }
 
-#[expect(clippy::cast_precision_loss, reason = "versions and lengths are below 2^53")]
-fn number(value: u64) -> f64 {
-    value as f64
-}
-
-#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "`as` saturates; JavaScript checked it")]
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "`as` saturates; JavaScript checked it"
+)]
 fn version(value: f64) -> u64 {
     value as u64
 }
@@ -142,7 +146,13 @@ impl NativeDb {
     /// The entry of the key that stands in `scratch[..key_length]`, packed over it: seq u64, flags u8, value.
     /// -1: none; -2: it does not fit, ask `get`.
     #[napi(catch_unwind)]
-    pub fn get_into(&self, mut scratch: BufferSlice<'_>, key_length: u32, form: u32, at: Option<f64>) -> Result<i32> {
+    pub fn get_into(
+        &self,
+        mut scratch: BufferSlice<'_>,
+        key_length: u32,
+        form: u32,
+        at: Option<f64>,
+    ) -> Result<i32> {
         let key = usize::try_from(key_length).ok().and_then(|length| scratch.get(..length));
         let key = key.ok_or_else(|| invalid("the key does not fit its scratch"))?;
         let Some(entry) = self.find(key, at)? else { return Ok(-1) };
@@ -219,7 +229,11 @@ impl NativeDb {
     }
 
     #[napi(catch_unwind)]
-    pub fn remove_peer<'env>(&self, env: &'env Env, feed: BufferSlice<'env>) -> Result<PromiseRaw<'env, bool>> {
+    pub fn remove_peer<'env>(
+        &self,
+        env: &'env Env,
+        feed: BufferSlice<'env>,
+    ) -> Result<PromiseRaw<'env, bool>> {
         let reply = self.db.remove_peer(feed_key(&feed)?);
         env.spawn_future(async move { reply.await.map_err(to_js) })
     }
@@ -299,7 +313,11 @@ impl NativeDb {
     }
 
     #[napi(catch_unwind)]
-    pub fn replicate(&self, options: NativePeerOptions<'_>, wake: Function<'_, (), ()>) -> Result<NativePeer> {
+    pub fn replicate(
+        &self,
+        options: NativePeerOptions<'_>,
+        wake: Function<'_, (), ()>,
+    ) -> Result<NativePeer> {
         NativePeer::open(Wake::new(wake)?, &options, |options| self.db.replicate(options))
     }
 }

@@ -1,4 +1,4 @@
-//! Errors as they cross: the code, a space, the message. `lib/native-errors.js` takes them apart again, because a promise
+//! Errors as they cross: the code, a colon, the message. `lib/errors.js` takes them apart again, because a promise
 //! of napi-rs rejects with a status of its own and would lose the code.
 
 use crate::db::{Code, Error};
@@ -7,7 +7,7 @@ use crate::types::FeedKey;
 pub type Result<T> = napi::Result<T>;
 
 pub fn to_js(error: Error) -> napi::Error {
-    napi::Error::from_reason(format!("{} {}", error.code.name(), error.message))
+    napi::Error::from_reason(format!("{}: {}", error.code.name(), error.message))
 }
 
 pub fn invalid(message: impl Into<String>) -> napi::Error {

@@ -1,4 +1,6 @@
+use super::number;
 use crate::db::{Event, PeerEvent};
+use crate::types::FeedKey;
 use napi::bindgen_prelude::Buffer;
 use napi_derive::napi;
 
@@ -12,17 +14,12 @@ pub struct NativeEvent {
     pub to: Option<f64>,
     pub flag: Option<bool>,
     pub data: Option<Buffer>,
-    /// Code, space, message, as thrown errors have it.
+    /// Code, colon, message, as thrown errors have it.
     pub error: Option<String>,
 }
 
-#[expect(clippy::cast_precision_loss, reason = "versions, lengths and milliseconds below 2^53")]
-fn number(value: u64) -> Option<f64> {
-    Some(value as f64)
-}
-
-fn key(bytes: &[u8; 32]) -> Option<Buffer> {
-    Some(bytes.to_vec().into())
+fn bytes(key: FeedKey) -> Buffer {
+    key.0.to_vec().into()
 }
 
 fn of(kind: &str) -> NativeEvent {
@@ -32,19 +29,27 @@ fn of(kind: &str) -> NativeEvent {
 impl From<Event> for NativeEvent {
     fn from(event: Event) -> Self {
         match event {
-            Event::Update { from, to } => Self { from: number(from), to: number(to), ..of("update") },
+            Event::Update { from, to } => {
+                Self { from: Some(number(from)), to: Some(number(to)), ..of("update") }
+            }
             Event::Writable => of("writable"),
             Event::Unwritable => of("unwritable"),
-            Event::Writer { key: writer, added } => Self { key: key(&writer.0), flag: Some(added), ..of("writer") },
-            Event::PeerAdd { key: feed } => Self { key: key(&feed.0), ..of("peer-add") },
-            Event::PeerRemove { key: feed } => Self { key: key(&feed.0), ..of("peer-remove") },
-            Event::Drift { writer, ahead_ms } => Self { key: key(&writer.0), to: number(ahead_ms), ..of("drift") },
-            Event::Fork { feed, length } => Self { key: key(&feed.0), to: number(length), ..of("fork") },
-            Event::UpgradeNeeded { feed } => Self { key: key(&feed.0), ..of("upgrade-needed") },
-            Event::Synced { peer } => Self { to: number(peer), ..of("synced") },
+            Event::Writer { key: writer, added } => {
+                Self { key: Some(bytes(writer)), flag: Some(added), ..of("writer") }
+            }
+            Event::PeerAdd { key: feed } => Self { key: Some(bytes(feed)), ..of("peer-add") },
+            Event::PeerRemove { key: feed } => Self { key: Some(bytes(feed)), ..of("peer-remove") },
+            Event::Drift { writer, ahead_ms } => {
+                Self { key: Some(bytes(writer)), to: Some(number(ahead_ms)), ..of("drift") }
+            }
+            Event::Fork { feed, length } => {
+                Self { key: Some(bytes(feed)), to: Some(number(length)), ..of("fork") }
+            }
+            Event::UpgradeNeeded { feed } => Self { key: Some(bytes(feed)), ..of("upgrade-needed") },
+            Event::Synced { peer } => Self { to: Some(number(peer)), ..of("synced") },
             Event::Progress => of("progress"),
             Event::AccessRequest { key: asking, user_data } => {
-                Self { key: key(&asking.0), data: Some(user_data.into()), ..of("access-request") }
+                Self { key: Some(bytes(asking)), data: Some(user_data.into()), ..of("access-request") }
             }
             Event::Error { error } => Self { error: Some(error_text(&error)), ..of("error") },
         }
@@ -65,5 +70,5 @@ impl From<PeerEvent> for NativeEvent {
 }
 
 fn error_text(error: &crate::db::Error) -> String {
-    format!("{} {}", error.code.name(), error.message)
+    format!("{}: {}", error.code.name(), error.message)
 }

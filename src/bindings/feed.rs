@@ -1,4 +1,5 @@
 use super::errors::{Result, to_js};
+use super::number;
 use super::wake::Wake;
 use crate::db::{Feed, Subscription};
 use napi::Env;
@@ -27,11 +28,6 @@ impl NativeFeed {
     }
 }
 
-#[expect(clippy::cast_precision_loss, reason = "lengths are below 2^40, byte lengths below 2^53")]
-fn number(value: u64) -> f64 {
-    value as f64
-}
-
 #[napi]
 impl NativeFeed {
     #[napi(catch_unwind)]
@@ -55,7 +51,11 @@ impl NativeFeed {
 
     /// Length and byte length after the append. Queued before this returns.
     #[napi(catch_unwind, ts_return_type = "Promise<[number, number]>")]
-    pub fn append<'env>(&self, env: &'env Env, blocks: Vec<BufferSlice<'env>>) -> Result<PromiseRaw<'env, Vec<f64>>> {
+    pub fn append<'env>(
+        &self,
+        env: &'env Env,
+        blocks: Vec<BufferSlice<'env>>,
+    ) -> Result<PromiseRaw<'env, Vec<f64>>> {
         let reply = self.feed.append(blocks.iter().map(|block| block.to_vec()).collect());
         env.spawn_future(async move {
             let (length, byte_length) = reply.await.map_err(to_js)?;

@@ -11,7 +11,11 @@
 //! **Not here.** Encodings, Node streams, events, option checks: `lib/`.
 
 // `#[napi]` takes arguments as JavaScript hands them over, by value, and generates code that trips pedantic lints.
-#![allow(clippy::needless_pass_by_value, clippy::trivially_copy_pass_by_ref, reason = "signatures are napi's")]
+#![allow(
+    clippy::needless_pass_by_value,
+    clippy::trivially_copy_pass_by_ref,
+    reason = "signatures are napi's"
+)]
 
 mod cursor;
 mod database;
@@ -28,4 +32,10 @@ mod wake;
 #[napi_derive::module_init]
 fn quiet_panics() {
     std::panic::set_hook(Box::new(|_| {}));
+}
+
+/// Versions, lengths and milliseconds: what does not fit a double exactly (2^53) does not happen.
+#[expect(clippy::cast_precision_loss, reason = "see above")]
+fn number(value: u64) -> f64 {
+    value as f64
 }

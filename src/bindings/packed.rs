@@ -118,7 +118,8 @@ pub fn write_results(results: Vec<Result<Written, Error>>) -> Vec<u8> {
 }
 
 pub fn write_entries(entries: &[ViewEntry], form: Form) -> Vec<u8> {
-    let mut out = Vec::with_capacity(entries.iter().map(|entry| entry.key.len() + entry.value.len() + 256).sum());
+    let mut out =
+        Vec::with_capacity(entries.iter().map(|entry| entry.key.len() + entry.value.len() + 256).sum());
     put_length(&mut out, entries.len());
     for entry in entries {
         put_entry(&mut out, entry.seq, 2, &entry.key, Some(entry), form);
@@ -177,7 +178,15 @@ mod tests {
     }
 
     fn put() -> Vec<u8> {
-        [vec![1, 1], 7_u64.to_le_bytes().to_vec(), bytes(b"k"), bytes(b"{}"), bytes(b""), bytes(b"{\"list\":{}}")].concat()
+        [
+            vec![1, 1],
+            7_u64.to_le_bytes().to_vec(),
+            bytes(b"k"),
+            bytes(b"{}"),
+            bytes(b""),
+            bytes(b"{\"list\":{}}"),
+        ]
+        .concat()
     }
 
     #[test]
@@ -185,12 +194,17 @@ mod tests {
         let batch = [vec![4], 1_u32.to_le_bytes().to_vec(), vec![3, 2], bytes(b"d")].concat();
         let packed = [2_u32.to_le_bytes().to_vec(), put(), batch].concat();
         let writes = read_writes(&packed).unwrap();
-        let [Write::Put { key, value, base: None, diff: Some(diff), expect: Expect::Seq(7) }, Write::Batch(inner)] =
-            writes.as_slice()
+        let [
+            Write::Put { key, value, base: None, diff: Some(diff), expect: Expect::Seq(7) },
+            Write::Batch(inner),
+        ] = writes.as_slice()
         else {
             panic!("{writes:?}")
         };
-        assert_eq!((key.as_slice(), value.as_slice(), diff.as_str()), (&b"k"[..], &b"{}"[..], "{\"list\":{}}"));
+        assert_eq!(
+            (key.as_slice(), value.as_slice(), diff.as_str()),
+            (&b"k"[..], &b"{}"[..], "{\"list\":{}}")
+        );
         assert!(matches!(inner.as_slice(), [Write::Delete { expect: Expect::Absent, .. }]));
     }
 
@@ -199,7 +213,9 @@ mod tests {
         let packed = [1_u32.to_le_bytes().to_vec(), put()].concat();
         assert!((0..packed.len()).all(|length| read_writes(&packed[..length]).is_none()));
         assert!(read_writes(&[packed, vec![0]].concat()).is_none());
-        let nested = [1_u32.to_le_bytes().to_vec(), vec![4], 1_u32.to_le_bytes().to_vec(), vec![4, 0, 0, 0, 0]].concat();
+        let nested =
+            [1_u32.to_le_bytes().to_vec(), vec![4], 1_u32.to_le_bytes().to_vec(), vec![4, 0, 0, 0, 0]]
+                .concat();
         assert!(read_writes(&nested).is_none());
     }
 

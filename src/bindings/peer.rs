@@ -1,5 +1,6 @@
 use super::errors::{Result, to_js};
 use super::event::NativeEvent;
+use super::number;
 use super::wake::Wake;
 use crate::db::{Error, Peer, PeerOptions, Transport};
 use napi::Env;
@@ -15,6 +16,7 @@ pub struct NativePeer {
 
 /// `handshake_hash`: the stream is already encrypted, and this is its hash.
 #[napi(object)]
+#[expect(clippy::struct_excessive_bools, reason = "named fields of an options object, each the user's own")]
 pub struct NativePeerOptions<'env> {
     pub initiator: bool,
     pub handshake_hash: Option<BufferSlice<'env>>,
@@ -45,9 +47,8 @@ impl NativePeer {
 #[napi]
 impl NativePeer {
     #[napi(getter, catch_unwind)]
-    #[expect(clippy::cast_precision_loss, reason = "connections are counted from 0")]
     pub fn id(&self) -> f64 {
-        self.peer.id() as f64
+        number(self.peer.id())
     }
 
     /// False: hold back what comes next until `ready_for_more` after a wake-up.

@@ -18,10 +18,12 @@ pub struct NativeStore {
 impl NativeStore {
     /// `path` null: a private temporary store.
     #[napi(catch_unwind)]
-    pub fn open<'env>(env: &'env Env, path: Option<String>, read_only: bool) -> Result<PromiseRaw<'env, NativeStore>> {
+    pub fn open(env: &Env, path: Option<String>, read_only: bool) -> Result<PromiseRaw<'_, NativeStore>> {
         let location = path.map_or(Location::Memory, |path| Location::Path(path.into()));
         env.spawn_future(async move {
-            let opening = napi::bindgen_prelude::spawn_blocking(move || Store::open(&location, &StoreOptions { read_only }));
+            let opening = napi::bindgen_prelude::spawn_blocking(move || {
+                Store::open(&location, &StoreOptions { read_only })
+            });
             let store = opening.await.map_err(|error| napi::Error::from_reason(error.to_string()))?;
             Ok(NativeStore { store: store.map_err(to_js)? })
         })
@@ -62,7 +64,11 @@ impl NativeStore {
     }
 
     #[napi(catch_unwind)]
-    pub fn replicate(&self, options: NativePeerOptions<'_>, wake: Function<'_, (), ()>) -> Result<NativePeer> {
+    pub fn replicate(
+        &self,
+        options: NativePeerOptions<'_>,
+        wake: Function<'_, (), ()>,
+    ) -> Result<NativePeer> {
         NativePeer::open(Wake::new(wake)?, &options, |options| self.store.replicate(options))
     }
 }

@@ -45,16 +45,15 @@ pub fn write_value(out: &mut Vec<u8>, entry: &ViewEntry, form: Form) {
 
 fn write_object_id(out: &mut Vec<u8>, key: &[u8], form: Form) {
     let text = if form == Form::Object { std::str::from_utf8(key).ok() } else { None };
-    match text {
-        Some(text) => {
-            let _ = serde_json::to_writer(&mut *out, text);
-        }
-        None => {
-            out.push(b'"');
-            key.iter().for_each(|byte| drop(write!(out, "{byte:02x}")));
-            out.push(b'"');
-        }
+    if let Some(text) = text {
+        let _ = serde_json::to_writer(&mut *out, text);
+        return;
     }
+    out.push(b'"');
+    for byte in key {
+        let _ = write!(out, "{byte:02x}");
+    }
+    out.push(b'"');
 }
 
 #[cfg(test)]

@@ -17,7 +17,8 @@ pub struct Wake {
 
 impl Wake {
     pub fn new(callback: Function<'_, (), ()>) -> Result<Self> {
-        let callback = callback.build_threadsafe_function().weak::<true>().callee_handled::<false>().build()?;
+        let callback =
+            callback.build_threadsafe_function().weak::<true>().callee_handled::<false>().build()?;
         Ok(Self { pending: Arc::new(AtomicBool::new(false)), callback: Arc::new(callback) })
     }
 
