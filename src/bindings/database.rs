@@ -144,7 +144,7 @@ impl NativeDb {
     }
 
     /// The entry of the key that stands in `scratch[..key_length]`, packed over it: seq u64, flags u8, value.
-    /// -1: none; -2: it does not fit, ask `get`.
+    /// -1: none; -2: it does not fit, ask `get_many`.
     #[napi(catch_unwind)]
     pub fn get_into(
         &self,

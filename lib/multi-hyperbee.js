@@ -1,0 +1,281 @@
+'use strict'
+
+const { EventEmitter } = require('node:events')
+const { MultiHyperbeeError, translated } = require('./errors.js')
+const { decodeKey } = require('./keys.js')
+const { parseArguments, seedOf } = require('./options.js')
+const { Codec } = require('./codec.js')
+const { Session, translatedAsync } = require('./session.js')
+const { Bee } = require('./bee.js')
+const { Store } = require('./store.js')
+const { Peer } = require('./peer.js')
+const { Events } = require('./events.js')
+const { Progress } = require('./progress.js')
+const { replicate } = require('./replication.js')
+const { waitUntil } = require('./wait.js')
+const { decodeResults } = require('./packed.js')
+const { settled } = require('./write-queue.js')
+
+/**
+ * A multi-writer, offline-first key-value database. See `index.d.ts` for what every member does.
+ */
+class MultiHyperbee extends EventEmitter {
+  /** `(storage, options?)` as multi-hyperbee has it, or `(storage, key, options?)` as Autobee has it. */
+  constructor(storage, second, third) {
+    super()
+    const options = parseArguments(storage, second, third, (x) => x instanceof Store)
+    this._ownsStore = typeof options.storage === 'string'
+    this.store = this._ownsStore ? new Store(options.storage) : options.storage
+    this._session = new Session(() => this._open(options))
+    this._bee = new Bee(this._session, new Codec(options.keyEncoding, options.valueEncoding))
+    this._events = new Events(this, this._session)
+    this._progress = new Progress(this._session, this.store._shared.streams)
+    this._local = null
+    this._closing = null
+    this.store._shared.open.add(this)
+  }
+
+  static isMultiHyperbee(x) {
+    return x instanceof MultiHyperbee
+  }
+
+  async _open({ name, key, keyEncoding, valueEncoding, keyPair, open, maxDrift }) {
+    const native = await this.store._database({
+      name,
+      key: key ?? undefined,
+      keyEncoding: keyEncoding.name,
+      valueEncoding: valueEncoding.name,
+      secret: await seedOf(keyPair),
+      open,
+      maxDrift
+    })
+    native.subscribe(() => this._events.take(native))
+    this._local = this.store.get(native.info().local)
+    return native
+  }
+
+  get key() {
+    return this._session.info?.key ?? null
+  }
+
+  get discoveryKey() {
+    return this._session.info?.discoveryKey ?? null
+  }
+
+  get id() {
+    return this.key === null ? null : this.key.toString('hex')
+  }
+
+  get name() {
+    return this._session.info?.name ?? null
+  }
+
+  /** The feed this replica writes. */
+  get local() {
+    return this._local
+  }
+
+  get feed() {
+    return this._local
+  }
+
+  get view() {
+    return this
+  }
+
+  get bee() {
+    return this
+  }
+
+  get writable() {
+    return this._bee.writable
+  }
+
+  get isIndexer() {
+    return this.opened && (this._session.native().rights() & 2) !== 0
+  }
+
+  get version() {
+    return this._bee.version
+  }
+
+  get opened() {
+    return this._session.state === 'open'
+  }
+
+  get closed() {
+    return this._session.state === 'closed'
+  }
+
+  get encrypted() {
+    return false
+  }
+
+  get(key, options) {
+    return this._bee.get(key, options)
+  }
+
+  put(key, value, options) {
+    return this._bee.put(key, value, options)
+  }
+
+  async ready() {
+    await this._session.ready()
+    await this._local.ready()
+  }
+
+  async append() {
+    const what = 'append is for apply mode: this database merges, write with put, del or batch'
+    throw new MultiHyperbeeError('ERR_MODE', what)
+  }
+
+  /** Merges that feed here, from its first entry on. */
+  async addPeer(feedKey) {
+    const native = await this._session.ready()
+    const key = this._foreignKey(feedKey)
+    await translatedAsync(translated(() => native.addPeer(key)))
+    return this._peer(key)
+  }
+
+  async removePeer(feedKey) {
+    const native = await this._session.ready()
+    const key = this._foreignKey(feedKey)
+    const removed = await translatedAsync(translated(() => native.removePeer(key)))
+    return removed ? this._peer(key) : false
+  }
+
+  async getPeers() {
+    const native = await this._session.ready()
+    const added = translated(() => native.members()).filter((member) => member.added)
+    return added.map((member) => this._peer(member.key))
+  }
+
+  async addWriter(key, options) {
+    const native = await this._session.ready()
+    const writer = decodeKey(key)
+    const packed = await translatedAsync(
+      translated(() => native.addWriter(writer, Boolean(options?.isIndexer)))
+    )
+    return settled(decodeResults(packed)[0]).kind === 'yes'
+  }
+
+  async removeWriter(key, options) {
+    const native = await this._session.ready()
+    const writer = decodeKey(key)
+    const packed = await translatedAsync(translated(() => native.removeWriter(writer, Boolean(options?.lost))))
+    return settled(decodeResults(packed)[0]).kind === 'yes'
+  }
+
+  async writers() {
+    const native = await this._session.ready()
+    const members = translated(() => native.members())
+    return members
+      .filter((member) => member.granted || member.removedBy != null)
+      .map(({ key, length, granted, indexer, removedBy }) => {
+        return { key, length, counted: granted, isIndexer: indexer, removedBy: removedBy ?? null }
+      })
+  }
+
+  async waitForWritable(options) {
+    await this._session.ready()
+    await waitUntil(this._session, () => this.writable, options, 'waiting to be granted')
+  }
+
+  async stateHash() {
+    const native = await this._session.ready()
+    return translated(() => native.stateHash())
+  }
+
+  /** Processes what is here. */
+  async update() {
+    const native = await this._session.ready()
+    // No writes: an answer that comes after everything queued before it.
+    await translatedAsync(translated(() => native.write(Buffer.alloc(4))))
+  }
+
+  async updated() {
+    await this.update()
+  }
+
+  /** Waits until everything that any connected peer has announced is here and applied. */
+  async flush(options) {
+    await this.update()
+    const native = await this._session.ready()
+    await waitUntil(this._session, () => native.isFlushed(), options, 'flush')
+  }
+
+  /** Waits until that entry is in the view. */
+  async applied(receipt, options) {
+    const native = await this._session.ready()
+    const key = decodeKey(receipt?.key)
+    if (!Number.isSafeInteger(receipt.length)) {
+      throw new MultiHyperbeeError('ERR_OPTIONS', 'applied takes a receipt: { key, length }')
+    }
+    await waitUntil(this._session, () => native.applied(key, receipt.length), options, 'applied')
+  }
+
+  /** The frontier: how much of every feed is in the view. */
+  async heads() {
+    const native = await this._session.ready()
+    const placed = translated(() => native.progress()).filter((feed) => feed.placed > 0)
+    return placed.map((feed) => ({ key: feed.key, length: feed.placed }))
+  }
+
+  replicate(isInitiatorOrStream, options) {
+    this._session.accept()
+    const open = async (peerOptions, wake) => (await this._session.ready()).replicate(peerOptions, wake)
+    return replicate({ owner: this.store._shared, open, db: this }, isInitiatorOrStream, options)
+  }
+
+  status() {
+    return { ...this._progress.status(), error: this._events.error }
+  }
+
+  syncProgress(options) {
+    this._session.accept()
+    return this._progress.changes(() => this.status(), options)
+  }
+
+  close() {
+    if (this._closing === null) this._closing = this._close()
+    return this._closing
+  }
+
+  async _close() {
+    const closing = this._session.close()
+    try {
+      await closing
+      await this._local?.close()
+    } finally {
+      this.store._shared.open.delete(this)
+      if (this._ownsStore) await this.store.close()
+      this.emit('close')
+    }
+  }
+
+  _foreignKey(feedKey) {
+    const key = decodeKey(feedKey)
+    if (!key.equals(this._local.key)) return key
+    throw new MultiHyperbeeError('ERR_INVALID_KEY', 'this is the own feed: pass the key of another')
+  }
+
+  _peer(key) {
+    return new Peer(this._session, key, this.store)
+  }
+}
+
+/** The rest of the key-value API is that of the whole database as a bee. */
+const OF_THE_BEE =
+  'getSync getMany del batch createReadStream createHistoryStream peek getBySeq checkout snapshot sub'.split(' ')
+
+for (const name of OF_THE_BEE) {
+  Object.defineProperty(MultiHyperbee.prototype, name, {
+    configurable: true,
+    writable: true,
+    value(...args) {
+      return this._bee[name](...args)
+    }
+  })
+}
+
+module.exports = { MultiHyperbee }
