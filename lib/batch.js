@@ -6,6 +6,7 @@ const { createReadStream } = require('./streams.js')
 const { nativeRange } = require('./range.js')
 const { ANY, ABSENT, exactly } = require('./packed.js')
 const { readEntry } = require('./reader.js')
+const { zipped, within } = require('./overlay.js')
 
 /**
  * Writes that take effect together. It takes the handle's write lock at its first write and keeps it until `flush` or
@@ -122,7 +123,9 @@ class Batch {
     const own = this._own.get(codec.encodeKey(key).toString('latin1'))
     if (own === undefined) return readEntry(native, codec, key, null)
     const value = own.entry()
-    return value === null ? null : { seq: native.version() + 1 + this._ops.indexOf(own), key, value: value.value }
+    return value === null
+      ? null
+      : { seq: native.version() + 1 + this._ops.indexOf(own), key, value: value.value }
   }
 
   async _commit() {
@@ -169,32 +172,13 @@ class Batch {
     own.sort((a, b) => sign * Buffer.compare(a.bytes, b.bytes))
     let left = limit
     const stored = createReadStream(this._session, codec, whole, null, options)
-    for await (const [entry, op] of zipped(stored, own, (entry) => codec.encodeKey(entry.key), sign)) {
+    for await (const [entry, op] of zipped(stored, own, (one) => codec.encodeKey(one.key), sign)) {
       const found = op === null ? entry : await this._get(codec, codec.decodeKey(op.bytes))
       if (found === null) continue
       if (left-- <= 0) return
       yield found
     }
   }
-}
-
-/** Pairs of a stored entry and an own op of the same key; where there is only one of them the other is null. */
-async function* zipped(stored, own, keyOf, sign) {
-  let i = 0
-  for await (const entry of stored) {
-    const key = own.length > i ? keyOf(entry) : null
-    while (i < own.length && sign * Buffer.compare(own[i].bytes, key) < 0) yield [null, own[i++]]
-    const same = i < own.length && own[i].bytes.equals(key)
-    yield [entry, same ? own[i++] : null]
-  }
-  while (i < own.length) yield [null, own[i++]]
-}
-
-function within(bytes, { gt, gte, lt, lte }) {
-  if (gt !== undefined && Buffer.compare(bytes, gt) <= 0) return false
-  if (gte !== undefined && Buffer.compare(bytes, gte) < 0) return false
-  if (lt !== undefined && Buffer.compare(bytes, lt) >= 0) return false
-  return lte === undefined || Buffer.compare(bytes, lte) <= 0
 }
 
 /** What a read of the batch's own write gives: as it will be stored, without the timestamps it will get. */

@@ -27,7 +27,7 @@ class Events {
     if (kind === 'update') db.emit('update', event.from, event.to)
     else if (kind === 'writable' || kind === 'unwritable') db.emit(kind)
     else if (kind === 'writer') db.emit('writer', { key, added: event.flag })
-    else if (kind === 'peer-add') db.emit('peer-add', db._peer(key))
+    else if (kind === 'peer-add') db.emit('peer-add', db._members.peer(key))
     else if (kind === 'peer-remove') db.emit('peer-remove', key)
     else if (kind === 'drift') db.emit('drift', { writer: key, ahead: event.to })
     else if (kind === 'fork') db.emit('fork', { feed: key, length: event.to })

@@ -8,13 +8,11 @@ const { Codec } = require('./codec.js')
 const { Session, translatedAsync } = require('./session.js')
 const { Bee } = require('./bee.js')
 const { Store } = require('./store.js')
-const { Peer } = require('./peer.js')
+const { Members } = require('./members.js')
 const { Events } = require('./events.js')
 const { Progress } = require('./progress.js')
 const { replicate } = require('./replication.js')
 const { waitUntil } = require('./wait.js')
-const { decodeResults } = require('./packed.js')
-const { settled } = require('./write-queue.js')
 
 /**
  * A multi-writer, offline-first key-value database. See `index.d.ts` for what every member does.
@@ -28,6 +26,7 @@ class MultiHyperbee extends EventEmitter {
     this.store = this._ownsStore ? new Store(options.storage) : options.storage
     this._session = new Session(() => this._open(options))
     this._bee = new Bee(this._session, new Codec(options.keyEncoding, options.valueEncoding))
+    this._members = new Members(this, this._session)
     this._events = new Events(this, this._session)
     this._progress = new Progress(this._session, this.store._shared.streams)
     this._local = null
@@ -36,6 +35,10 @@ class MultiHyperbee extends EventEmitter {
   }
 
   static isMultiHyperbee(x) {
+    return x instanceof MultiHyperbee
+  }
+
+  static isAutobee(x) {
     return x instanceof MultiHyperbee
   }
 
@@ -129,53 +132,6 @@ class MultiHyperbee extends EventEmitter {
     throw new MultiHyperbeeError('ERR_MODE', what)
   }
 
-  /** Merges that feed here, from its first entry on. */
-  async addPeer(feedKey) {
-    const native = await this._session.ready()
-    const key = this._foreignKey(feedKey)
-    await translatedAsync(translated(() => native.addPeer(key)))
-    return this._peer(key)
-  }
-
-  async removePeer(feedKey) {
-    const native = await this._session.ready()
-    const key = this._foreignKey(feedKey)
-    const removed = await translatedAsync(translated(() => native.removePeer(key)))
-    return removed ? this._peer(key) : false
-  }
-
-  async getPeers() {
-    const native = await this._session.ready()
-    const added = translated(() => native.members()).filter((member) => member.added)
-    return added.map((member) => this._peer(member.key))
-  }
-
-  async addWriter(key, options) {
-    const native = await this._session.ready()
-    const writer = decodeKey(key)
-    const packed = await translatedAsync(
-      translated(() => native.addWriter(writer, Boolean(options?.isIndexer)))
-    )
-    return settled(decodeResults(packed)[0]).kind === 'yes'
-  }
-
-  async removeWriter(key, options) {
-    const native = await this._session.ready()
-    const writer = decodeKey(key)
-    const packed = await translatedAsync(translated(() => native.removeWriter(writer, Boolean(options?.lost))))
-    return settled(decodeResults(packed)[0]).kind === 'yes'
-  }
-
-  async writers() {
-    const native = await this._session.ready()
-    const members = translated(() => native.members())
-    return members
-      .filter((member) => member.granted || member.removedBy != null)
-      .map(({ key, length, granted, indexer, removedBy }) => {
-        return { key, length, counted: granted, isIndexer: indexer, removedBy: removedBy ?? null }
-      })
-  }
-
   async waitForWritable(options) {
     await this._session.ready()
     await waitUntil(this._session, () => this.writable, options, 'waiting to be granted')
@@ -248,34 +204,26 @@ class MultiHyperbee extends EventEmitter {
       await this._local?.close()
     } finally {
       this.store._shared.open.delete(this)
-      if (this._ownsStore) await this.store.close()
+      // A store that is closing closes us: it does not wait for itself.
+      if (this._ownsStore && !this.store.closed) await this.store.close()
       this.emit('close')
     }
   }
-
-  _foreignKey(feedKey) {
-    const key = decodeKey(feedKey)
-    if (!key.equals(this._local.key)) return key
-    throw new MultiHyperbeeError('ERR_INVALID_KEY', 'this is the own feed: pass the key of another')
-  }
-
-  _peer(key) {
-    return new Peer(this._session, key, this.store)
-  }
 }
 
-/** The rest of the key-value API is that of the whole database as a bee. */
-const OF_THE_BEE =
-  'getSync getMany del batch createReadStream createHistoryStream peek getBySeq checkout snapshot sub'.split(' ')
+/** What others of its parts do for it. */
+const PARTS = {
+  _bee: 'getSync getMany del batch createReadStream createHistoryStream peek getBySeq checkout snapshot sub',
+  _members: 'addPeer removePeer getPeers addWriter removeWriter writers'
+}
 
-for (const name of OF_THE_BEE) {
-  Object.defineProperty(MultiHyperbee.prototype, name, {
-    configurable: true,
-    writable: true,
-    value(...args) {
-      return this._bee[name](...args)
+for (const [part, names] of Object.entries(PARTS)) {
+  for (const name of names.split(' ')) {
+    const value = function (...args) {
+      return this[part][name](...args)
     }
-  })
+    Object.defineProperty(MultiHyperbee.prototype, name, { configurable: true, writable: true, value })
+  }
 }
 
 module.exports = { MultiHyperbee }

@@ -31,25 +31,34 @@ function parseArguments(storage, second, third, isStore) {
   const options = (keyForm ? third : second) ?? {}
   if (typeof options !== 'object') throw wrong('options must be an object')
   if (!keyForm && third != null) throw wrong(NOT_YET.mergeHandler)
-  for (const [name, message] of Object.entries(NOT_YET)) {
-    if (options[name] != null && options[name] !== false) throw wrong(message)
-  }
-  const { name = null, writers = 'granted', maxDrift = MAX_DRIFT, history = 'all', keyPair = null } = options
-  if (name !== null && (typeof name !== 'string' || name === '')) throw wrong('name must be a text')
-  if (writers !== 'granted' && writers !== 'open') throw wrong("writers must be 'granted' or 'open'")
-  if (!(maxDrift >= 0)) throw wrong('maxDrift must be a number of milliseconds, 0 or more')
-  if (history !== 'all') throw wrong("history other than 'all' is not there yet: leave it out")
   const key = (keyForm ? second : null) ?? options.key ?? null
+  checkOptions(options)
+  const { name = null, keyEncoding = 'utf-8', valueEncoding = 'json', keyPair = null, writers } = options
   return {
     storage: checkStorage(storage, isStore),
     name,
     key: key === null ? null : decodeKey(key),
-    keyEncoding: resolveEncoding(options.keyEncoding ?? 'utf-8', 'keyEncoding'),
-    valueEncoding: resolveEncoding(options.valueEncoding ?? 'json', 'valueEncoding'),
+    keyEncoding: resolveEncoding(keyEncoding, 'keyEncoding'),
+    valueEncoding: resolveEncoding(valueEncoding, 'valueEncoding'),
     keyPair,
     open: writers === 'open',
-    maxDrift
+    maxDrift: options.maxDrift ?? MAX_DRIFT
   }
+}
+
+function checkOptions(options) {
+  for (const [name, message] of Object.entries(NOT_YET)) {
+    if (options[name] != null && options[name] !== false) throw wrong(message)
+  }
+  const { name, writers, maxDrift, history } = options
+  if (name != null && (typeof name !== 'string' || name === '')) throw wrong('name must be a text')
+  if (writers != null && writers !== 'granted' && writers !== 'open') {
+    throw wrong("writers must be 'granted' or 'open'")
+  }
+  if (maxDrift != null && !(maxDrift >= 0))
+    throw wrong('maxDrift must be a number of milliseconds, 0 or more')
+  if (history != null && history !== 'all')
+    throw wrong("history other than 'all' is not there yet: leave it out")
 }
 
 function checkStorage(storage, isStore) {

@@ -105,7 +105,10 @@ async function translatedAsync(promise) {
 }
 
 function closed() {
-  return new MultiHyperbeeError('ERR_CLOSED', 'the database is closed: open it again with new MultiHyperbee()')
+  return new MultiHyperbeeError(
+    'ERR_CLOSED',
+    'the database is closed: open it again with new MultiHyperbee()'
+  )
 }
 
 module.exports = { Session, closed, translatedAsync }

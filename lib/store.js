@@ -83,7 +83,8 @@ class Store {
   /** For MultiHyperbee. */
   async _database(options) {
     const store = await this._shared.native()
-    const name = options.name === null && this._prefix === '' ? undefined : this._prefix + (options.name ?? 'db')
+    const name =
+      options.name === null && this._prefix === '' ? undefined : this._prefix + (options.name ?? 'db')
     return translatedAsync(store.database({ ...options, name }))
   }
 }

@@ -118,7 +118,8 @@ function decodeEntries(codec, packed) {
 /** What happened, by seq: `{ type, seq, key, value }`. A live one goes on with what happens. */
 function createHistoryStream(session, codec, at, options = {}) {
   const { live = false, reverse = false, limit = -1 } = options
-  if (live && reverse) throw new MultiHyperbeeError('ERR_OPTIONS', 'Cannot have both live and reverse enabled')
+  if (live && reverse)
+    throw new MultiHyperbeeError('ERR_OPTIONS', 'Cannot have both live and reverse enabled')
   let left = limit < 0 ? Infinity : limit
   let next = null
   let to = null
@@ -153,7 +154,9 @@ function historyEntry(codec, flags, seq, keyBytes, bytes) {
 }
 
 function startsWith(bytes, prefix) {
-  return prefix.length === 0 || (bytes.length >= prefix.length && prefix.equals(bytes.subarray(0, prefix.length)))
+  return (
+    prefix.length === 0 || (bytes.length >= prefix.length && prefix.equals(bytes.subarray(0, prefix.length)))
+  )
 }
 
 module.exports = { createReadStream, createHistoryStream }
