@@ -5,6 +5,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use super::StoreError;
+use super::check::check;
 use super::opened::{DATA_FILE, Opened};
 
 /// Where a store is to be.
@@ -52,7 +53,7 @@ impl Place {
     /// Makes sure that there is a data file fit to be mapped.
     pub(super) fn check_or_create(&self, read_only: bool) -> Result<(), StoreError> {
         match fs::symlink_metadata(self.dir.join(DATA_FILE)) {
-            Ok(_) => Ok(()),
+            Ok(_) => check(&self.dir),
             Err(error) if error.kind() == io::ErrorKind::NotFound && !read_only => Opened::create(&self.dir),
             Err(error) => Err(StoreError::Open { path: self.dir.clone(), why: error.to_string() }),
         }
