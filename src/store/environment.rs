@@ -136,7 +136,11 @@ impl Environment {
             let value = result?;
             match txn.commit() {
                 Err(StoreError::MapFull) => self.grow()?,
-                Err(error) => return Err(error.into()),
+                Err(error) => {
+                    // If the failure left LMDB unusable, beginning anew mends it; readers need not wait for a write.
+                    let _ = self.write();
+                    return Err(error.into());
+                }
                 Ok(()) => return Ok(value),
             }
         }
@@ -175,6 +179,11 @@ impl Environment {
     /// Directory of the store; none for one in memory.
     pub fn path(&self) -> Option<&Path> {
         (!self.0.place.is_memory()).then(|| self.0.place.dir())
+    }
+
+    /// Directory of the files, also of a store in memory.
+    pub fn directory(&self) -> &Path {
+        self.0.place.dir()
     }
 
     /// Tells when this environment is closed: all clones and read transactions gone and the file released.
