@@ -8,11 +8,11 @@ use heed::{RoTxn, RwTxn, WithoutTls};
 use parking_lot::lock_api::ArcRwLockReadGuard;
 use parking_lot::{MutexGuard, RawRwLock};
 
-use super::StoreError;
 use super::environment::Shared;
 use super::opened::Opened;
 use super::rows::{Handle, Rows};
 use super::tables::Table;
+use super::{Row, StoreError};
 
 /// The shared side of the map lock; while one is held the file stays mapped where it is.
 pub(super) type MapGuard = ArcRwLockReadGuard<RawRwLock, Option<Opened>>;
@@ -28,15 +28,11 @@ pub trait Read {
         table: Table,
         from: Bound<&[u8]>,
         to: Bound<&[u8]>,
-    ) -> Result<Option<(&[u8], &[u8])>, StoreError>;
+    ) -> Result<Option<Row<'_>>, StoreError>;
 
     /// Last row within the bounds: one cursor seek.
-    fn last(
-        &self,
-        table: Table,
-        from: Bound<&[u8]>,
-        to: Bound<&[u8]>,
-    ) -> Result<Option<(&[u8], &[u8])>, StoreError>;
+    fn last(&self, table: Table, from: Bound<&[u8]>, to: Bound<&[u8]>)
+    -> Result<Option<Row<'_>>, StoreError>;
 
     /// Rows within the bounds, in order.
     fn range(&self, table: Table, from: Bound<&[u8]>, to: Bound<&[u8]>) -> Result<Rows<'_>, StoreError>;
@@ -88,7 +84,7 @@ macro_rules! read_by {
                 table: Table,
                 from: Bound<&[u8]>,
                 to: Bound<&[u8]>,
-            ) -> Result<Option<(&[u8], &[u8])>, StoreError> {
+            ) -> Result<Option<Row<'_>>, StoreError> {
                 self::table(&$self.map, table)?.first($txn, from, to)
             }
 
@@ -97,7 +93,7 @@ macro_rules! read_by {
                 table: Table,
                 from: Bound<&[u8]>,
                 to: Bound<&[u8]>,
-            ) -> Result<Option<(&[u8], &[u8])>, StoreError> {
+            ) -> Result<Option<Row<'_>>, StoreError> {
                 self::table(&$self.map, table)?.last($txn, from, to)
             }
 
