@@ -1,11 +1,12 @@
 //! The mapped file and the handles of its tables: how it is reserved, opened and created.
 
 use std::fs;
-use std::io;
+use std::io::{self, Seek, Write};
 use std::path::Path;
 
 use heed::{CommitOrAbort, Env, EnvFlags, EnvOpenOptions, WithoutTls};
 
+use super::error::is_full;
 use super::rows::Handle;
 use super::tables::{FORMAT, FORMAT_KEY, Table};
 use super::{MAX_READERS, MAX_ROW_KEY, StoreError};
@@ -34,6 +35,12 @@ const MAX_TABLES: u32 = 64;
 
 /// Map of a store while it is made: sixteen empty tables.
 const CREATING_MAP: usize = 4 << 20;
+
+/// What LMDB makes of a write that was cut short; no name in the standard library.
+const EIO: i32 = 5;
+
+/// More than can be left where a write was cut short for lack of room.
+const EXTEND: usize = 256 << 10;
 
 /// How a file is opened.
 #[derive(Clone, Copy)]
@@ -99,10 +106,32 @@ impl Opened {
         closing.wait();
     }
 
+    /// Tells a full disk from a broken one: LMDB calls a write that was cut short by either an I/O error, so a few
+    /// more bytes are written behind the file's end, which says what is wrong, and taken back.
+    pub(super) fn explain(&self, error: StoreError) -> StoreError {
+        match &error {
+            StoreError::Lmdb(heed::Error::Io(io)) if io.raw_os_error() == Some(EIO) => {}
+            _ => return error,
+        }
+        match extend(&self.env.path().join(DATA_FILE)) {
+            Err(io) if is_full(&io) => StoreError::DiskFull(io),
+            _ => error,
+        }
+    }
+
     /// Bytes reserved now.
     pub(super) fn map_size(&self) -> usize {
         self.env.info().map_size
     }
+}
+
+fn extend(data: &Path) -> io::Result<()> {
+    let mut file = fs::OpenOptions::new().write(true).open(data)?;
+    let length = file.seek(io::SeekFrom::End(0))?;
+    let written = file.write_all(&[0; EXTEND]);
+    // Behind the end nothing is mapped that is in use: LMDB writes a page before it counts it.
+    file.set_len(length)?;
+    written
 }
 
 /// Makes a rename in `dir` durable. Windows has no such call; there a lost rename is a store never created.

@@ -157,8 +157,9 @@ impl<'e> WriteTxn<'e> {
 
     /// Makes all of it durable and visible, or none of it.
     pub fn commit(mut self) -> Result<(), StoreError> {
-        self.txn.take().ok_or(StoreError::Unmapped)?.commit()?;
-        Ok(())
+        let opened = self.map.as_ref().ok_or(StoreError::Unmapped)?;
+        let committed = self.txn.take().ok_or(StoreError::Unmapped)?.commit();
+        committed.map_err(|error| opened.explain(error.into()))
     }
 
     /// Leaves everything as it was.
@@ -176,8 +177,10 @@ impl<'e> WriteTxn<'e> {
         table: Table,
         act: impl FnOnce(&Handle<'static>, &mut RwTxn<'e>) -> Result<T, StoreError>,
     ) -> Result<T, StoreError> {
-        let handle = self::table(&self.map, table)?;
+        let opened = self.map.as_ref().ok_or(StoreError::Unmapped)?;
+        let handle = opened.table(table).ok_or(StoreError::Unmapped)?;
         let result = act(handle, self.txn.as_mut().ok_or(StoreError::Unmapped)?);
+        let result = result.map_err(|error| opened.explain(error));
         self.full |= matches!(result, Err(StoreError::MapFull));
         result
     }
