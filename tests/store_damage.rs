@@ -1,5 +1,10 @@
 //! Damaged, foreign and newer files are refused with their reason, before they are mapped.
-#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test that cannot go on should stop")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "a test that cannot go on should stop"
+)]
 
 use std::fs::{self, OpenOptions};
 use std::io::{Seek, SeekFrom, Write};

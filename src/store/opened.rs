@@ -80,13 +80,7 @@ impl Opened {
     /// Makes a store in `dir`, which has none: first in a directory of its own, then moved into place in one step.
     pub(super) fn create(dir: &Path) -> Result<(), StoreError> {
         let creating = dir.join(CREATING);
-        match fs::remove_dir_all(&creating) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                return Err(StoreError::io("remove", creating, error));
-            }
-            _ => {}
-        }
-        fs::create_dir(&creating).map_err(|error| StoreError::io("create", &creating, error))?;
+        Self::clear_creating(&creating)?;
         let mapping = Mapping { read_only: false, volatile: false, map_size: Some(CREATING_MAP) };
         let env = reserve(&creating, mapping)?;
         create_tables(&env, dir, true)?;
@@ -98,6 +92,17 @@ impl Opened {
             .map_err(|error| StoreError::io("create", &data, error))?;
         sync_dir(dir)?;
         fs::remove_dir_all(&creating).map_err(|error| StoreError::io("remove", creating, error))
+    }
+
+    /// An empty directory to make a store in: what an earlier try left is removed.
+    pub(super) fn clear_creating(creating: &Path) -> Result<(), StoreError> {
+        match fs::remove_dir_all(creating) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                return Err(StoreError::io("remove", creating, error));
+            }
+            _ => {}
+        }
+        fs::create_dir(creating).map_err(|error| StoreError::io("create", creating, error))
     }
 
     /// Unmaps; returns when it is done. The caller has made sure that no transaction is open.
@@ -128,14 +133,14 @@ impl Opened {
 fn extend(data: &Path) -> io::Result<()> {
     let mut file = fs::OpenOptions::new().write(true).open(data)?;
     let length = file.seek(io::SeekFrom::End(0))?;
-    let written = file.write_all(&[0; EXTEND]);
+    let written = file.write_all(&vec![0; EXTEND]);
     // Behind the end nothing is mapped that is in use: LMDB writes a page before it counts it.
     file.set_len(length)?;
     written
 }
 
 /// Makes a rename in `dir` durable. Windows has no such call; there a lost rename is a store never created.
-fn sync_dir(dir: &Path) -> Result<(), StoreError> {
+pub(super) fn sync_dir(dir: &Path) -> Result<(), StoreError> {
     if cfg!(windows) {
         return Ok(());
     }

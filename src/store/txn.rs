@@ -185,3 +185,23 @@ impl<'e> WriteTxn<'e> {
         result
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{ReadTxn, WriteTxn};
+
+    /// Names one function for a type that is not `Send`, and two, which does not compile, for one that is.
+    trait Unless<Which> {
+        fn not_send() {}
+    }
+    struct IsSend;
+    impl<T: ?Sized> Unless<()> for T {}
+    impl<T: ?Sized + Send> Unless<IsSend> for T {}
+
+    #[test]
+    fn i5_only_read_transactions_move_between_threads() {
+        fn moves<T: Send>() {}
+        moves::<ReadTxn>();
+        <WriteTxn<'_> as Unless<_>>::not_send();
+    }
+}
