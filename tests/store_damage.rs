@@ -1,5 +1,10 @@
 //! Damaged, foreign and newer files are refused with their reason, before they are mapped.
-#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test that cannot go on should stop")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "a test that cannot go on should stop"
+)]
 
 use std::fs::{self, OpenOptions};
 use std::io::{Seek, SeekFrom, Write};
@@ -9,7 +14,6 @@ use std::time::Duration;
 use multi_hyperbee::store::{Environment, FORMAT, Location, Options, Read, StoreError, Table};
 
 const SOON: Duration = Duration::from_secs(10);
-const PAGE: u64 = 4096;
 
 fn open(dir: &Path) -> Result<Environment, StoreError> {
     Environment::open(&Location::Path(dir.to_owned()), &Options::default())
@@ -33,6 +37,12 @@ fn filled() -> tempfile::TempDir {
     }
     assert!(env.close().wait(SOON));
     dir
+}
+
+/// Size of the file's pages, which differs between machines.
+fn page(dir: &Path) -> u64 {
+    let bytes = fs::read(data(dir)).unwrap();
+    u64::from(u32::from_ne_bytes(bytes[40..44].try_into().unwrap()))
 }
 
 fn overwrite(path: &Path, at: u64, bytes: &[u8]) {
@@ -65,9 +75,10 @@ fn an_empty_file_is_refused() {
 fn i2_a_file_cut_anywhere_is_refused() {
     let dir = filled();
     let whole = fs::read(data(dir.path())).unwrap();
-    let pages = whole.len() as u64 / PAGE;
-    let mut cuts: Vec<u64> = vec![1, 16, 151, 152, PAGE - 1, PAGE, PAGE + 100, 2 * PAGE - 1, 2 * PAGE];
-    cuts.extend([3 * PAGE, pages / 2 * PAGE, pages / 2 * PAGE + 77, whole.len() as u64 - PAGE]);
+    let page = page(dir.path());
+    let pages = whole.len() as u64 / page;
+    let mut cuts: Vec<u64> = vec![1, 16, 151, 152, page - 1, page, page + 100, 2 * page - 1, 2 * page];
+    cuts.extend([3 * page, pages / 2 * page, pages / 2 * page + 77, whole.len() as u64 - page]);
     cuts.push(whole.len() as u64 - 1);
     for cut in cuts {
         fs::write(data(dir.path()), &whole[..usize::try_from(cut).unwrap()]).unwrap();
@@ -96,7 +107,7 @@ fn i2_a_file_zeroed_from_its_start_is_refused() {
 #[test]
 fn i2_a_second_meta_page_that_is_not_one_is_refused() {
     let dir = filled();
-    overwrite(&data(dir.path()), PAGE, &[0; 4096]);
+    overwrite(&data(dir.path()), page(dir.path()), &[0; 4096]);
     refused_as_corrupt(dir.path());
 }
 
@@ -112,7 +123,7 @@ fn i2_impossible_numbers_in_the_meta_pages_are_refused() {
     ];
     for (name, at, bytes) in fields {
         let dir = filled();
-        for meta in [0, PAGE] {
+        for meta in [0, page(dir.path())] {
             overwrite(&data(dir.path()), meta + at, bytes);
         }
         let why = refused_as_corrupt(dir.path());
@@ -135,7 +146,7 @@ fn a_foreign_file_is_refused() {
 #[test]
 fn lmdb_files_of_another_version_are_refused() {
     let dir = filled();
-    for meta in [0, PAGE] {
+    for meta in [0, page(dir.path())] {
         overwrite(&data(dir.path()), meta + 20, &7_u32.to_ne_bytes());
     }
     let refused = open(dir.path());
@@ -196,7 +207,12 @@ fn a_file_shorter_than_its_last_page_opens_if_all_that_is_missing_is_free() {
     let length = fs::metadata(data(dir.path())).unwrap().len();
     assert!(env.close().wait(SOON));
     // One page less, and a page that is used is missing.
-    OpenOptions::new().write(true).open(data(dir.path())).unwrap().set_len(length - PAGE).unwrap();
+    OpenOptions::new()
+        .write(true)
+        .open(data(dir.path()))
+        .unwrap()
+        .set_len(length - page(dir.path()))
+        .unwrap();
     refused_as_corrupt(dir.path());
 }
 

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use multi_hyperbee::store::{Environment, Location, Options, Read, ReadTxn, StoreError, Table};
+use multi_hyperbee::store::{Environment, Location, Options, Read, ReadTxn, StoreError, Table, WriteTxn};
 
 const SOON: Duration = Duration::from_secs(10);
 const READ_ONLY: Options = Options { read_only: true, map_size: None };
@@ -253,10 +253,49 @@ fn a_memory_store_left_by_a_killed_process_is_swept() {
     fs::write(left.join("data.mdb"), b"left").unwrap();
     let young = Environment::open(&Location::Memory, &Options::default()).unwrap();
     assert!(left.exists(), "too young to be swept");
-    let hour_ago = std::time::SystemTime::now() - Duration::from_secs(3_600);
+    let hour_ago = std::time::SystemTime::now() - Duration::from_hours(1);
     fs::File::open(&left).unwrap().set_modified(hour_ago).unwrap();
     fs::File::open(young.directory()).unwrap().set_modified(hour_ago).unwrap();
     let _another = Environment::open(&Location::Memory, &Options::default()).unwrap();
     assert!(!left.exists());
     assert!(young.directory().exists(), "in use, so not swept");
+}
+
+#[test]
+fn a_copy_has_what_was_committed_and_its_mark() {
+    let dir = tempfile::tempdir().unwrap();
+    let env = Environment::open(&Location::Memory, &Options::default()).unwrap();
+    for row in 0..2_000_u32 {
+        put(&env, &row.to_be_bytes(), &[7; 50]);
+    }
+    let mark = |txn: &mut WriteTxn<'_>| txn.put(Table::Meta, b"mark", b"copied");
+    let to = dir.path().join("a/copy");
+    // A try that was cut short is in nobody's way.
+    fs::create_dir_all(to.join("creating/creating")).unwrap();
+    let reading = env.read().unwrap();
+    let mut writing = env.write().unwrap();
+    writing.put(Table::Log, b"not committed", b"").unwrap();
+    env.copy(&to, mark).unwrap();
+    writing.commit().unwrap();
+    drop(reading);
+
+    let copy = open(&to).unwrap();
+    let txn = copy.read().unwrap();
+    assert_eq!(txn.entries(Table::Log).unwrap(), 2_000);
+    assert_eq!(txn.get(Table::Meta, b"mark").unwrap(), Some(&b"copied"[..]));
+    assert_eq!(env.read().unwrap().get(Table::Meta, b"mark").unwrap(), None);
+    assert!(!to.join("creating").exists());
+    assert!(matches!(env.copy(&to, mark), Err(StoreError::Open { .. })), "a store is not written over");
+}
+
+#[test]
+fn a_copy_that_cannot_be_marked_is_no_store() {
+    let dir = tempfile::tempdir().unwrap();
+    let env = Environment::open(&Location::Memory, &Options::default()).unwrap();
+    put(&env, b"a", b"1");
+    let failed = env.copy(dir.path(), |txn: &mut WriteTxn<'_>| txn.put(Table::Meta, b"", b""));
+    assert!(matches!(failed, Err(StoreError::KeySize { .. })));
+    assert!(!dir.path().join("data.mdb").exists());
+    env.copy(dir.path(), |_: &mut WriteTxn<'_>| Ok::<_, StoreError>(())).unwrap();
+    assert_eq!(open(dir.path()).unwrap().read().unwrap().entries(Table::Log).unwrap(), 1);
 }

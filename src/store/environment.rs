@@ -203,17 +203,25 @@ impl Environment {
 
     /// Sizes now.
     pub fn stat(&self) -> Result<Sizes, StoreError> {
-        let map = self.0.map_guard();
-        let opened = map.as_ref().ok_or(StoreError::Unmapped)?;
-        let info = opened.env.info();
-        let bytes = |size: usize| u64::try_from(size).unwrap_or(u64::MAX);
-        let page = u64::from(opened.env.unnamed_database_stat().page_size);
-        Ok(Sizes {
-            map: bytes(info.map_size),
-            file: opened.env.real_disk_size()?,
-            used: bytes(info.last_page_number).saturating_add(1).saturating_mul(page),
-            readers: info.number_of_readers,
+        self.with_map(|opened| {
+            let info = opened.env.info();
+            let bytes = |size: usize| u64::try_from(size).unwrap_or(u64::MAX);
+            let page = u64::from(opened.env.unnamed_database_stat().page_size);
+            Ok(Sizes {
+                map: bytes(info.map_size),
+                file: opened.env.real_disk_size()?,
+                used: bytes(info.last_page_number).saturating_add(1).saturating_mul(page),
+                readers: info.number_of_readers,
+            })
         })
+    }
+
+    /// Something done with the mapped file, which stays where it is meanwhile.
+    pub(super) fn with_map<T>(
+        &self,
+        act: impl FnOnce(&Opened) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        act(self.0.map_guard().as_ref().ok_or(StoreError::Unmapped)?)
     }
 
     /// The one object of type `T` kept with this environment; made by the first who asks.

@@ -14,7 +14,7 @@ use super::opened::{DATA_FILE, Opened};
 const MEMORY_PREFIX: &str = "multi-hyperbee-";
 
 /// A memory store's directory younger than this is not swept: its process may not have locked it yet.
-const LEAST_AGE: Duration = Duration::from_secs(60);
+const LEAST_AGE: Duration = Duration::from_mins(1);
 
 /// Where a store is to be.
 #[derive(Clone, PartialEq, Eq, Debug)]

@@ -15,6 +15,7 @@
 //! **Not here.** What rows mean (`feed`, `order`, `view`, `db`); who owns writing, and when to commit (`db`).
 
 mod check;
+mod copy;
 mod environment;
 mod error;
 mod free_pages;
@@ -26,6 +27,8 @@ mod registry;
 mod rows;
 mod tables;
 mod txn;
+
+use opened::Opened;
 
 pub use environment::{Environment, Options, Sizes, WeakEnvironment};
 pub use error::StoreError;
