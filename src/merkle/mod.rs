@@ -29,5 +29,5 @@ mod roots;
 pub use head::{Head, HeadError};
 pub use node::Node;
 pub use parting::{Parting, PartingError, Side};
-pub use proof::{Known, ProofError, Proved, Span, prove, verify};
+pub use proof::{Known, ProofError, Proved, Span, compute, prove, verify};
 pub use roots::{Nodes, Roots};

@@ -29,15 +29,13 @@ pub enum ProofError {
     Range { start: u64, end: u64, length: u64 },
     #[error("the proof needs {expected} nodes and has {found}")]
     NodeCount { expected: usize, found: usize },
-    #[error("the range needs {expected} blocks and {found} are here")]
-    BlockCount { expected: u64, found: usize },
     #[error("the roots held are those of length {found}, the range starts at {expected}")]
     HeldLength { expected: u64, found: u64 },
     #[error("blocks and proof do not lead to the signed root at length {length}")]
     Root { length: u64 },
 }
 
-/// What a proof that holds has shown.
+/// What blocks and proof nodes lead to, once the root they lead to is found to be signed: true of the feed.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Proved {
     /// The full roots at `start`.
@@ -46,6 +44,8 @@ pub struct Proved {
     pub leaves: Vec<Node>,
     /// The full roots at `end`.
     pub end: Roots,
+    /// The full roots at the head's length: what the signature has to fit.
+    pub whole: Roots,
 }
 
 impl Span {
@@ -88,10 +88,22 @@ pub fn verify(
     roots: Option<&Roots>,
     head: &Head,
 ) -> Result<Proved, ProofError> {
+    let proved = compute(start, blocks, nodes, roots, head.length)?;
+    if head.fits(&proved.whole) { Ok(proved) } else { Err(ProofError::Root { length: head.length }) }
+}
+
+/// As [`verify`], for a head that travels without its root: computes the root that blocks and nodes lead to. Nothing
+/// of it is proved before a signature over that root is verified.
+pub fn compute(
+    start: u64,
+    blocks: &[&[u8]],
+    nodes: &[Node],
+    roots: Option<&Roots>,
+    length: u64,
+) -> Result<Proved, ProofError> {
     let end = start.saturating_add(blocks.len() as u64);
-    let span = Span { start, end, length: head.length };
     let known = if roots.is_some() { Known::Start } else { Known::Nothing };
-    let expected = span.node_count(known)?;
+    let expected = Span { start, end, length }.node_count(known)?;
     if nodes.len() != expected {
         return Err(ProofError::NodeCount { expected, found: nodes.len() });
     }
@@ -106,12 +118,8 @@ pub fn verify(
     for leaf in &leaves {
         after.push(*leaf, |_, _, _| ());
     }
-    let whole = extend(after.clone(), head.length, &mut given);
-    if whole.hash() == head.root && whole.byte_length() == head.byte_length {
-        Ok(Proved { start: before, leaves, end: after })
-    } else {
-        Err(ProofError::Root { length: head.length })
-    }
+    let whole = extend(after.clone(), length, &mut given);
+    Ok(Proved { start: before, leaves, end: after, whole })
 }
 
 /// Appends the subtrees that lead from the roots' length to `to`. The nodes were counted before.
