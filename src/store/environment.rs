@@ -1,0 +1,246 @@
+//! The environment: one open store of this process.
+
+use std::any::Any;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use parking_lot::{Mutex, RwLock};
+
+use super::StoreError;
+use super::location::{Location, Place};
+use super::lockfile::LockFile;
+use super::opened::{Mapping, Opened};
+use super::registry::{self, Claim, Closed, Lookup};
+use super::txn::{MapGuard, ReadTxn, WriteTxn};
+
+/// How long a new read steps aside for a map that wants to grow. After it the read goes first: whoever holds a read
+/// transaction and opens another must not wait for a growth that waits for the first.
+const STEP_ASIDE: Duration = Duration::from_millis(50);
+
+/// How to open a store.
+#[derive(Clone, Copy, Default, Debug)]
+pub struct Options {
+    /// Never write: several processes may do so at once, none while one writes.
+    pub read_only: bool,
+    /// Bytes of address space to reserve instead of the default; it grows from there all the same.
+    pub map_size: Option<usize>,
+}
+
+/// One open store, shared by all who open its path in this process. Cheap to clone.
+///
+/// It is closed when the last clone and the last read transaction are gone.
+#[derive(Clone)]
+pub struct Environment(Arc<Shared>);
+
+/// An environment that does not keep the store open.
+#[derive(Clone)]
+pub struct WeakEnvironment(Weak<Shared>);
+
+pub(super) struct Shared {
+    // Dropped in this order: what the layers above keep here, the map, the file lock, a memory store's directory,
+    // and last the claim, which lets the next one in.
+    extensions: Mutex<Vec<Arc<dyn Any + Send + Sync>>>,
+    map: Arc<RwLock<Option<Opened>>>,
+    writing: Mutex<()>,
+    mapping: Mapping,
+    _lock: LockFile,
+    place: Place,
+    claim: Claim,
+}
+
+/// Sizes of an open store, in bytes unless said.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Sizes {
+    /// Address space reserved.
+    pub map: u64,
+    /// Length of the data file.
+    pub file: u64,
+    /// Pages ever used, in bytes; those freed since are used again before the file grows.
+    pub used: u64,
+    /// Read transactions' slots in use (a number; slots of closed ones count until taken again).
+    pub readers: u32,
+}
+
+impl Environment {
+    /// Opens the store at a location, making it if there is none; shares it if this process has it open already.
+    pub fn open(location: &Location, options: &Options) -> Result<Environment, StoreError> {
+        let place = Place::prepare(location, options.read_only)?;
+        let claim = match registry::look_up(place.dir()) {
+            Lookup::Shared(shared) if shared.mapping.read_only && !options.read_only => {
+                let why = "it is open for reading only in this process".into();
+                return Err(StoreError::Open { path: place.dir().to_owned(), why });
+            }
+            Lookup::Shared(shared) => return Ok(Environment(shared)),
+            Lookup::Claimed(claim) => claim,
+        };
+        let lock = LockFile::acquire(place.dir(), options.read_only)?;
+        let mapping =
+            Mapping { read_only: options.read_only, volatile: place.is_memory(), map_size: options.map_size };
+        place.check_or_create(options.read_only)?;
+        let opened = Opened::open(place.dir(), mapping)?;
+        let shared = Arc::new(Shared {
+            extensions: Mutex::default(),
+            map: Arc::new(RwLock::new(Some(opened))),
+            writing: Mutex::new(()),
+            mapping,
+            _lock: lock,
+            place,
+            claim,
+        });
+        shared.claim.publish(&shared);
+        Ok(Environment(shared))
+    }
+
+    /// A snapshot of what is committed now.
+    pub fn read(&self) -> Result<ReadTxn, StoreError> {
+        ReadTxn::begin(self.0.map_guard(), self.0.clone())
+    }
+
+    /// The write transaction; waits for the one before. Only the thread that owns writing calls this, and never
+    /// twice at once.
+    pub fn write(&self) -> Result<WriteTxn<'_>, StoreError> {
+        if self.0.mapping.read_only {
+            return Err(StoreError::ReadOnly);
+        }
+        let writing = self.0.writing.lock();
+        // SAFETY: the guard is of `self.0.map`; its value stands in that Arc's allocation, which `self` keeps for '_.
+        unsafe { WriteTxn::begin(self.0.map_guard(), writing) }
+    }
+
+    /// Runs a transaction and commits it; when the map is full, grows it and runs the closure again.
+    ///
+    /// The closure may run more than once: what it changed outside the transaction must be reset at its start. An
+    /// error of the closure aborts; so does a full disk, with everything committed before still there.
+    pub fn write_with<T, E: From<StoreError>>(
+        &self,
+        mut act: impl FnMut(&mut WriteTxn<'_>) -> Result<T, E>,
+    ) -> Result<T, E> {
+        loop {
+            let mut txn = self.write()?;
+            let result = act(&mut txn);
+            if txn.is_full() {
+                txn.abort();
+                self.grow()?;
+                continue;
+            }
+            let value = result?;
+            match txn.commit() {
+                Err(StoreError::MapFull) => self.grow()?,
+                Err(error) => return Err(error.into()),
+                Ok(()) => return Ok(value),
+            }
+        }
+    }
+
+    /// Doubles the reserved map. Waits for every read transaction to be closed, and holds new ones up meanwhile.
+    ///
+    /// The caller holds no transaction of this environment: a write transaction is an error, a read transaction of
+    /// the calling thread would be waited for in vain.
+    pub fn grow(&self) -> Result<(), StoreError> {
+        let _writing = self.0.writing.try_lock().ok_or(StoreError::WriteInProgress)?;
+        let mut map = self.0.map.write();
+        let opened = map.take().ok_or(StoreError::Unmapped)?;
+        let size = opened.map_size();
+        // Mapped anew rather than resized in place: LMDB unmaps first, and a failure would leave it pointing nowhere.
+        opened.close();
+        let larger = Mapping { map_size: Some(size.saturating_mul(2)), ..self.0.mapping };
+        let failed = match Opened::open(self.0.place.dir(), larger) {
+            Ok(opened) => {
+                *map = Some(opened);
+                return Ok(());
+            }
+            Err(error) => error,
+        };
+        let same = Mapping { map_size: Some(size), ..self.0.mapping };
+        *map = Some(Opened::open(self.0.place.dir(), same)?);
+        Err(failed)
+    }
+
+    /// Directory of the store; none for one in memory.
+    pub fn path(&self) -> Option<&Path> {
+        (!self.0.place.is_memory()).then(|| self.0.place.dir())
+    }
+
+    /// Tells when this environment is closed: all clones and read transactions gone and the file released.
+    pub fn closed(&self) -> Closed {
+        self.0.claim.closed()
+    }
+
+    /// Gives up this handle. Others keep the store open; the result tells when it is closed.
+    pub fn close(self) -> Closed {
+        self.closed()
+    }
+
+    /// A handle that does not keep the store open.
+    pub fn downgrade(&self) -> WeakEnvironment {
+        WeakEnvironment(Arc::downgrade(&self.0))
+    }
+
+    /// Sizes now.
+    pub fn stat(&self) -> Result<Sizes, StoreError> {
+        let map = self.0.map_guard();
+        let opened = map.as_ref().ok_or(StoreError::Unmapped)?;
+        let info = opened.env.info();
+        let bytes = |size: usize| u64::try_from(size).unwrap_or(u64::MAX);
+        let page = u64::from(opened.env.unnamed_database_stat().page_size);
+        Ok(Sizes {
+            map: bytes(info.map_size),
+            file: opened.env.real_disk_size()?,
+            used: bytes(info.last_page_number).saturating_add(1).saturating_mul(page),
+            readers: info.number_of_readers,
+        })
+    }
+
+    /// The one object of type `T` kept with this environment; made by the first who asks.
+    ///
+    /// `T` must not own an `Environment`, which would keep itself open for ever: a `WeakEnvironment` does. `init` must
+    /// not ask for extensions.
+    pub fn extension<T: Any + Send + Sync>(&self, init: impl FnOnce() -> T) -> Arc<T> {
+        match self.try_extension(|| Ok::<T, std::convert::Infallible>(init())) {
+            Ok(extension) => extension,
+            Err(never) => match never {},
+        }
+    }
+
+    /// As `extension`, for objects whose making can fail; nothing is kept then.
+    pub fn try_extension<T: Any + Send + Sync, E>(
+        &self,
+        init: impl FnOnce() -> Result<T, E>,
+    ) -> Result<Arc<T>, E> {
+        let mut extensions = self.0.extensions.lock();
+        let found = extensions.iter().find_map(|extension| extension.clone().downcast::<T>().ok());
+        if let Some(found) = found {
+            return Ok(found);
+        }
+        let made = Arc::new(init()?);
+        extensions.push(made.clone());
+        Ok(made)
+    }
+}
+
+impl WeakEnvironment {
+    /// The environment, if it is still open.
+    pub fn upgrade(&self) -> Option<Environment> {
+        self.0.upgrade().map(Environment)
+    }
+}
+
+impl Shared {
+    fn map_guard(&self) -> MapGuard {
+        self.map.try_read_arc_for(STEP_ASIDE).unwrap_or_else(|| self.map.read_arc_recursive())
+    }
+}
+
+impl std::fmt::Debug for Environment {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Environment").field("path", &self.path()).finish_non_exhaustive()
+    }
+}
+
+/// Where a store stands, for `Location` values made from text: `:memory:` or a path.
+impl From<&str> for Location {
+    fn from(text: &str) -> Self {
+        if text == ":memory:" { Location::Memory } else { Location::Path(PathBuf::from(text)) }
+    }
+}

@@ -1,0 +1,106 @@
+//! Where a store stands: a directory of the user's, or a private one that goes when it is closed.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use super::StoreError;
+use super::opened::{DATA_FILE, Opened};
+
+/// Where a store is to be.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Location {
+    /// A directory; made if it is missing.
+    Path(PathBuf),
+    /// A store of its own that is gone when it is closed.
+    Memory,
+}
+
+/// A directory that exists; a memory store's is removed when this is dropped.
+pub(super) struct Place {
+    dir: PathBuf,
+    memory: bool,
+}
+
+impl Place {
+    /// The directory of a location, made if need be, by its one canonical name.
+    pub(super) fn prepare(location: &Location, read_only: bool) -> Result<Self, StoreError> {
+        match location {
+            Location::Memory => memory_dir(),
+            Location::Path(path) => {
+                let open = |error: io::Error| StoreError::Open { path: path.clone(), why: error.to_string() };
+                if !read_only {
+                    fs::create_dir_all(path).map_err(open)?;
+                }
+                let dir = path.canonicalize().map_err(open)?;
+                if !dir.is_dir() {
+                    return Err(StoreError::Open { path: dir, why: "it is not a directory".into() });
+                }
+                Ok(Self { dir, memory: false })
+            }
+        }
+    }
+
+    pub(super) fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    pub(super) fn is_memory(&self) -> bool {
+        self.memory
+    }
+
+    /// Makes sure that there is a data file fit to be mapped.
+    pub(super) fn check_or_create(&self, read_only: bool) -> Result<(), StoreError> {
+        match fs::symlink_metadata(self.dir.join(DATA_FILE)) {
+            Ok(_) => Ok(()),
+            Err(error) if error.kind() == io::ErrorKind::NotFound && !read_only => Opened::create(&self.dir),
+            Err(error) => Err(StoreError::Open { path: self.dir.clone(), why: error.to_string() }),
+        }
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        if self.memory {
+            // What cannot be removed now is swept by the next memory store.
+            let _ = fs::remove_dir_all(&self.dir);
+        }
+    }
+}
+
+/// File systems in memory, and last the one for temporary files.
+fn memory_bases() -> Vec<PathBuf> {
+    let mut bases = Vec::new();
+    if cfg!(target_os = "linux") {
+        bases.push(PathBuf::from("/dev/shm"));
+    }
+    bases.push(std::env::temp_dir());
+    bases
+}
+
+fn memory_dir() -> Result<Place, StoreError> {
+    let mut name = [0_u8; 16];
+    getrandom::fill(&mut name)
+        .map_err(|error| StoreError::Open { path: PathBuf::from(":memory:"), why: error.to_string() })?;
+    let name = format!("multi-hyperbee-{:032x}", u128::from_be_bytes(name));
+    let mut why = String::new();
+    for base in memory_bases() {
+        let dir = base.join(&name);
+        match private_dir(&dir).and_then(|()| dir.canonicalize()) {
+            Ok(dir) => return Ok(Place { dir, memory: true }),
+            Err(error) => why = error.to_string(),
+        }
+    }
+    Err(StoreError::Open { path: PathBuf::from(":memory:"), why })
+}
+
+#[cfg(unix)]
+fn private_dir(dir: &Path) -> io::Result<()> {
+    use std::os::unix::fs::DirBuilderExt;
+    fs::DirBuilder::new().mode(0o700).create(dir)
+}
+
+#[cfg(not(unix))]
+fn private_dir(dir: &Path) -> io::Result<()> {
+    fs::create_dir(dir)
+}
