@@ -134,7 +134,8 @@ fn every_range_of_every_length_up_to_40_is_proved_completely_and_extending() {
                 assert_eq!(span.node_count(Known::Nothing), Ok(complete.len()));
                 assert_eq!(complete[complete.len() - extending.len()..], extending);
                 let leaves = blocks[start..end].iter().map(|block| Node::leaf(block)).collect();
-                let proved = Proved { start: known.clone(), leaves, end: roots(&blocks[..end]), whole: roots(blocks) };
+                let proved =
+                    Proved { start: known.clone(), leaves, end: roots(&blocks[..end]), whole: roots(blocks) };
                 let (start, known) = (span.start, Some(&known));
                 assert_eq!(verify(start, &shown, &complete, None, &head).as_ref(), Ok(&proved));
                 assert_eq!(verify(start, &shown, &extending, known, &head).as_ref(), Ok(&proved));

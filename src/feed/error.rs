@@ -33,7 +33,7 @@ pub enum FeedError {
     #[error("proof refused: {0}")]
     Proof(#[from] ProofError),
     /// The feed's key has signed two histories.
-    #[error("feed has forked: {0:?}")]
+    #[error("the feed's key has signed two histories, which part at block {} or before", .0.by)]
     Fork(Box<Fork>),
     #[error("no proof of a fork: {0}")]
     Parting(#[from] PartingError),
