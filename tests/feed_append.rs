@@ -33,13 +33,11 @@ proptest! {
 #[test]
 fn stored_nodes_are_the_naive_nodes_at_every_depth() {
     fn naive(blocks: &[Vec<u8>]) -> Node {
-        match blocks {
-            [block] => Node::leaf(block),
-            _ => {
-                let (left, right) = blocks.split_at(blocks.len() / 2);
-                Node::parent(&naive(left), &naive(right))
-            }
+        if let [block] = blocks {
+            return Node::leaf(block);
         }
+        let (left, right) = blocks.split_at(blocks.len() / 2);
+        Node::parent(&naive(left), &naive(right))
     }
     let all = blocks(600);
     let peer = Peer::writer(&all);

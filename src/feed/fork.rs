@@ -31,6 +31,6 @@ pub fn parting(txn: &impl Read, record: &FeedRecord, received: &Received<'_>) ->
 /// so that this branch can go on past its length.
 pub fn mark_forked(txn: &mut WriteTxn<'_>, record: &mut FeedRecord) -> Result<(), FeedError> {
     record.forked = true;
-    record.tip = record.cover;
+    record.tip = None;
     save(txn, record)
 }

@@ -98,23 +98,19 @@ fn learn(
         }
     }
     (next.length, next.byte_length) = (roots.length(), roots.byte_length());
-    let complete = |known: &Head| known.length <= next.length;
-    // Once forked, a longer head says nothing of this branch unless blocks show that it continues it.
-    let learnt = Some(head).filter(|head| !next.forked || new > 0 || complete(head));
-    let known = [next.head, next.cover, next.tip, learnt];
-    let longest = |wanted: &dyn Fn(&Head) -> bool| {
-        known
-            .into_iter()
-            .flatten()
-            .filter(|known| wanted(known))
-            .reduce(|a, b| if b.length > a.length { b } else { a })
+    let length = next.length;
+    let longest = |known: &[Option<Head>]| {
+        known.iter().flatten().copied().reduce(|a, b| if b.length > a.length { b } else { a })
     };
-    let (whole, beyond) = (longest(&complete), longest(&|known| !complete(known)));
-    if new > 0 {
-        next.cover = Some(head);
-    }
-    next.cover = next.cover.filter(|cover| cover.length > next.length);
-    (next.head, next.tip) = (whole, beyond);
+    let complete = |known: Option<Head>| known.filter(|known| known.length <= length);
+    next.head = longest(&[next.head, complete(next.cover), complete(next.tip), complete(Some(head))]);
+    let cover = if new > 0 { Some(head) } else { next.cover };
+    let cover = cover.filter(|_| length > next.complete());
+    // Once forked, a longer head says nothing of this branch unless blocks show that it continues it.
+    let learnt = Some(head).filter(|_| !next.forked || new > 0);
+    let waits = |known: Option<Head>| known.filter(|known| known.length > length && Some(*known) != cover);
+    next.tip = longest(&[waits(next.tip), waits(next.cover), waits(learnt)]);
+    next.cover = cover;
     Ok(())
 }
 

@@ -78,9 +78,9 @@ pub fn verify(
     received: &Received<'_>,
 ) -> Result<VerifiedBlocks, FeedError> {
     let Received { start, blocks, nodes, .. } = received;
-    let (start, held) = (*start, record.length);
-    if start > held && (received.extending || !blocks.is_empty()) {
-        return Err(FeedError::Gap { start, length: held });
+    let start = *start;
+    if start > record.length && (received.extending || !blocks.is_empty()) {
+        return Err(FeedError::Gap { start, length: record.length });
     }
     if let Some(block) = blocks.iter().find(|block| block.len() > MAX_BLOCK_BYTES) {
         return Err(FeedError::BlockTooLarge { found: block.len() as u64, limit: MAX_BLOCK_BYTES as u64 });

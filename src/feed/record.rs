@@ -27,7 +27,7 @@ pub struct FeedRecord {
     pub head: Option<Head>,
     /// The signed head under which the blocks beyond `head` were verified. There only while there are such blocks.
     pub cover: Option<Head>,
-    /// The longest signed head seen, while it is longer than `length`. Not proved to continue what is here.
+    /// Besides `cover`, the longest signed head seen that is longer than `length`. Not proved to continue what is here.
     pub tip: Option<Head>,
     /// Own feed: blocks below this have been offered to someone, or may have been. Kept for `db`, which owns the rule.
     pub left: u64,

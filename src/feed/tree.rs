@@ -7,7 +7,8 @@ use crate::codec::Reader;
 use crate::merkle::{Node, Nodes, Roots, flat};
 use crate::store::{Read, Table, WriteTxn};
 
-const PACK: u64 = 16;
+/// Nodes in a full row.
+pub(super) const PACK: u64 = 16;
 /// Depths per tier: `1 << TIER_DEPTH == PACK`.
 const TIER_DEPTH: u32 = 4;
 const ROW_BYTES: usize = Node::SIZE * 16;

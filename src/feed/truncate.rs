@@ -1,8 +1,8 @@
 use super::record::save;
 use super::serve::block_key;
-use super::tree::{StoredTree, row_key, tier_length, tiers};
+use super::tree::{PACK, StoredTree, row_key, tier_length, tiers};
 use super::{FeedError, FeedRecord};
-use crate::merkle::Head;
+use crate::merkle::{Head, Node};
 use crate::store::{Read, Table, WriteTxn};
 
 /// Cuts one's own feed to `length` blocks and signs that length, so that what is elsewhere can be taken and the
@@ -19,10 +19,10 @@ pub fn truncate(txn: &mut WriteTxn<'_>, record: &mut FeedRecord, length: u64) ->
     let roots = StoredTree { txn: &*txn, feed_id: record.id }.roots(length)?;
     for tier in tiers(record.length) {
         let (keep, had) = (tier_length(length, tier), tier_length(record.length, tier));
-        let key = row_key(record.id, tier, keep / 16);
-        let kept = usize::try_from(keep % 16).unwrap_or(0) * crate::merkle::Node::SIZE;
+        let key = row_key(record.id, tier, keep / PACK);
+        let kept = usize::try_from(keep % PACK).unwrap_or(0) * Node::SIZE;
         let row = txn.get(Table::Tree, &key)?.and_then(|row| row.get(..kept)).map(<[u8]>::to_vec);
-        for group in keep / 16..had.div_ceil(16) {
+        for group in keep / PACK..had.div_ceil(PACK) {
             txn.delete(Table::Tree, &row_key(record.id, tier, group))?;
         }
         if let Some(row) = row.filter(|row| !row.is_empty()) {

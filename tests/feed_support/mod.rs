@@ -108,6 +108,7 @@ impl Peer {
         assert!(record.complete() <= record.length);
         let beyond = |head: Option<Head>| head.is_none_or(|head| head.length > record.length);
         assert!(beyond(record.cover) && beyond(record.tip));
+        assert!(record.tip.is_none() || record.tip != record.cover);
         assert_eq!(
             record.cover.is_some(),
             record.length > record.complete(),
