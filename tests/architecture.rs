@@ -106,9 +106,12 @@ fn violations(sources: &[Source]) -> Vec<String> {
             found.extend(impurities(source));
         }
     }
-    found.extend(beside.keys().filter_map(|module| {
-        reaches(&beside, module).then(|| format!("`{module}` uses itself through modules of its own rank"))
-    }));
+    found.extend(
+        beside
+            .keys()
+            .filter(|module| reaches(&beside, module))
+            .map(|module| format!("`{module}` uses itself through modules of its own rank")),
+    );
     found
 }
 
@@ -122,7 +125,8 @@ fn impurities(source: &Source) -> Vec<String> {
         Some(module) => IMPURE_STD.contains(&module.as_str()) || module == "*",
         None => false,
     });
-    let names: BTreeSet<String> = said.chain(reached.map(|path| path.join("::"))).collect();
+    let names: BTreeSet<String> =
+        said.chain(reached.map(|path| path[..path.len().min(2)].join("::"))).collect();
     names.into_iter().map(|name| format!("{}: a pure module uses `{name}`", source.file)).collect()
 }
 
