@@ -6,6 +6,9 @@ pub const MAX_KEY_BYTES: usize = 1_900;
 /// Largest value: one write cannot fill the memory of every peer that merges it.
 pub const MAX_VALUE_BYTES: usize = 16 << 20;
 
+/// Largest text of a diff list: a value of the largest size, as the diff that creates it.
+pub const MAX_LIST_BYTES: usize = MAX_VALUE_BYTES + (512 << 10);
+
 /// Largest block: a value, its key, and a full set of links.
 pub const MAX_BLOCK_BYTES: usize = MAX_VALUE_BYTES + (1 << 20);
 

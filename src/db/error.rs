@@ -1,3 +1,5 @@
+use crate::store::StoreError;
+
 /// The stable names of `api.md`, Errors.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Code {
@@ -75,5 +77,55 @@ pub struct Error {
 impl Error {
     pub fn new(code: Code, message: impl Into<String>) -> Self {
         Self { code, message: message.into() }
+    }
+}
+
+impl Error {
+    pub(super) fn stopped() -> Self {
+        Self::new(
+            Code::Corrupt,
+            "an internal error stopped this store; close it and open it again (nothing acknowledged is lost)",
+        )
+    }
+
+    pub fn closed() -> Self {
+        Self::new(Code::Closed, "the database is closed")
+    }
+}
+
+/// Why a job did not do its work.
+#[derive(Debug)]
+pub(super) enum Failure {
+    /// The caller's fault or a state of the database: this job alone fails.
+    Refused(Error),
+    /// The store could not do it: nothing of the transaction happens.
+    Store(StoreError),
+}
+
+impl Failure {
+    /// Rows that cannot be read as what they should be.
+    pub fn damaged(what: &dyn std::fmt::Display) -> Self {
+        Failure::Refused(Error::new(Code::Corrupt, format!("{what}; restore the store from a peer or a backup")))
+    }
+}
+
+impl From<StoreError> for Failure {
+    fn from(error: StoreError) -> Self {
+        Failure::Store(error)
+    }
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        Failure::Refused(error)
+    }
+}
+
+impl From<Failure> for Error {
+    fn from(failure: Failure) -> Self {
+        match failure {
+            Failure::Refused(error) => error,
+            Failure::Store(error) => error.into(),
+        }
     }
 }

@@ -3,7 +3,7 @@ use super::encode::{
 };
 use super::{BatchHead, Change, Diff, Entry, EntryError, Genesis, Mode, Op, Place, VERSION};
 use crate::codec::limits::{
-    MAX_BATCH_ENTRIES, MAX_FEED_LENGTH, MAX_KEY_BYTES, MAX_LINKS, MAX_NAME_BYTES, MAX_VALUE_BYTES,
+    MAX_BATCH_ENTRIES, MAX_FEED_LENGTH, MAX_KEY_BYTES, MAX_LINKS, MAX_LIST_BYTES, MAX_NAME_BYTES, MAX_VALUE_BYTES,
 };
 use crate::codec::{DecodeError, Reader};
 use crate::types::{Effective, FeedKey, Link, Stamp};
@@ -117,7 +117,7 @@ impl<'a> Diff<'a> {
         };
         let change = match reader.u8("the change")? {
             LIST => {
-                let text = within(reader.rest(), "the list", MAX_VALUE_BYTES)?;
+                let text = within(reader.rest(), "the list", MAX_LIST_BYTES)?;
                 Change::List(
                     std::str::from_utf8(text).map_err(|_| DecodeError::Malformed { what: "the list" })?,
                 )

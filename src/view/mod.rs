@@ -1,1 +1,35 @@
-//! Being written.
+//! **What.** The view: the sorted key-value state, every version of it, and the diff index it is folded from.
+//!
+//! **Owns.** Tables `View` (key, newest version first, to fold state), `Log` (version to key), `Diffs` (key and linear
+//! position to where the diff stands in its feed), `Hashes`.
+//!
+//! **Invariants.** 1. The newest row of a key is the fold of exactly the key's rows in `Diffs`, in linear order. 2. A
+//! version is given once: rows are added under new versions and never changed. 3. `Log` has one row per version.
+//! 4. A row is a *valid base* for a diff that sorts after its last one if no diff that sorts at or before its last one
+//! was merged, or taken out, after it; each row keeps the lowest position merged in making it (`low`), which is how
+//! this is found out without reading the index.
+//!
+//! **Not here.** What folding means (`crdt`), which diffs count (`causal`), when to merge (`db`).
+
+mod hash;
+mod merge;
+mod rows;
+mod scan;
+
+pub use hash::{LatticeHash, advance};
+pub use merge::{Added, Merged, Removed, Writers, change_of, find_base, merge};
+pub use rows::{Row, log_key, newest};
+pub use scan::{Bounds, HistoryCursor, HistoryRow, ScanCursor, ScanRow, Seen};
+
+use crate::codec::DecodeError;
+use crate::store::StoreError;
+
+#[derive(Debug, thiserror::Error)]
+pub enum ViewError {
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error("a row of the view is damaged: {0}")]
+    Row(#[from] DecodeError),
+    #[error("the diff index names block {seq} of feed {feed}, which is not a diff that can be read")]
+    Block { feed: u32, seq: u64 },
+}

@@ -1,0 +1,81 @@
+'use strict'
+
+// A chat without a server: every typed line is put, and every device shows what any of them put.
+//
+//   node examples/chat.js -s ./alice                  prints a key
+//   node examples/chat.js -s ./bob -k <that key>      in another terminal, or on another machine
+//
+// `-n` gives a name. The first device accepts whoever proves the key: fine for a chat among friends.
+
+const path = require('node:path')
+const readline = require('node:readline')
+const { parseArgs } = require('node:util')
+const Hyperswarm = require('hyperswarm')
+const MultiHyperbee = require('..')
+
+const { values: options } = parseArgs({
+  options: {
+    storage: { type: 'string', short: 's' },
+    key: { type: 'string', short: 'k' },
+    name: { type: 'string', short: 'n' }
+  }
+})
+
+async function main() {
+  if (options.storage === undefined)
+    throw new Error('usage: node examples/chat.js -s <directory> [-k <key>] [-n <name>]')
+  const name = options.name ?? path.basename(options.storage)
+  const db = new MultiHyperbee(options.storage, options.key === undefined ? {} : { key: options.key })
+  await db.ready()
+
+  const swarm = new Hyperswarm()
+  swarm.on('connection', (connection) => db.replicate(connection))
+  swarm.join(db.discoveryKey)
+  db.on('access-request', (request) => request.accept())
+
+  console.log(`Others join with: -k ${db.key.toString('hex')}`)
+  const shown = show(db)
+  if (!db.writable) await becomeWriter(db, name)
+  await readLines(db, name)
+
+  await swarm.destroy()
+  await db.close()
+  await shown
+}
+
+async function becomeWriter(db, name) {
+  console.log('Waiting to be let in ...')
+  await db.requestAccess({ name })
+  await db.waitForWritable()
+  console.log('You are in: type a line.')
+}
+
+/** Prints every message, those of the past first, until the database is closed. */
+async function show(db) {
+  const messages = db.createHistoryStream({ live: true, gte: 1 })
+  db.once('close', () => messages.destroy())
+  const seen = new Set()
+  try {
+    for await (const { type, key, value } of messages) {
+      if (type !== 'put' || seen.has(key)) continue
+      seen.add(key)
+      console.log(`${value.name}: ${value.text}`)
+    }
+  } catch (error) {
+    if (!db.closed) throw error
+  }
+}
+
+async function readLines(db, name) {
+  const writer = db.local.key.toString('hex').slice(0, 8)
+  for await (const text of readline.createInterface({ input: process.stdin })) {
+    // The position in the own feed makes the key unique, the time makes keys sort.
+    const key = `message/${new Date().toISOString()}/${writer}/${db.local.length}`
+    if (text !== '') await db.put(key, { name, text })
+  }
+}
+
+main().catch((error) => {
+  console.error(error.message)
+  process.exitCode = 1
+})

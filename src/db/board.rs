@@ -1,0 +1,193 @@
+//! What is published: the committed state of every open database, for readers, subscribers and peers on any thread.
+
+use super::engine::DatabaseState;
+use super::events::{Event, Subscribers};
+use super::peer::Peer;
+use super::rows::Halt;
+use crate::feed::FeedRecord;
+use crate::merkle::Head;
+use crate::types::FeedKey;
+use crate::view::LatticeHash;
+use parking_lot::{Mutex, RwLock};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+#[derive(Default)]
+pub(super) struct Board {
+    pub databases: RwLock<BTreeMap<u32, Arc<OpenDatabase>>>,
+    peers: Mutex<Vec<Peer>>,
+    /// Which connection is fetching a feed: no block is asked for twice.
+    pub claims: Mutex<BTreeMap<FeedKey, u64>>,
+}
+
+/// Everything about a database that never changes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DbInfo {
+    pub name: String,
+    pub key: FeedKey,
+    pub discovery_key: [u8; 32],
+    pub local: FeedKey,
+    pub key_encoding: String,
+    pub value_encoding: String,
+    pub open: bool,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct DbStatus {
+    pub version: u64,
+    pub writable: bool,
+    pub indexer: bool,
+}
+
+/// A database that somebody has open.
+pub(super) struct OpenDatabase {
+    pub id: u32,
+    pub info: DbInfo,
+    pub handles: AtomicUsize,
+    pub status: RwLock<DbStatus>,
+    pub feeds: RwLock<BTreeMap<FeedKey, PublishedFeed>>,
+    pub subscribers: Subscribers,
+    /// The state hash as last computed, with its version.
+    pub hash: Mutex<(u64, LatticeHash)>,
+}
+
+/// The committed state of a feed in a database.
+#[derive(Clone, Debug)]
+pub(super) struct PublishedFeed {
+    pub id: u32,
+    pub length: u64,
+    pub byte_length: u64,
+    /// The head this store can prove blocks against.
+    pub head: Option<Head>,
+    /// The longest signed head seen.
+    pub tip: u64,
+    pub left: u64,
+    pub writable: bool,
+    pub forked: bool,
+    pub placed: u64,
+    pub added: bool,
+    /// How much of it is wanted.
+    pub until: u64,
+    pub halt: Halt,
+}
+
+impl PublishedFeed {
+    /// What may be shown and served: of an own feed nothing that has not been noted as leaving.
+    pub fn offered(&self) -> u64 {
+        let complete = self.head.as_ref().map_or(0, |head| head.length);
+        if self.writable { complete.min(self.left) } else { complete }
+    }
+}
+
+impl Board {
+    pub fn database(&self, id: u32) -> Option<Arc<OpenDatabase>> {
+        self.databases.read().get(&id).cloned()
+    }
+
+    pub fn send(&self, database: u32, event: &Event) {
+        if let Some(open) = self.database(database) {
+            open.subscribers.send(event);
+        }
+    }
+
+    pub fn has_peers(&self) -> bool {
+        !self.peers.lock().is_empty()
+    }
+
+    pub fn add_peer(&self, peer: Peer) {
+        self.peers.lock().push(peer);
+    }
+
+    pub fn remove_peer(&self, id: u64) {
+        self.peers.lock().retain(|peer| peer.id() != id);
+        self.claims.lock().retain(|_, holder| *holder != id);
+    }
+
+    pub fn peers(&self) -> Vec<Peer> {
+        self.peers.lock().clone()
+    }
+
+    /// Shows readers what a commit has changed in a database.
+    pub fn publish_database(&self, state: &DatabaseState, records: &BTreeMap<FeedKey, FeedRecord>) {
+        let Some(open) = self.database(state.id()) else { return };
+        let mut feeds = open.feeds.write();
+        for (key, member) in &state.members {
+            let published = feeds.entry(*key).or_insert_with(|| PublishedFeed::empty(member.feed));
+            published.placed = state.order.placed().get(key);
+            published.added = member.added;
+            published.until = member.until;
+            published.halt = member.halt;
+            if let Some(record) = records.get(key) {
+                published.take(record);
+            }
+        }
+        drop(feeds);
+        *open.status.write() = DbStatus {
+            version: state.state.version,
+            writable: state.is_writable(),
+            indexer: state.is_indexer(),
+        };
+    }
+
+    /// Tells connections and databases that feeds have grown or that databases have changed.
+    pub fn notify_peers(&self, feeds: &BTreeSet<FeedKey>, databases: &BTreeSet<u32>) {
+        if feeds.is_empty() && databases.is_empty() {
+            return;
+        }
+        for peer in self.peers() {
+            peer.notify(feeds, databases);
+        }
+        for id in databases {
+            self.send(*id, &Event::Progress);
+        }
+    }
+}
+
+impl PublishedFeed {
+    fn empty(id: u32) -> Self {
+        Self {
+            id,
+            length: 0,
+            byte_length: 0,
+            head: None,
+            tip: 0,
+            left: 0,
+            writable: false,
+            forked: false,
+            placed: 0,
+            added: false,
+            until: u64::MAX,
+            halt: Halt::None,
+        }
+    }
+
+    fn take(&mut self, record: &FeedRecord) {
+        self.length = record.length;
+        self.byte_length = record.byte_length;
+        self.head.clone_from(&record.head);
+        self.tip = record.tip.as_ref().map_or(record.length, |tip| tip.length.max(record.length));
+        self.left = record.left;
+        self.writable = record.secret.is_some();
+        self.forked = record.forked;
+    }
+}
+
+impl OpenDatabase {
+    pub fn new(id: u32, info: DbInfo) -> Self {
+        Self {
+            id,
+            info,
+            handles: AtomicUsize::new(0),
+            status: RwLock::default(),
+            feeds: RwLock::default(),
+            subscribers: Subscribers::default(),
+            hash: Mutex::default(),
+        }
+    }
+
+    /// Counts a handle out; true if it was the last.
+    pub fn release(&self) -> bool {
+        self.handles.fetch_sub(1, Ordering::AcqRel) == 1
+    }
+}

@@ -1,0 +1,243 @@
+//! A database's public handle: its reads, on the calling thread, and the way of its writes to the owner.
+
+use super::board::{DbInfo, DbStatus, OpenDatabase};
+use super::error::{Code, Error};
+use super::events::{Reply, Subscription, Wake};
+use super::members::{FeedProgress, Member};
+use super::store::Shared;
+use super::write::{Write, Written};
+use crate::codec::limits::MAX_KEY_BYTES;
+use crate::store::{ReadTxn, Table};
+use crate::types::{FeedKey, Hash};
+use crate::view::{self, ViewError};
+use parking_lot::RwLock;
+use std::sync::Arc;
+
+/// How to open a database of a store.
+#[derive(Clone, Debug)]
+pub struct DatabaseOptions {
+    /// Which database of the store; by default `db` without a key, else the key in hex.
+    pub name: Option<String>,
+    /// The creator's feed; none: this store's own, a new database.
+    pub key: Option<FeedKey>,
+    pub key_encoding: String,
+    pub value_encoding: String,
+    /// Seed of the local writer's key pair, instead of a new one.
+    pub secret: Option<[u8; 32]>,
+    /// Every feed announced by a peer that proves the key counts.
+    pub open: bool,
+    /// How far ahead of the wall clock a timestamp may be before it is reported and not followed.
+    pub max_drift: std::time::Duration,
+}
+
+impl Default for DatabaseOptions {
+    fn default() -> Self {
+        Self {
+            name: None,
+            key: None,
+            key_encoding: "utf-8".into(),
+            value_encoding: "json".into(),
+            secret: None,
+            open: false,
+            max_drift: std::time::Duration::from_secs(60),
+        }
+    }
+}
+
+/// One handle on an open database; clones are the same handle.
+#[derive(Clone)]
+pub struct Db(Arc<RwLock<Option<Inner>>>);
+
+#[derive(Clone)]
+pub(super) struct Inner {
+    pub shared: Arc<Shared>,
+    pub open: Arc<OpenDatabase>,
+}
+
+impl Db {
+    pub(super) fn new(shared: Arc<Shared>, open: Arc<OpenDatabase>) -> Self {
+        Self(Arc::new(RwLock::new(Some(Inner { shared, open }))))
+    }
+
+    pub(super) fn inner(&self) -> Result<Inner, Error> {
+        self.0.read().clone().ok_or_else(Error::closed)
+    }
+
+    pub fn info(&self) -> Result<DbInfo, Error> {
+        Ok(self.inner()?.open.info.clone())
+    }
+
+    /// Version and rights as of the last commit.
+    pub fn status(&self) -> Result<DbStatus, Error> {
+        Ok(*self.inner()?.open.status.read())
+    }
+
+    /// Ends this handle, after everything accepted before. Closing twice is harmless.
+    pub fn close(&self) -> Reply<()> {
+        let Some(Inner { shared, open }) = self.0.write().take() else { return Reply::ready(Ok(())) };
+        let last = open.release();
+        shared.clone().job(move |work| {
+            if last {
+                work.close_database(open.id);
+            }
+            Ok(())
+        })
+    }
+
+    pub(super) fn read<T>(
+        &self,
+        read: impl FnOnce(&Inner, &ReadTxn) -> Result<T, Error>,
+    ) -> Result<T, Error> {
+        let inner = self.inner()?;
+        let txn = inner.shared.environment.read()?;
+        read(&inner, &txn)
+    }
+
+    /// Looks a key up, now or as of a version, and hands its live row to `found`.
+    pub fn get<T>(
+        &self,
+        key: &[u8],
+        at: Option<u64>,
+        found: impl FnOnce(&LiveRow<'_>) -> T,
+    ) -> Result<Option<T>, Error> {
+        if key.len() > MAX_KEY_BYTES {
+            return Ok(None);
+        }
+        self.read(|inner, txn| {
+            let Some(row) = view::newest(txn, inner.open.id, key, at)? else { return Ok(None) };
+            Ok(LiveRow::of(row.version, key, &row)?.map(|row| found(&row)))
+        })
+    }
+
+    /// One hash of the live content, alike wherever the content is.
+    pub fn state_hash(&self) -> Result<Hash, Error> {
+        self.read(|inner, txn| {
+            let version = inner.version(txn)?;
+            let mut cached = inner.open.hash.lock();
+            if cached.0 > version {
+                *cached = Default::default();
+            }
+            let from = cached.0;
+            view::advance(txn, inner.open.id, &mut cached.1, from, version)?;
+            cached.0 = version;
+            Ok(cached.1.digest())
+        })
+    }
+
+    /// Writes in order, each atomic, all in one commit if they fit. One result for each: what is wrong with one does
+    /// not touch the others.
+    pub fn write(&self, writes: Vec<Write>) -> Reply<Vec<Result<Written, Error>>> {
+        match self.inner() {
+            Ok(Inner { shared, open }) => shared.job(move |work| work.write_all(open.id, &writes)),
+            Err(error) => Reply::ready(Err(error)),
+        }
+    }
+
+    /// Merges a feed into this replica's view, whatever the database grants. False: it was added before.
+    pub fn add_peer(&self, feed: FeedKey) -> Reply<bool> {
+        self.job(move |work, id| work.add_peer(id, feed))
+    }
+
+    /// Merges nothing more of a feed that was added; what was merged stays. False: it was not added.
+    pub fn remove_peer(&self, feed: FeedKey) -> Reply<bool> {
+        self.job(move |work, id| work.remove_peer(id, feed))
+    }
+
+    /// Grants, for everybody, from here on in the order.
+    pub fn add_writer(&self, writer: FeedKey, indexer: bool) -> Reply<Written> {
+        self.job(move |work, id| work.grant(id, writer, indexer))
+    }
+
+    pub fn remove_writer(&self, writer: FeedKey, lost: bool) -> Reply<Written> {
+        self.job(move |work, id| work.revoke(id, writer, lost))
+    }
+
+    fn job<T: Send + 'static>(
+        &self,
+        mut run: impl FnMut(&mut super::engine::Work<'_, '_>, u32) -> Result<T, super::error::Failure> + Send + 'static,
+    ) -> Reply<T> {
+        match self.inner() {
+            Ok(Inner { shared, open }) => shared.job(move |work| run(work, open.id)),
+            Err(error) => Reply::ready(Err(error)),
+        }
+    }
+
+    /// Every feed of this database known here, and how it counts.
+    pub fn members(&self) -> Result<Vec<Member>, Error> {
+        self.read(|inner, txn| super::members::list(txn, inner))
+    }
+
+    /// Whether `length` entries of `writer` are in the order here.
+    pub fn applied(&self, writer: &FeedKey, length: u64) -> Result<bool, Error> {
+        let inner = self.inner()?;
+        let feeds = inner.open.feeds.read();
+        Ok(length == 0 || feeds.get(writer).is_some_and(|feed| feed.placed >= length))
+    }
+
+    /// Whether all that live connections have announced of this database is here and placed.
+    pub fn is_flushed(&self) -> Result<bool, Error> {
+        let inner = self.inner()?;
+        let peers = inner.shared.board.peers();
+        Ok(super::members::is_placed(&inner) && peers.iter().all(|peer| peer.has_delivered(inner.open.id)))
+    }
+
+    /// Per feed: what is here, what is placed, what somebody announced.
+    pub fn progress(&self) -> Result<Vec<FeedProgress>, Error> {
+        Ok(super::members::progress(&self.inner()?))
+    }
+
+    /// `wake` is called, from any thread, when there are events to take.
+    pub fn subscribe(&self, wake: Wake) -> Result<Subscription, Error> {
+        Ok(self.inner()?.open.subscribers.subscribe(wake))
+    }
+}
+
+impl Inner {
+    /// The version that this transaction sees.
+    pub fn version(&self, txn: &ReadTxn) -> Result<u64, Error> {
+        use crate::store::Read as _;
+        let row = txn.get(Table::Databases, &super::rows::StateRow::key_of(self.open.id))?;
+        Ok(row.map(super::rows::StateRow::decode).transpose()?.unwrap_or_default().version)
+    }
+}
+
+/// A live row as a reader gets it: borrowed from the store.
+pub struct LiveRow<'t> {
+    pub version: u64,
+    pub key: &'t [u8],
+    pub value: LiveValue<'t>,
+    pub stamp: crate::types::Stamp,
+    pub prev: Option<crate::types::Stamp>,
+    /// The state id: what exactly was folded.
+    pub state: u64,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LiveValue<'t> {
+    /// JSON text of an object.
+    Object(&'t str),
+    Register(&'t [u8]),
+}
+
+impl<'t> LiveRow<'t> {
+    /// `None` for a key that is deleted.
+    pub(super) fn of(version: u64, key: &'t [u8], row: &view::Row<'t>) -> Result<Option<Self>, ViewError> {
+        let state = row.view()?;
+        let value = match (state.json(), state.register()) {
+            (Some(text), _) => LiveValue::Object(text),
+            (None, Some(bytes)) => LiveValue::Register(bytes),
+            (None, None) => return Ok(None),
+        };
+        let Some(last) = state.last() else { return Ok(None) };
+        Ok(Some(Self { version, key, value, stamp: last.stamp(), prev: state.prev(), state: state.id() }))
+    }
+}
+
+impl From<ViewError> for Error {
+    fn from(error: ViewError) -> Self {
+        match error {
+            ViewError::Store(error) => error.into(),
+            other => Error::new(Code::Corrupt, format!("{other}; restore the store from a peer or a backup")),
+        }
+    }
+}

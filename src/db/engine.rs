@@ -1,0 +1,226 @@
+//! What the owner thread holds between transactions, and the view of it that a job works on.
+
+use super::board::Board;
+use super::error::{Error, Failure};
+use super::events::Event;
+use super::write::PutsFrom;
+use super::rows::{DatabaseRow, Halt, MemberRow, StateRow};
+use crate::causal::{OrderState, Past};
+use crate::clock::Clock;
+use crate::feed::{Appender, FeedRecord};
+use crate::order::{self, Numbers};
+use crate::store::{Environment, Table, WriteTxn};
+use crate::types::{Effective, FeedKey};
+use crate::view::Writers;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// The wall clock, as a duration since 1970. The simulator brings its own.
+pub type WallClock = Arc<dyn Fn() -> Duration + Send + Sync>;
+
+/// The owner's memory: all of it can be read again from the store, and is, after a transaction that failed.
+pub(super) struct Engine {
+    environment: Environment,
+    pub(super) board: Arc<Board>,
+    pub(super) now: WallClock,
+    pub(super) databases: BTreeMap<u32, DatabaseState>,
+    pub(super) feeds: BTreeMap<FeedKey, FeedRecord>,
+    /// What to tell the world once the transaction is synced.
+    pub(super) effects: Effects,
+}
+
+#[derive(Default)]
+pub(super) struct Effects {
+    pub events: Vec<(u32, Event)>,
+    pub feeds: BTreeSet<FeedKey>,
+    pub databases: BTreeSet<u32>,
+}
+
+/// One open database, as of the last row written.
+pub(super) struct DatabaseState {
+    pub row: DatabaseRow,
+    pub state: StateRow,
+    pub clock: Clock,
+    pub max_drift: Duration,
+    pub members: BTreeMap<FeedKey, MemberRow>,
+    pub writers: Writers,
+    pub order: OrderState,
+    /// What the local feed's last batch has in its past, itself included.
+    pub own_past: Past,
+    /// The effective timestamp of that batch.
+    pub own_last: Effective,
+    /// What puts of objects that were read have made since.
+    pub puts_from: PutsFrom,
+    /// Something was placed since the local feed last linked.
+    pub links_due: bool,
+    /// Feeds that hold blocks beyond what is placed.
+    pub behind: BTreeSet<FeedKey>,
+    /// The version when the transaction began.
+    pub published: u64,
+    pub dirty: Dirty,
+}
+
+#[derive(Default)]
+pub(super) struct Dirty {
+    pub state: bool,
+    pub order: bool,
+    pub members: BTreeSet<FeedKey>,
+}
+
+impl DatabaseState {
+    pub fn id(&self) -> u32 {
+        self.row.id
+    }
+
+    pub fn is_writable(&self) -> bool {
+        self.row.open || self.order.membership().get(&self.row.local).is_some()
+    }
+
+    pub fn is_indexer(&self) -> bool {
+        self.order.membership().get(&self.row.local).is_some_and(|member| member.indexer)
+    }
+
+    /// Whether everything of `feed` counts here whatever the walk says, up to the returned length.
+    pub fn counted_by_choice(&self, feed: &FeedKey) -> u64 {
+        match self.members.get(feed) {
+            _ if self.row.open => u64::MAX,
+            Some(member) if member.added => u64::MAX,
+            Some(member) => member.merged,
+            None => 0,
+        }
+    }
+
+    pub fn member_mut(&mut self, feed: &FeedKey) -> Option<&mut MemberRow> {
+        self.dirty.members.insert(*feed);
+        self.members.get_mut(feed)
+    }
+
+    pub fn is_halted(&self, feed: &FeedKey) -> bool {
+        self.members.get(feed).is_some_and(|member| member.halt != Halt::None)
+    }
+}
+
+impl Numbers for BTreeMap<FeedKey, MemberRow> {
+    fn number(&self, feed: &FeedKey) -> Option<u32> {
+        self.get(feed).map(|member| member.feed)
+    }
+}
+
+impl Engine {
+    pub fn new(environment: Environment, board: Arc<Board>, now: WallClock) -> Self {
+        Self {
+            environment,
+            board,
+            now,
+            databases: BTreeMap::new(),
+            feeds: BTreeMap::new(),
+            effects: Effects::default(),
+        }
+    }
+
+    pub fn environment(&self) -> &Environment {
+        &self.environment
+    }
+
+    /// Throws away what a failed transaction may have changed in memory; what is needed is read again.
+    pub fn forget(&mut self) {
+        self.databases.clear();
+        self.feeds.clear();
+        self.effects = Effects::default();
+    }
+
+    /// Tells readers, subscribers and peers what the transaction that was just synced has changed.
+    pub fn publish(&mut self) {
+        let effects = std::mem::take(&mut self.effects);
+        for id in &effects.databases {
+            if let Some(database) = self.databases.get_mut(id) {
+                self.board.publish_database(database, &self.feeds);
+                database.published = database.state.version;
+            }
+        }
+        for (id, event) in &effects.events {
+            self.board.send(*id, event);
+        }
+        self.board.notify_peers(&effects.feeds, &effects.databases);
+    }
+}
+
+/// A transaction and everything a job may touch in it.
+pub(super) struct Work<'e, 't> {
+    pub engine: &'e mut Engine,
+    pub txn: &'e mut WriteTxn<'t>,
+    pub appenders: BTreeMap<FeedKey, Appender>,
+}
+
+impl<'e, 't> Work<'e, 't> {
+    pub fn new(engine: &'e mut Engine, txn: &'e mut WriteTxn<'t>) -> Self {
+        Self { engine, txn, appenders: BTreeMap::new() }
+    }
+
+    /// Rows written so far.
+    pub fn writes(&self) -> u64 {
+        self.txn.writes() + self.appenders.values().map(Appender::pending).sum::<u64>()
+    }
+
+    /// An open database's state, read from the store when it is not in memory.
+    pub fn database(&mut self, id: u32) -> Result<&mut DatabaseState, Failure> {
+        if !self.engine.databases.contains_key(&id) {
+            let state = self.load_database(id)?;
+            self.engine.databases.insert(id, state);
+        }
+        self.engine.databases.get_mut(&id).ok_or_else(|| Error::closed().into())
+    }
+
+    pub fn event(&mut self, database: u32, event: Event) {
+        self.engine.effects.events.push((database, event));
+    }
+
+    pub fn now(&self) -> Duration {
+        (self.engine.now)()
+    }
+
+    /// Signs the heads, once each, and writes the rows that change with every commit.
+    pub fn finish(&mut self) -> Result<(), Failure> {
+        self.finish_feeds()?;
+        for (id, database) in &mut self.engine.databases {
+            let changed = database.dirty.state || database.dirty.order || !database.dirty.members.is_empty();
+            if !changed {
+                continue;
+            }
+            database.state.clock = database.clock.last();
+            self.txn.put(Table::Databases, &StateRow::key_of(*id), &database.state.encode())?;
+            if database.state.version > database.published {
+                let key = crate::view::log_key(*id, database.state.version);
+                self.txn.append(Table::Commits, &key, &database.state.clock.to_be_bytes())?;
+                let event = Event::Update { from: database.published, to: database.state.version };
+                self.engine.effects.events.push((*id, event));
+            }
+            if database.dirty.order {
+                order::save_order(self.txn, *id, &database.order)?;
+            }
+            for feed in &database.dirty.members {
+                if let Some(member) = database.members.get(feed) {
+                    self.txn.put(Table::Members, &MemberRow::key_of(*id, feed), &member.encode())?;
+                }
+            }
+            database.dirty = Dirty::default();
+            self.engine.effects.databases.insert(*id);
+        }
+        Ok(())
+    }
+
+    fn finish_feeds(&mut self) -> Result<(), Failure> {
+        for (key, appender) in std::mem::take(&mut self.appenders) {
+            let mut record = appender.finish(self.txn)?;
+            // Where a connection is live the block may leave as soon as it is synced: that is noted in this commit.
+            if self.engine.board.has_peers() {
+                record.left = record.length;
+                crate::feed::save(self.txn, &record)?;
+            }
+            self.engine.feeds.insert(key, record);
+            self.engine.effects.feeds.insert(key);
+        }
+        Ok(())
+    }
+}

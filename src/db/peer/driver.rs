@@ -1,0 +1,316 @@
+//! What the session's events do.
+
+use super::fetch::Inflight;
+use super::{Peer, PeerEvent, Shown, State};
+use crate::db::board::{OpenDatabase, PublishedFeed};
+use crate::db::error::{Code, Error};
+use crate::db::events::Event as DbEvent;
+use crate::types::FeedKey;
+use crate::wire::{CloseReason, Event, FeedState, RequestId, Role, Topic, TopicId, TopicKind};
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+/// What the other side has of a feed.
+#[derive(Default)]
+pub(super) struct RemoteFeed {
+    pub length: u64,
+    /// How far what we have sent reaches.
+    pub sent: u64,
+    pub inflight: Inflight,
+}
+
+/// Blocks on their way out: an answer, or a push.
+pub(super) struct Serving {
+    pub answer: Option<RequestId>,
+    pub feed: FeedKey,
+    pub next: u64,
+    pub end: u64,
+}
+
+/// The message with which a side says, on a topic, that its own feed is announced too.
+pub(super) const OWN_FEED_SAID: u8 = 0;
+
+impl State {
+    /// Everything the session has to say, in order.
+    pub(super) fn take_events(&mut self, peer: &Peer) {
+        while let Some(event) = self.session.event() {
+            self.take_event(event, peer);
+        }
+        self.refresh(None, peer);
+    }
+
+    fn take_event(&mut self, event: Event, peer: &Peer) {
+        match event {
+            Event::Open(remote) => self.push(PeerEvent::Open { user_data: remote.user_data }),
+            Event::TopicOpen { topic, kind, key } => self.open_topic(topic, Topic { kind, key }, peer),
+            Event::TopicClosed { topic } => {
+                self.topics.remove(&topic);
+            }
+            Event::Shown { opened } => self.shown(opened, peer),
+            Event::Vector { topic, feeds, first_complete } => {
+                feeds.iter().for_each(|feed| self.heard(feed));
+                if first_complete {
+                    self.heard_all(topic, peer);
+                }
+            }
+            Event::Have(feed) => self.heard(&feed),
+            Event::Request { id, feed, start, end } => {
+                self.serving.push_back(Serving { answer: Some(id), feed, next: start, end });
+            }
+            Event::Cancelled { id } => self.serving.retain(|serving| serving.answer != Some(id)),
+            Event::Refused { feed, .. } => self.request_over(&feed),
+            Event::Blocks { feed, blocks, finished } => self.received(feed, blocks, finished, peer),
+            Event::Access { topic, kind: OWN_FEED_SAID, .. } => {
+                if let Some(shown) = self.topics.get_mut(&topic) {
+                    shown.heard_own = true;
+                }
+            }
+            Event::WriterProved { .. } | Event::Pong | Event::Access { .. } => {}
+            Event::Done => self.heard_done = true,
+            Event::Closed(reason) => self.closed(reason),
+        }
+    }
+
+    fn closed(&mut self, reason: CloseReason) {
+        let error = match reason {
+            CloseReason::Finished | CloseReason::ShuttingDown => return self.push(PeerEvent::Closed),
+            CloseReason::Auth => Error::new(Code::Auth, "the other side does not have this database, or its key differs"),
+            CloseReason::VersionMismatch => {
+                Error::new(Code::VersionMismatch, "the other side speaks another protocol version: update the older one")
+            }
+            CloseReason::ClientMismatch => Error::new(Code::ClientMismatch, "the other side is another kind of program"),
+            CloseReason::Timeout => Error::new(Code::Timeout, "the other side waited too long"),
+            CloseReason::Protocol | CloseReason::Busy | CloseReason::Other(_) => {
+                Error::new(Code::Protocol, format!("the other side ended the connection: {reason:?}"))
+            }
+        };
+        self.fail(error);
+    }
+
+    /// The initiator has shown everything. A connection for one database that the other side does not have is over.
+    fn shown(&mut self, opened: usize, peer: &Peer) {
+        let nothing = opened == 0 && self.topics.is_empty();
+        if nothing && peer.0.scope.is_some() && self.session.role() == Role::Initiator {
+            self.session.finish(CloseReason::Auth);
+            self.fail(Error::new(Code::Auth, "the other side does not have this database, or its key differs"));
+        }
+    }
+
+    /// Databases this connection may speak of.
+    pub(super) fn databases(&self, peer: &Peer) -> Vec<Arc<OpenDatabase>> {
+        let Some(shared) = &self.shared else { return Vec::new() };
+        let databases = shared.board.databases.read();
+        databases.values().filter(|open| peer.0.scope.is_none_or(|scope| scope == open.id)).cloned().collect()
+    }
+
+    /// Offers the topics of all databases that were not offered yet: each database by its key, each of its feeds by its
+    /// own.
+    pub(super) fn offer_topics(&mut self, peer: &Peer) {
+        let mut new = Vec::new();
+        for open in self.databases(peer) {
+            let database = Topic { kind: TopicKind::Database, key: open.info.key };
+            let feeds = open.feeds.read();
+            let feeds = feeds.keys().map(|key| Topic { kind: TopicKind::Feed, key: *key });
+            for topic in std::iter::once(database).chain(feeds) {
+                if self.offered.len() < crate::wire::limits::MAX_TOPICS && self.offered.insert(topic) {
+                    new.push(topic);
+                }
+            }
+        }
+        if !new.is_empty() {
+            // Refused only by a session that is closed, or with more topics than are ever offered here.
+            let _ = self.session.offer(&new);
+        }
+    }
+
+    /// Both sides have it: says what is here, but for own feeds, whose state elsewhere is heard first.
+    fn open_topic(&mut self, id: TopicId, topic: Topic, peer: &Peer) {
+        peer.0.unheard.store(true, Ordering::Release);
+        self.topics.insert(
+            id,
+            Shown { topic, said: Default::default(), heard: false, heard_own: false, said_own: false },
+        );
+        let own = self.announce_new(id, false, peer);
+        // The announcement ends the first vector, also an empty one.
+        let _ = self.session.announce(id, &[], true);
+        self.note_leaving(own, peer);
+    }
+
+    /// Notes, on disk, that own feeds may leave: only then are they offered.
+    fn note_leaving(&self, own: Vec<FeedKey>, peer: &Peer) {
+        let Some(shared) = &self.shared else { return };
+        if !own.is_empty() {
+            shared.windowed_job(move |work| work.note_leaving(&own), peer.clone(), |_, _| {});
+        }
+    }
+
+    /// Announces feeds of a topic that are offered and were not yet said; returns own feeds, which are left out unless
+    /// `with_own`.
+    fn announce_new(&mut self, id: TopicId, with_own: bool, peer: &Peer) -> Vec<FeedKey> {
+        let feeds = self.topic_feeds(id, peer);
+        let Some(shown) = self.topics.get_mut(&id) else { return Vec::new() };
+        let (mut new, mut own) = (Vec::new(), Vec::new());
+        for (key, feed) in feeds {
+            if feed.writable {
+                own.push(key);
+                if !with_own {
+                    continue;
+                }
+            }
+            let length = feed.offered();
+            if length > 0 && !shown.said.contains_key(&key) {
+                shown.said.insert(key, length);
+                new.extend(state_of(key, &feed));
+            }
+        }
+        if !new.is_empty() {
+            let _ = self.session.announce(id, &new, false);
+        }
+        own
+    }
+
+    /// The feeds that an open topic lets this side speak of.
+    pub(super) fn topic_feeds(&self, id: TopicId, peer: &Peer) -> Vec<(FeedKey, PublishedFeed)> {
+        let Some(Shown { topic, .. }) = self.topics.get(&id) else { return Vec::new() };
+        let mut found = Vec::new();
+        for open in self.databases(peer) {
+            let feeds = open.feeds.read();
+            match topic.kind {
+                TopicKind::Database if open.info.key == topic.key => {
+                    found.extend(feeds.iter().map(|(key, feed)| (*key, feed.clone())));
+                }
+                TopicKind::Feed => found.extend(feeds.get(&topic.key).map(|feed| (topic.key, feed.clone()))),
+                TopicKind::Database => {}
+            }
+        }
+        found
+    }
+
+    fn heard(&mut self, state: &FeedState) {
+        let feed = self.remote.entry(state.feed).or_default();
+        feed.length = feed.length.max(state.length);
+    }
+
+    fn heard_all(&mut self, topic: TopicId, peer: &Peer) {
+        if let Some(shown) = self.topics.get_mut(&topic) {
+            shown.heard = true;
+        }
+        if self.topics.values().all(|shown| shown.heard) {
+            peer.0.unheard.store(false, Ordering::Release);
+            self.push(PeerEvent::RemoteFeeds);
+        }
+    }
+
+    /// After anything has changed: offers, announces, pushes, fetches, and finds out whether all is done. `grown`: which
+    /// feeds may have; none: any.
+    pub(super) fn refresh(&mut self, grown: Option<&BTreeSet<FeedKey>>, peer: &Peer) {
+        if self.shared.is_none() || self.session.is_closed() || self.topics.is_empty() {
+            return;
+        }
+        self.allow_own(peer);
+        for id in self.topics.keys().copied().collect::<Vec<_>>() {
+            self.say_growth(id, grown, peer);
+            self.say_own_said(id, peer);
+        }
+        self.fetch(peer);
+        self.check_synced(peer);
+    }
+
+    /// Own feeds may be offered once nobody who is connected can surprise us with more of them.
+    fn allow_own(&mut self, peer: &Peer) {
+        let Some(shared) = &self.shared else { return };
+        let all_heard = || !shared.board.peers().iter().any(|other| other.0.unheard.load(Ordering::Acquire));
+        let heard_here = !peer.0.unheard.load(Ordering::Acquire);
+        if !self.own_allowed && heard_here && (all_heard() || self.ticks >= super::OWN_FEED_PATIENCE) {
+            self.own_allowed = true;
+        }
+    }
+
+    fn say_growth(&mut self, id: TopicId, grown: Option<&BTreeSet<FeedKey>>, peer: &Peer) {
+        self.announce_new(id, self.own_allowed, peer);
+        for (key, feed) in self.topic_feeds(id, peer) {
+            if grown.is_some_and(|grown| !grown.contains(&key)) || (feed.writable && !self.own_allowed) {
+                continue;
+            }
+            let length = feed.offered();
+            let Some(said) = self.topics.get_mut(&id).and_then(|shown| shown.said.get_mut(&key)) else { continue };
+            if length <= *said {
+                continue;
+            }
+            let before = std::mem::replace(said, length);
+            let remote = self.remote.entry(key).or_default();
+            let reached = remote.length.max(remote.sent);
+            if reached >= length {
+                continue;
+            }
+            if reached >= before && self.session.remote().is_some_and(|remote| remote.live && remote.download) {
+                remote.sent = length;
+                self.serving.push_back(Serving { answer: None, feed: key, next: reached, end: length });
+            } else if let Some(state) = state_of(key, &feed) {
+                let _ = self.session.have(&state);
+            }
+        }
+    }
+
+    /// Says once per topic that nothing of the own feeds is held back any more.
+    fn say_own_said(&mut self, id: TopicId, peer: &Peer) {
+        let waiting = self.topic_feeds(id, peer).iter().any(|(_, feed)| feed.writable && feed.is_held_back());
+        let Some(shown) = self.topics.get_mut(&id) else { return };
+        if self.own_allowed && !waiting && !std::mem::replace(&mut shown.said_own, true) {
+            let _ = self.session.access(id, OWN_FEED_SAID, &[]);
+        }
+    }
+
+    /// Whether everything announced (of one database, or of all) is here and in the order.
+    pub(super) fn has_delivered(&self, database: Option<u32>, peer: &Peer) -> bool {
+        let open: Vec<_> =
+            self.databases(peer).into_iter().filter(|open| database.is_none_or(|id| id == open.id)).collect();
+        let concerned = |shown: &&Shown| match shown.topic.kind {
+            TopicKind::Database => open.iter().any(|open| open.info.key == shown.topic.key),
+            TopicKind::Feed => open.iter().any(|open| open.feeds.read().contains_key(&shown.topic.key)),
+        };
+        if self.topics.values().filter(concerned).any(|shown| !shown.heard || !shown.heard_own) {
+            return false;
+        }
+        open.iter().all(|open| {
+            open.feeds.read().iter().all(|(key, feed)| match self.remote.get(key) {
+                Some(remote) => feed.is_up_to(remote.length),
+                None => true,
+            })
+        })
+    }
+
+    pub(super) fn check_synced(&mut self, peer: &Peer) {
+        if self.was_synced && peer.0.live {
+            return;
+        }
+        let all = !self.topics.is_empty() && self.has_delivered(None, peer);
+        if all && !self.was_synced {
+            self.was_synced = true;
+            self.push(PeerEvent::Synced);
+            if let Some(shared) = &self.shared {
+                for open in self.databases(peer) {
+                    shared.board.send(open.id, &DbEvent::Synced { peer: peer.0.id });
+                }
+            }
+        }
+        let own_said = self.topics.values().all(|shown| shown.said_own);
+        if all && own_said && !peer.0.live && !self.said_done {
+            self.said_done = true;
+            let _ = self.session.done();
+        }
+        let idle = self.serving.is_empty() && self.unverified == 0;
+        if self.said_done && self.heard_done && idle && !self.finished {
+            self.finished = true;
+            self.push(PeerEvent::Finished);
+        }
+    }
+}
+
+/// What is announced of a feed.
+fn state_of(key: FeedKey, feed: &PublishedFeed) -> Option<FeedState> {
+    let head = feed.head.as_ref().filter(|_| feed.offered() > 0)?;
+    let [root @ .., _, _, _, _, _, _, _, _, _, _, _, _, _, _, _, _] = head.root;
+    Some(FeedState { feed: key, length: head.length, root, signed: feed.tip.max(head.length) })
+}

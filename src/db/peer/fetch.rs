@@ -1,0 +1,164 @@
+//! What is asked for, and what becomes of what arrives.
+
+use super::{Peer, State};
+use crate::db::error::{Code, Error};
+use crate::feed::{FeedError, Received};
+use crate::merkle::Node;
+use crate::types::FeedKey;
+use crate::wire::limits::{MAX_REQUEST_BLOCKS, MAX_REQUESTS};
+use crate::wire::{Blocks, RequestId};
+
+/// What was asked of a feed over this connection and is not stored yet.
+#[derive(Default)]
+pub(super) struct Inflight {
+    request: Option<RequestId>,
+    /// Messages whose blocks wait for the owner thread.
+    storing: u32,
+}
+
+impl Inflight {
+    fn is_idle(&self) -> bool {
+        self.request.is_none() && self.storing == 0
+    }
+}
+
+/// What came of storing blocks.
+enum Stored {
+    Taken,
+    /// They continue what is not here: asked for again from where we are.
+    Gap,
+    /// Signed, and contradicting what is here: of this feed nothing more is taken from this connection.
+    Forked,
+}
+
+impl State {
+    /// Asks for what the other side has more of, a feed at a time each, unless another connection is at it.
+    pub(super) fn fetch(&mut self, peer: &Peer) {
+        let Some(shared) = self.shared.clone() else { return };
+        if self.said_done || !self.session.remote().is_some_and(|remote| remote.upload) {
+            return;
+        }
+        for open in self.databases(peer) {
+            let wanted: Vec<_> = {
+                let feeds = open.feeds.read();
+                let behind = self.remote.iter().filter(|(_, remote)| remote.inflight.is_idle());
+                behind
+                    .filter_map(|(key, remote)| {
+                        let feed = feeds.get(key)?;
+                        let until = remote.length.min(feed.until);
+                        (feed.length < until && !feed.forked).then_some((*key, feed.length, until))
+                    })
+                    .collect()
+            };
+            for (key, from, until) in wanted {
+                if self.session.requests_open() >= MAX_REQUESTS {
+                    return;
+                }
+                if *shared.board.claims.lock().entry(key).or_insert(peer.0.id) != peer.0.id {
+                    continue;
+                }
+                let end = until.min(from.saturating_add(MAX_REQUEST_BLOCKS));
+                match self.session.request(key, from, end) {
+                    Ok(id) => {
+                        if let Some(remote) = self.remote.get_mut(&key) {
+                            remote.inflight.request = Some(id);
+                        }
+                    }
+                    // Announced on a topic that is closed by now, or the session ends.
+                    Err(_) => self.release(&key, peer),
+                }
+            }
+        }
+    }
+
+    fn release(&self, feed: &FeedKey, peer: &Peer) {
+        if let Some(shared) = &self.shared {
+            let mut claims = shared.board.claims.lock();
+            if claims.get(feed) == Some(&peer.0.id) {
+                claims.remove(feed);
+            }
+        }
+    }
+
+    /// The last word on a request.
+    pub(super) fn request_over(&mut self, feed: &FeedKey) {
+        if let Some(remote) = self.remote.get_mut(feed) {
+            remote.inflight.request = None;
+        }
+    }
+
+    /// Hands blocks to the owner thread, which verifies and stores them.
+    pub(super) fn received(&mut self, feed: FeedKey, blocks: Blocks, finished: bool, peer: &Peer) {
+        let end = blocks.start + blocks.blocks.len() as u64;
+        let remote = self.remote.entry(feed).or_default();
+        remote.length = remote.length.max(end);
+        if finished {
+            remote.inflight.request = None;
+        }
+        let wanted = self.databases(peer).iter().any(|open| open.feeds.read().contains_key(&feed));
+        let Some(shared) = self.shared.clone().filter(|_| wanted) else { return };
+        if let Some(remote) = self.remote.get_mut(&feed) {
+            remote.inflight.storing += 1;
+        }
+        let bytes = blocks.blocks.iter().map(Vec::len).sum::<usize>();
+        self.unverified += bytes;
+        shared.windowed_job(
+            move |work| Ok(work.ingest(feed, &received(&blocks))?.map(|()| ())),
+            peer.clone(),
+            move |peer, result| peer.stored(feed, bytes, result),
+        );
+    }
+}
+
+fn received(blocks: &Blocks) -> Received<'_> {
+    Received {
+        start: blocks.start,
+        length: blocks.head.length,
+        byte_length: blocks.head.byte_length,
+        signature: blocks.head.signature,
+        nodes: blocks.nodes.iter().map(|node| Node { hash: node.hash, bytes: node.bytes }).collect(),
+        blocks: blocks.blocks.iter().map(Vec::as_slice).collect(),
+        extending: blocks.extending > 0,
+    }
+}
+
+impl Peer {
+    /// The owner thread is done with what was received.
+    fn stored(&self, feed: FeedKey, bytes: usize, result: Result<Result<(), FeedError>, Error>) {
+        let failure = match result {
+            Ok(Ok(())) => Ok(Stored::Taken),
+            Ok(Err(FeedError::Gap { .. })) => Ok(Stored::Gap),
+            Ok(Err(FeedError::Fork(_))) => Ok(Stored::Forked),
+            Ok(Err(error)) => Err(Error::new(Code::Protocol, format!("the other side sent blocks that are refused: {error}"))),
+            Err(error) => Err(error),
+        };
+        let failed = self.with_state(|state, peer| {
+            state.unverified -= bytes.min(state.unverified);
+            if let Some(remote) = state.remote.get_mut(&feed) {
+                remote.inflight.storing = remote.inflight.storing.saturating_sub(1);
+                if matches!(failure, Ok(Stored::Forked)) {
+                    remote.length = 0;
+                }
+                if remote.inflight.is_idle() {
+                    state.release(&feed, peer);
+                }
+            }
+            match failure {
+                Ok(_) => {
+                    state.refresh(None, peer);
+                    false
+                }
+                Err(error) => {
+                    if state.shared.is_some() {
+                        state.session.finish(crate::wire::CloseReason::Protocol);
+                        state.fail(error);
+                    }
+                    true
+                }
+            }
+        });
+        if failed {
+            self.leave();
+        }
+    }
+}

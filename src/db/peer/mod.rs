@@ -1,0 +1,365 @@
+//! **What.** One connection: the session's events and the store's changes turned into requests, blocks and
+//! announcements. Everything here is called, never calls back into its caller: `receive` and `pull` by whoever has the
+//! stream, `notify` by the owner thread after a commit, `tick` by whoever has a clock.
+//!
+//! **Invariants.** 1. Nothing is offered that is not synced; of an own feed nothing that was not noted as leaving
+//! before. 2. An own feed is offered only once the peer's first vector has come (and that of every other open
+//! connection, or [`OWN_FEED_PATIENCE`] ticks have passed): what others have of it is learned first. 3. A feed is
+//! fetched over one connection at a time. 4. Blocks are verified and stored by the owner thread, in order; how many
+//! wait for it is bounded by [`MAX_UNVERIFIED`]. 5. No lock of another connection is taken while this one's is held.
+//!
+//! **Not here.** Bytes and limits of the protocol (`wire`), verification (`feed`), what blocks mean (`place`).
+
+mod driver;
+mod fetch;
+mod serve;
+
+use super::database::{Db, Inner};
+use super::error::{Code, Error};
+use super::events::Wake;
+use super::store::{Shared, Store};
+use crate::types::FeedKey;
+use crate::wire::{self, CloseReason, Config, ProtocolError, Role, Session, Topic, TopicId};
+use driver::{RemoteFeed, Serving};
+use parking_lot::Mutex;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// Bytes received and not yet stored, above which the caller is asked to hold back: a peer cannot fill our memory with
+/// what the disk has not taken.
+const MAX_UNVERIFIED: usize = 8 << 20;
+
+/// Bytes queued to be sent, above which no more block data is read from the store.
+const MAX_OUTGOING: usize = 256 << 10;
+
+/// Events kept for a caller who does not read them.
+const MAX_WAITING_EVENTS: usize = 256;
+
+/// Ticks (seconds) after which an own feed is offered although another open connection has said nothing yet.
+const OWN_FEED_PATIENCE: u32 = 5;
+
+/// Ticks a connection may take to say who it is.
+const HANDSHAKE_PATIENCE: u32 = 20;
+
+/// How to replicate.
+pub struct PeerOptions {
+    pub transport: Transport,
+    /// Go on after both sides have everything.
+    pub live: bool,
+    pub download: bool,
+    pub upload: bool,
+    pub user_data: Vec<u8>,
+    /// Called, from any thread, when there is something to pull or an event to take.
+    pub wake: Wake,
+}
+
+/// What carries the bytes.
+pub enum Transport {
+    /// A plain byte stream: Noise, as the side that speaks first.
+    Initiator,
+    Responder,
+    /// A channel that is encrypted already; its handshake hash binds our proofs to it.
+    Attached { initiator: bool, handshake_hash: [u8; 64] },
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PeerEvent {
+    /// The other side has said who it is.
+    Open { user_data: Vec<u8> },
+    /// What the other side has is known.
+    RemoteFeeds,
+    /// All it had at first is here and in the view.
+    Synced,
+    /// `live: false`, and neither side wants anything more.
+    Finished,
+    Closed,
+    Failed(Error),
+}
+
+/// One connection; clones are the same.
+#[derive(Clone)]
+pub struct Peer(Arc<Connection>);
+
+struct Connection {
+    id: u64,
+    /// The one database this connection is for; none: all of the store.
+    scope: Option<u32>,
+    live: bool,
+    wake: Wake,
+    /// Open, and the other side's first vectors have not all come yet: own feeds wait for it.
+    unheard: AtomicBool,
+    state: Mutex<State>,
+}
+
+struct State {
+    /// Gone once closed: then nothing is read or queued any more.
+    shared: Option<Arc<Shared>>,
+    session: Session,
+    events: VecDeque<PeerEvent>,
+    topics: BTreeMap<TopicId, Shown>,
+    offered: BTreeSet<Topic>,
+    remote: BTreeMap<FeedKey, RemoteFeed>,
+    serving: VecDeque<Serving>,
+    unverified: usize,
+    ticks: u32,
+    own_allowed: bool,
+    was_synced: bool,
+    said_done: bool,
+    heard_done: bool,
+    finished: bool,
+    failed: Option<Error>,
+}
+
+/// An open topic.
+struct Shown {
+    topic: Topic,
+    /// Feeds announced on it, and up to what length.
+    said: BTreeMap<FeedKey, u64>,
+    /// The other side's first vector is all here.
+    heard: bool,
+    /// The other side has announced its own feed too.
+    heard_own: bool,
+    said_own: bool,
+}
+
+impl Store {
+    /// A connection that offers every open database of this store.
+    pub fn replicate(&self, options: PeerOptions) -> Result<Peer, Error> {
+        Peer::open(&self.shared()?, None, options)
+    }
+}
+
+impl Db {
+    /// A connection that offers this database.
+    pub fn replicate(&self, options: PeerOptions) -> Result<Peer, Error> {
+        let Inner { shared, open } = self.inner()?;
+        Peer::open(&shared, Some(open.id), options)
+    }
+}
+
+impl Peer {
+    fn open(shared: &Arc<Shared>, scope: Option<u32>, options: PeerOptions) -> Result<Self, Error> {
+        let PeerOptions { transport, live, download, upload, user_data, wake } = options;
+        let config = Config { live, download, upload, user_data, ..Config::default() };
+        let session = match transport {
+            Transport::Initiator => noise(Role::Initiator, config)?,
+            Transport::Responder => noise(Role::Responder, config)?,
+            Transport::Attached { initiator, handshake_hash } => {
+                let role = if initiator { Role::Initiator } else { Role::Responder };
+                Session::attached(role, handshake_hash, config)
+            }
+        };
+        let state = State {
+            shared: Some(Arc::clone(shared)),
+            session,
+            events: VecDeque::new(),
+            topics: BTreeMap::new(),
+            offered: BTreeSet::new(),
+            remote: BTreeMap::new(),
+            serving: VecDeque::new(),
+            unverified: 0,
+            ticks: 0,
+            own_allowed: false,
+            was_synced: false,
+            said_done: false,
+            heard_done: false,
+            finished: false,
+            failed: None,
+        };
+        let connection = Connection {
+            id: shared.peer_number(),
+            scope,
+            live,
+            wake,
+            unheard: AtomicBool::new(false),
+            state: Mutex::new(state),
+        };
+        let peer = Self(Arc::new(connection));
+        shared.board.add_peer(peer.clone());
+        peer.with_state(State::offer_topics);
+        Ok(peer)
+    }
+
+    pub fn id(&self) -> u64 {
+        self.0.id
+    }
+
+    /// Bytes from the other side, split anywhere. False: too much waits for the disk; hold back until `wake` and
+    /// [`Peer::ready_for_more`].
+    pub fn receive(&self, bytes: &[u8]) -> Result<bool, Error> {
+        let mut failed = None;
+        let ready = self.with_state(|state, peer| {
+            if state.shared.is_none() {
+                return true;
+            }
+            let taken = state.session.receive(bytes);
+            state.take_events(peer);
+            if let Err(error) = taken {
+                failed = Some(state.fail(error.into()));
+            }
+            state.unverified < MAX_UNVERIFIED
+        });
+        self.after_first_vectors();
+        match failed {
+            Some(error) => {
+                self.leave();
+                Err(error)
+            }
+            None => Ok(ready),
+        }
+    }
+
+    pub fn ready_for_more(&self) -> bool {
+        self.0.state.lock().unverified < MAX_UNVERIFIED
+    }
+
+    /// The next bytes for the other side, about `max` at most; none: nothing now, `wake` is called when there is.
+    pub fn pull(&self, max: usize) -> Option<Vec<u8>> {
+        self.with_state(|state, peer| {
+            state.fill(max.max(MAX_OUTGOING), peer);
+            state.session.pull(max)
+        })
+    }
+
+    pub fn take_events(&self) -> Vec<PeerEvent> {
+        self.0.state.lock().events.drain(..).collect()
+    }
+
+    /// The stream below has ended without ours having said goodbye.
+    pub fn ended(&self) {
+        self.with_state(|state, _| {
+            if let Err(error) = state.session.remote_ended() {
+                state.fail(error.into());
+            }
+        });
+        self.leave();
+    }
+
+    /// A second has passed, by whoever owns a clock.
+    pub fn tick(&self) {
+        self.with_state(|state, peer| {
+            state.ticks = state.ticks.saturating_add(1);
+            if state.session.remote().is_none() && state.ticks > HANDSHAKE_PATIENCE {
+                let error = Error::new(Code::Timeout, "the other side did not say who it is in time");
+                state.session.finish(CloseReason::Timeout);
+                state.fail(error);
+            }
+            state.refresh(None, peer);
+        });
+    }
+
+    /// Says goodbye; what is queued can still be pulled.
+    pub fn close(&self) {
+        self.with_state(|state, _| {
+            if state.failed.is_none() {
+                state.session.finish(CloseReason::Finished);
+            }
+            state.push(PeerEvent::Closed);
+        });
+        self.leave();
+    }
+
+    /// Takes the connection off the board: nothing more is fetched or told.
+    fn leave(&self) {
+        let shared = {
+            let mut state = self.0.state.lock();
+            state.serving.clear();
+            state.shared.take()
+        };
+        self.0.unheard.store(false, Ordering::Release);
+        if let Some(shared) = shared {
+            shared.board.remove_peer(self.0.id);
+            // Others may fetch what this one held, and need not wait for it with their own feeds.
+            shared.board.peers().iter().for_each(|peer| peer.with_state(|state, it| state.refresh(None, it)));
+        }
+        (self.0.wake)();
+    }
+
+    /// Feeds or databases have changed with a commit.
+    pub(super) fn notify(&self, feeds: &BTreeSet<FeedKey>, databases: &BTreeSet<u32>) {
+        if self.0.scope.is_some_and(|scope| !databases.contains(&scope)) && feeds.is_empty() {
+            return;
+        }
+        self.with_state(|state, peer| {
+            state.offer_topics(peer);
+            state.refresh((!feeds.is_empty()).then_some(feeds), peer);
+        });
+    }
+
+    /// Whether all that this connection announced of a database is here and placed.
+    pub(super) fn has_delivered(&self, database: u32) -> bool {
+        self.with_state(|state, peer| state.has_delivered(Some(database), peer))
+    }
+
+    /// When the first vectors are in, every connection looks again whether own feeds may be offered now.
+    fn after_first_vectors(&self) {
+        let shared = {
+            let state = self.0.state.lock();
+            if self.0.unheard.load(Ordering::Acquire) || state.own_allowed {
+                return;
+            }
+            state.shared.clone()
+        };
+        for peer in shared.iter().flat_map(|shared| shared.board.peers()) {
+            peer.with_state(|state, it| state.refresh(None, it));
+        }
+    }
+
+    /// Works on the state, then wakes the caller if there is something for it.
+    fn with_state<T>(&self, work: impl FnOnce(&mut State, &Peer) -> T) -> T {
+        let mut state = self.0.state.lock();
+        let result = work(&mut state, self);
+        let wanted = state.session.outgoing() > 0 || !state.serving.is_empty() || !state.events.is_empty();
+        drop(state);
+        if wanted {
+            (self.0.wake)();
+        }
+        result
+    }
+}
+
+impl State {
+    fn push(&mut self, event: PeerEvent) {
+        if self.events.len() < MAX_WAITING_EVENTS {
+            self.events.push_back(event);
+        }
+    }
+
+    fn fail(&mut self, error: Error) -> Error {
+        if self.failed.is_none() {
+            self.failed = Some(error.clone());
+            self.push(PeerEvent::Failed(error.clone()));
+        }
+        self.serving.clear();
+        error
+    }
+}
+
+fn noise(role: Role, config: Config) -> Result<Session, Error> {
+    let failed = |error: snow::Error| Error::new(Code::Protocol, format!("no Noise handshake: {error}"));
+    let params = wire::NOISE_PATTERN.parse().map_err(failed)?;
+    let builder = snow::Builder::new(params).prologue(wire::PROLOGUE).map_err(failed)?;
+    let keys = builder.generate_keypair().map_err(failed)?;
+    let builder = builder.local_private_key(&keys.private).map_err(failed)?;
+    let handshake = match role {
+        Role::Initiator => builder.build_initiator(),
+        Role::Responder => builder.build_responder(),
+    };
+    Ok(Session::noise(handshake.map_err(failed)?, config)?)
+}
+
+impl From<ProtocolError> for Error {
+    fn from(error: ProtocolError) -> Self {
+        let code = match &error {
+            ProtocolError::VersionMismatch { .. } => Code::VersionMismatch,
+            ProtocolError::ClientMismatch { .. } => Code::ClientMismatch,
+            ProtocolError::Auth
+            | ProtocolError::WriterProof { .. }
+            | ProtocolError::Handshake { .. }
+            | ProtocolError::SameRole { .. } => Code::Auth,
+            _ => Code::Protocol,
+        };
+        Error::new(code, error.to_string())
+    }
+}

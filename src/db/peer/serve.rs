@@ -1,0 +1,77 @@
+//! Blocks on their way out, read from the store when the stream takes them.
+
+use super::driver::Serving;
+use super::{MAX_OUTGOING, Peer, State};
+use crate::db::error::Error;
+use crate::feed;
+use crate::merkle::Known;
+use crate::store::ReadTxn;
+use crate::wire::limits::MAX_BLOCKS_PER_MESSAGE;
+use crate::wire::{Blocks, Head, ProofNode};
+
+/// Bytes of blocks in one message: others get a turn between two of them.
+const MESSAGE_BYTES: u64 = 64 << 10;
+
+impl State {
+    /// Reads blocks until enough is queued, a message of each feed in turn.
+    pub(super) fn fill(&mut self, wanted: usize, peer: &Peer) {
+        let Some(shared) = self.shared.clone() else { return };
+        let wanted = wanted.min(MAX_OUTGOING);
+        if self.serving.is_empty() || self.session.outgoing() >= wanted {
+            return;
+        }
+        let txn = match shared.environment.read() {
+            Ok(txn) => txn,
+            Err(error) => {
+                self.fail(error.into());
+                return;
+            }
+        };
+        while self.session.outgoing() < wanted {
+            let Some(serving) = self.serving.pop_front() else { break };
+            match self.serve(&txn, serving) {
+                Ok(Some(rest)) => self.serving.push_back(rest),
+                Ok(None) => {}
+                Err(error) => {
+                    self.fail(error);
+                    break;
+                }
+            }
+        }
+        if self.serving.is_empty() {
+            self.check_synced(peer);
+        }
+    }
+
+    /// Sends the next blocks; what is left of it comes back.
+    fn serve(&mut self, txn: &ReadTxn, mut serving: Serving) -> Result<Option<Serving>, Error> {
+        let record = feed::load(txn, &serving.feed)?;
+        let served = record.as_ref().and_then(|record| record.head.map(|head| (record, head)));
+        let Some((record, head)) = served.filter(|(_, head)| head.length >= serving.end) else {
+            if let Some(id) = serving.answer {
+                let _ = self.session.refuse(id);
+            }
+            return Ok(None);
+        };
+        let limit = serving.next.saturating_add(MAX_BLOCKS_PER_MESSAGE as u64);
+        let span = (serving.next, serving.end.min(limit));
+        let out = feed::prove(txn, record, span, MESSAGE_BYTES, &head, Known::Start)?;
+        let message = Blocks {
+            answer: serving.answer,
+            start: out.start,
+            extending: out.start,
+            head: Head { length: head.length, byte_length: head.byte_length, signature: head.signature },
+            nodes: out.nodes.iter().map(|node| ProofNode { hash: node.hash, bytes: node.bytes }).collect(),
+            blocks: out.blocks.iter().map(|block| block.to_vec()).collect(),
+        };
+        // Refused only when the request was given up meanwhile or the session ends.
+        if self.session.send_blocks(serving.feed, &message).is_err() {
+            return Ok(None);
+        }
+        if let Some(remote) = self.remote.get_mut(&serving.feed) {
+            remote.sent = remote.sent.max(out.end);
+        }
+        serving.next = out.end;
+        Ok((serving.next < serving.end).then_some(serving))
+    }
+}

@@ -1,0 +1,359 @@
+//! Placing: from blocks that are here to entries in the order, and from what counts to the view.
+
+use super::engine::{DatabaseState, Work};
+use super::error::{Error, Failure};
+use super::events::Event;
+use super::rows::{Halt, MemberRow};
+use super::write::link_rule;
+use crate::causal::{
+    BatchFacts, ControlBatch, Past, Readiness, Verdict, WalkSource as _, resolve,
+};
+use crate::clock::Drift;
+use crate::entry::Op;
+use crate::feed;
+use crate::order::{self, Batch, BatchError, Batches, OrderError, Placing, read_batch};
+use crate::store::WriteTxn;
+use crate::types::{Effective, FeedKey, Position};
+use crate::crdt::Change;
+use crate::view::{self, Added, Removed, ViewError, change_of};
+use std::collections::BTreeMap;
+
+/// The diffs of one batch, by key.
+pub(super) struct Changes(pub Vec<(Vec<u8>, Change)>);
+
+impl Changes {
+    /// Where they stand is said with [`Changes::stand_at`]. `None`: one of the diffs cannot be folded, which makes the
+    /// batch no batch.
+    fn of(ops: &[Op<'_>]) -> Option<Self> {
+        let mut changes = Vec::new();
+        for (op, seq) in ops.iter().zip(0..) {
+            if let Op::Diff(diff) = op {
+                let position = Position { effective: Effective::default(), writer: FeedKey([0; 32]), seq };
+                changes.push((diff.key.to_vec(), change_of(diff, position)?));
+            }
+        }
+        Some(Self(changes))
+    }
+
+    /// Their batch stands at `first`; until now each only knew its offset in it.
+    fn stand_at(&mut self, first: Position) {
+        for (_, change) in &mut self.0 {
+            change.position = Position { seq: first.seq + change.position.seq, ..first };
+        }
+    }
+}
+
+/// A batch that is ready to be placed.
+pub(super) struct Placement {
+    pub facts: BatchFacts,
+    pub past: Past,
+    pub effective: Effective,
+    /// It read links, so its past is more than its feed's.
+    pub has_read: bool,
+}
+
+/// Diffs that begin or cease to count, by key: each key is folded once however many of its diffs a wave brings.
+#[derive(Default)]
+pub(super) struct Pending(BTreeMap<Vec<u8>, KeyChanges>);
+
+#[derive(Default)]
+struct KeyChanges {
+    added: BTreeMap<Position, Added>,
+    removed: Vec<Removed>,
+}
+
+impl Pending {
+    pub fn add(&mut self, feed: u32, changes: Changes) {
+        for (key, change) in changes.0 {
+            self.0.entry(key).or_default().added.insert(change.position, Added { feed, change });
+        }
+    }
+
+    /// The opposite: what was only about to be added is forgotten, the rest is taken out.
+    fn remove(&mut self, feed: u32, changes: Changes) {
+        for (key, Change { position, .. }) in changes.0 {
+            let changes = self.0.entry(key).or_default();
+            if changes.added.remove(&position).is_none() {
+                changes.removed.push(Removed { feed, position });
+            }
+        }
+    }
+}
+
+/// What became of the next batch of a feed.
+enum Step {
+    Placed,
+    /// Nothing more of this feed can be placed now.
+    Stays,
+}
+
+impl Work<'_, '_> {
+    /// Places everything of a database that is ready, and brings its view up to date.
+    pub fn place_ready(&mut self, id: u32) -> Result<(), Failure> {
+        let mut pending = Pending::default();
+        loop {
+            let behind: Vec<FeedKey> = self.database(id)?.behind.iter().copied().collect();
+            let mut progress = false;
+            for feed in behind {
+                while let Step::Placed = self.place_next(id, feed, &mut pending)? {
+                    progress = true;
+                }
+            }
+            if !progress {
+                break;
+            }
+        }
+        self.rewalk_if_due(id, &mut pending)?;
+        self.merge(id, pending)
+    }
+
+    fn place_next(&mut self, id: u32, feed: FeedKey, pending: &mut Pending) -> Result<Step, Failure> {
+        let length = self.feed(&feed)?.map_or(0, |record| record.length);
+        let now = crate::clock::ntp64(self.now());
+        self.database(id)?;
+        // The pieces of the work are borrowed apart: blocks are read from the transaction while the state changes.
+        let Some(database) = self.engine.databases.get_mut(&id) else { return Err(Error::closed().into()) };
+        let Some(&member) = database.members.get(&feed) else { return Ok(Step::Stays) };
+        let seq = database.order.placed().get(&feed);
+        if member.halt == Halt::Frozen || seq >= length {
+            database.behind.remove(&feed);
+            return Ok(Step::Stays);
+        }
+        let batch = match read_batch(self.txn, database.row.key, feed, member.feed, seq, length) {
+            Ok(batch) => batch,
+            Err(BatchError::Incomplete) => return Ok(Step::Stays),
+            Err(BatchError::Store(error)) => return Err(error.into()),
+            Err(BatchError::Newer) => return self.halt(id, feed, Halt::Newer),
+            Err(BatchError::Invalid) => return self.halt(id, feed, Halt::Frozen),
+        };
+        let Some(mut changes) = Changes::of(&batch.ops) else { return self.halt(id, feed, Halt::Frozen) };
+        let batches = Batches { txn: &*self.txn, database: id, numbers: &database.members };
+        let readiness = resolve(&batch.facts, link_rule(database), &Placing { batches, order: &database.order })?;
+        let (past, effective, read) = match readiness {
+            Readiness::Ready { past, effective, read } => (past, effective, read),
+            Readiness::Waits { feed: on, length } => return self.wait_for(id, on, length),
+        };
+        if let Err(Drift { ahead }) = database.clock.observe(batch.facts.timestamp, now, database.max_drift) {
+            let ahead_ms = u64::try_from(ahead.as_millis()).unwrap_or(u64::MAX);
+            self.engine.effects.events.push((id, Event::Drift { writer: feed, ahead_ms }));
+        }
+        let Batch { facts, .. } = batch;
+        changes.stand_at(facts.position(effective));
+        let counts_by_choice = seq < database.counted_by_choice(&feed);
+        let placed = Placement { facts, past, effective, has_read: !read.is_empty() };
+        if self.place(id, member.feed, placed)? || counts_by_choice {
+            pending.add(member.feed, changes);
+        }
+        Ok(Step::Placed)
+    }
+
+    /// Puts a ready batch into the order and keeps what the next ones need. True if it counts, as far as is known
+    /// before the walk that may be due.
+    pub fn place(&mut self, id: u32, number: u32, batch: Placement) -> Result<bool, Failure> {
+        let Placement { facts, past, effective, has_read } = batch;
+        let database = self.database(id)?;
+        let verdict = database.order.place(&facts, facts.position(effective), &past);
+        database.links_due |= facts.writer != database.row.local;
+        database.dirty.order = true;
+        keep(self.txn, id, number, &facts, &past, effective, has_read)?;
+        for control in &facts.controls {
+            self.learn(id, control.writer(), u64::MAX)?;
+        }
+        Ok(verdict == Verdict::Placed { counts: true })
+    }
+
+    /// A feed of which nothing more can be placed: alike everywhere, or until this package is updated.
+    fn halt(&mut self, id: u32, feed: FeedKey, halt: Halt) -> Result<Step, Failure> {
+        let database = self.database(id)?;
+        if let Some(member) = database.member_mut(&feed) {
+            member.halt = halt;
+        }
+        database.behind.remove(&feed);
+        if halt == Halt::Newer {
+            self.event(id, Event::UpgradeNeeded { feed });
+        }
+        Ok(Step::Stays)
+    }
+
+    /// A batch links to what is not placed: its feed is fetched that far at least.
+    fn wait_for(&mut self, id: u32, on: FeedKey, length: u64) -> Result<Step, Failure> {
+        self.learn(id, on, length)?;
+        Ok(Step::Stays)
+    }
+
+    /// Makes a feed one of the database's, wanted up to `until`.
+    pub fn learn(&mut self, id: u32, feed: FeedKey, until: u64) -> Result<(), Failure> {
+        let database = self.database(id)?;
+        if let Some(member) = database.members.get(&feed) {
+            if member.until < until {
+                if let Some(member) = database.member_mut(&feed) {
+                    member.until = until;
+                }
+            }
+            return Ok(());
+        }
+        let record = self.feed_or_new(&feed)?;
+        let (number, length) = (record.id, record.length);
+        let database = self.database(id)?;
+        let member = MemberRow { feed: number, added: false, merged: 0, until, halt: Halt::None };
+        database.members.insert(feed, member);
+        database.writers.insert(number, feed);
+        database.dirty.members.insert(feed);
+        if length > 0 {
+            database.behind.insert(feed);
+        }
+        self.engine.effects.feeds.insert(feed);
+        Ok(())
+    }
+
+    /// Finds out anew what counts, if a batch was placed that may have changed it.
+    pub fn rewalk_if_due(&mut self, id: u32, pending: &mut Pending) -> Result<(), Failure> {
+        self.database(id)?;
+        let Some(database) = self.engine.databases.get_mut(&id) else { return Err(Error::closed().into()) };
+        if !database.order.walk_is_due() {
+            return Ok(());
+        }
+        let before = Rights::of(database);
+        let DatabaseState { order, members, .. } = database;
+        let counted = order.rewalk(&Batches { txn: &*self.txn, database: id, numbers: members })?;
+        database.dirty.order = true;
+        let changes = database.order.changes_since(&counted);
+        let after = Rights::of(database);
+        before.changed_to(&after, |event| self.engine.effects.events.push((id, event)));
+        for (feed, from, to, counts) in changes {
+            self.collect(id, feed, from, to, counts, pending)?;
+        }
+        Ok(())
+    }
+
+    /// Collects the diffs of `from..to` of a placed feed that begin or cease to count. What counts by this replica's
+    /// own choice does so before and after.
+    pub fn collect(
+        &mut self,
+        id: u32,
+        feed: FeedKey,
+        from: u64,
+        to: u64,
+        counts: bool,
+        pending: &mut Pending,
+    ) -> Result<(), Failure> {
+        let Some(database) = self.engine.databases.get(&id) else { return Err(Error::closed().into()) };
+        let Some(member) = database.members.get(&feed) else { return Ok(()) };
+        let number = member.feed;
+        let mut seq = from.max(database.counted_by_choice(&feed));
+        let batches = Batches { txn: &*self.txn, database: id, numbers: &database.members };
+        while seq < to {
+            let placed = batches.batch(feed, seq)?;
+            let batch = read_batch(self.txn, database.row.key, feed, number, placed.seq, placed.end)
+                .map_err(|_| OrderError::Block { feed: number, seq: placed.seq })?;
+            let position = Position { effective: placed.effective, writer: feed, seq: placed.seq };
+            let mut changes = Changes::of(&batch.ops).ok_or(OrderError::Block { feed: number, seq })?;
+            changes.stand_at(position);
+            changes.0.retain(|(_, change)| (seq..to).contains(&change.position.seq));
+            if counts {
+                pending.add(number, changes);
+            } else {
+                pending.remove(number, changes);
+            }
+            seq = placed.end;
+        }
+        Ok(())
+    }
+
+    /// Folds what is pending, a key at a time, each into a new version.
+    pub fn merge(&mut self, id: u32, pending: Pending) -> Result<(), Failure> {
+        self.database(id)?;
+        let Some(database) = self.engine.databases.get_mut(&id) else { return Err(Error::closed().into()) };
+        for (key, KeyChanges { added, removed }) in pending.0 {
+            if added.is_empty() && removed.is_empty() {
+                continue;
+            }
+            let version = database.state.version + 1;
+            let added = added.into_values().collect();
+            view::merge(self.txn, id, &database.writers, &key, added, &removed, version)?;
+            database.state.version = version;
+            database.dirty.state = true;
+        }
+        Ok(())
+    }
+
+    /// What is kept of a feed, from memory or the store.
+    pub fn feed(&mut self, key: &FeedKey) -> Result<Option<&mut feed::FeedRecord>, Failure> {
+        if !self.engine.feeds.contains_key(key) {
+            if let Some(record) = feed::load(self.txn, key)? {
+                self.engine.feeds.insert(*key, record);
+            }
+        }
+        Ok(self.engine.feeds.get_mut(key))
+    }
+
+    pub fn feed_or_new(&mut self, key: &FeedKey) -> Result<&mut feed::FeedRecord, Failure> {
+        if self.feed(key)?.is_none() {
+            let record = feed::create(self.txn, key, None)?;
+            self.engine.feeds.insert(*key, record);
+        }
+        self.engine.feeds.get_mut(key).ok_or_else(|| Error::stopped().into())
+    }
+}
+
+/// The rows that a placed batch needs.
+pub(super) fn keep(
+    txn: &mut WriteTxn<'_>,
+    database: u32,
+    number: u32,
+    facts: &BatchFacts,
+    past: &Past,
+    effective: Effective,
+    has_read: bool,
+) -> Result<(), Failure> {
+    let own = Effective { time: facts.timestamp, tick: 0 };
+    let past = has_read.then_some(past);
+    order::note_placed(txn, database, number, facts.seq, past, (effective != own).then_some(effective))?;
+    if let Some(control) = ControlBatch::of(facts, effective) {
+        order::save_control(txn, database, number, &control)?;
+    }
+    Ok(())
+}
+
+/// Who may write, as subscribers are told of it.
+struct Rights {
+    writable: bool,
+    writers: Vec<FeedKey>,
+}
+
+impl Rights {
+    fn of(database: &DatabaseState) -> Self {
+        let writers = database.order.membership().iter().map(|(feed, _)| feed).collect();
+        Self { writable: database.is_writable(), writers }
+    }
+
+    fn changed_to(&self, after: &Self, mut tell: impl FnMut(Event)) {
+        let new = after.writers.iter().filter(|key| !self.writers.contains(key));
+        new.for_each(|key| tell(Event::Writer { key: *key, added: true }));
+        let gone = self.writers.iter().filter(|key| !after.writers.contains(key));
+        gone.for_each(|key| tell(Event::Writer { key: *key, added: false }));
+        match (self.writable, after.writable) {
+            (false, true) => tell(Event::Writable),
+            (true, false) => tell(Event::Unwritable),
+            _ => {}
+        }
+    }
+}
+
+impl From<ViewError> for Failure {
+    fn from(error: ViewError) -> Self {
+        match error {
+            ViewError::Store(error) => Failure::Store(error),
+            other => Failure::damaged(&other),
+        }
+    }
+}
+
+impl From<OrderError> for Failure {
+    fn from(error: OrderError) -> Self {
+        match error {
+            OrderError::Store(error) => Failure::Store(error),
+            other => Failure::damaged(&other),
+        }
+    }
+}

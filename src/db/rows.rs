@@ -1,0 +1,179 @@
+//! Row codecs of the tables that belong to no stage.
+//!
+//! ```text
+//! Databases  Key: 0x00 ‖ name                      Value: id u32 ‖ key 32 ‖ local 32 ‖ key encoding text ‖ value encoding text ‖ open bool
+//!            Key: 0x01 ‖ database u32              Value: version varint ‖ clock u64
+//! Members    Key: database u32 ‖ feed 32           Value: feed u32 ‖ added bool ‖ merged varint ‖ until varint ‖ halt u8
+//! Commits    Key: database u32 ‖ version u64       Value: the store's clock u64, at the commit that published the version
+//! Meta       Key: "next database"                  Value: u32
+//! ```
+//!
+//! `merged`: with `added` off, how much of the feed `removePeer` found merged. `until`: how much of a feed that only
+//! links name is wanted; `u64::MAX` for every other.
+
+use crate::codec::limits::{MAX_KEY_BYTES, MAX_NAME_BYTES};
+use crate::codec::{DecodeError, Reader, put_bytes, put_varint};
+use crate::types::FeedKey;
+
+/// Longest name of a database.
+pub(super) const MAX_DATABASE_NAME: usize = MAX_KEY_BYTES;
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct DatabaseRow {
+    pub id: u32,
+    pub key: FeedKey,
+    pub local: FeedKey,
+    pub key_encoding: String,
+    pub value_encoding: String,
+    pub open: bool,
+}
+
+impl DatabaseRow {
+    pub fn key_of(name: &str) -> Vec<u8> {
+        [&[0], name.as_bytes()].concat()
+    }
+
+    pub fn encode(&self) -> Vec<u8> {
+        let mut out = self.id.to_be_bytes().to_vec();
+        out.extend_from_slice(self.key.as_bytes());
+        out.extend_from_slice(self.local.as_bytes());
+        put_bytes(&mut out, self.key_encoding.as_bytes());
+        put_bytes(&mut out, self.value_encoding.as_bytes());
+        out.push(self.open.into());
+        out
+    }
+
+    pub fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
+        let mut reader = Reader::new(bytes);
+        let row = Self {
+            id: reader.u32("the database's number")?,
+            key: FeedKey(reader.array("the database's key")?),
+            local: FeedKey(reader.array("the local feed")?),
+            key_encoding: reader.text("the key encoding", MAX_NAME_BYTES)?.into(),
+            value_encoding: reader.text("the value encoding", MAX_NAME_BYTES)?.into(),
+            open: reader.bool("open")?,
+        };
+        reader.finish("the database's row").map(|()| row)
+    }
+}
+
+/// What of a database changes with every commit.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct StateRow {
+    pub version: u64,
+    pub clock: u64,
+}
+
+impl StateRow {
+    pub fn key_of(database: u32) -> [u8; 5] {
+        let [a, b, c, d] = database.to_be_bytes();
+        [1, a, b, c, d]
+    }
+
+    pub fn encode(&self) -> Vec<u8> {
+        let mut out = Vec::with_capacity(18);
+        put_varint(&mut out, self.version);
+        out.extend_from_slice(&self.clock.to_be_bytes());
+        out
+    }
+
+    pub fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
+        let mut reader = Reader::new(bytes);
+        let row = Self { version: reader.varint("the version")?, clock: reader.u64("the clock")? };
+        reader.finish("the state row").map(|()| row)
+    }
+}
+
+/// Why nothing more of a feed is placed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Halt {
+    #[default]
+    None,
+    /// A block no version could decode.
+    Frozen,
+    /// A block of a newer version.
+    Newer,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct MemberRow {
+    pub feed: u32,
+    pub added: bool,
+    pub merged: u64,
+    pub until: u64,
+    pub halt: Halt,
+}
+
+impl MemberRow {
+    pub fn key_of(database: u32, feed: &FeedKey) -> Vec<u8> {
+        [&database.to_be_bytes()[..], feed.as_bytes()].concat()
+    }
+
+    pub fn feed_of(key: &[u8]) -> Result<FeedKey, DecodeError> {
+        let mut reader = Reader::new(key);
+        reader.u32("the database")?;
+        let feed = FeedKey(reader.array("the feed")?);
+        reader.finish("a member's key").map(|()| feed)
+    }
+
+    pub fn encode(&self) -> Vec<u8> {
+        let mut out = self.feed.to_be_bytes().to_vec();
+        out.push(self.added.into());
+        put_varint(&mut out, self.merged);
+        put_varint(&mut out, self.until);
+        out.push(match self.halt {
+            Halt::None => 0,
+            Halt::Frozen => 1,
+            Halt::Newer => 2,
+        });
+        out
+    }
+
+    pub fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
+        let mut reader = Reader::new(bytes);
+        let row = Self {
+            feed: reader.u32("the feed's number")?,
+            added: reader.bool("added")?,
+            merged: reader.varint("the merged length")?,
+            until: reader.varint("the wanted length")?,
+            halt: match reader.u8("halt")? {
+                0 => Halt::None,
+                1 => Halt::Frozen,
+                2 => Halt::Newer,
+                tag => return Err(DecodeError::UnknownTag { what: "halt", tag: tag.into() }),
+            },
+        };
+        reader.finish("a member's row").map(|()| row)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rows_round_trip_and_no_truncation_passes() {
+        let database = DatabaseRow {
+            id: 7,
+            key: FeedKey([1; 32]),
+            local: FeedKey([2; 32]),
+            key_encoding: "utf-8".into(),
+            value_encoding: "json".into(),
+            open: true,
+        };
+        let bytes = database.encode();
+        assert_eq!(DatabaseRow::decode(&bytes), Ok(database));
+        assert!((0..bytes.len()).all(|cut| DatabaseRow::decode(&bytes[..cut]).is_err()));
+
+        let state = StateRow { version: 300, clock: 5 };
+        assert_eq!(state.encode(), hex::decode("ac020000000000000005").unwrap());
+        assert_eq!(StateRow::decode(&state.encode()), Ok(state));
+
+        let member =
+            MemberRow { feed: 3, added: true, merged: 0, until: u64::MAX, halt: Halt::Newer };
+        let bytes = member.encode();
+        assert_eq!(hex::encode(&bytes), "000000030100ffffffffffffffffff0102");
+        assert_eq!(MemberRow::decode(&bytes), Ok(member));
+        assert!((0..bytes.len()).all(|cut| MemberRow::decode(&bytes[..cut]).is_err()));
+    }
+}

@@ -1,0 +1,148 @@
+//! The row of a feed in `Table::Feeds`, under its public key:
+//!
+//! ```text
+//! flags u8 ‖ id u32 ‖ length u64 ‖ byte length u64 ‖ left u64 ‖ [head 112] ‖ [cover 112] ‖ [tip 112] ‖ [seed 32]
+//! flags = 1 head | 2 cover | 4 tip | 8 seed | 16 forked
+//! ```
+//!
+//! Other flags, a missing or trailing byte make it invalid.
+
+use super::{FeedError, Seed};
+use crate::codec::{DecodeError, Reader};
+use crate::merkle::Head;
+use crate::store::{Read, Table, WriteTxn};
+use crate::types::FeedKey;
+use std::ops::Bound;
+
+/// What is known of one feed. A copy: swap it in only after the transaction that changed it has committed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FeedRecord {
+    pub key: FeedKey,
+    /// The store's own short name of the feed; never reused.
+    pub id: u32,
+    /// Blocks here, from the first on without a gap, all verified.
+    pub length: u64,
+    pub byte_length: u64,
+    /// The longest signed head that is complete here; none only while there is none.
+    pub head: Option<Head>,
+    /// The signed head under which the blocks beyond `head` were verified. There only while there are such blocks.
+    pub cover: Option<Head>,
+    /// Besides `cover`, the longest signed head seen that is longer than `length`. Not proved to continue what is here.
+    pub tip: Option<Head>,
+    /// Own feed: blocks below this have been offered to someone, or may have been. Kept for `db`, which owns the rule.
+    pub left: u64,
+    /// There if this device writes the feed.
+    pub secret: Option<Seed>,
+    /// A contradiction of two signed heads has been seen.
+    pub forked: bool,
+}
+
+const HEAD: u8 = 1;
+const COVER: u8 = 2;
+const TIP: u8 = 4;
+const SEED: u8 = 8;
+const FORKED: u8 = 16;
+const NEXT_FEED: &[u8] = b"next-feed";
+
+impl FeedRecord {
+    /// Length of the last complete head: what is served.
+    pub fn complete(&self) -> u64 {
+        self.head.map_or(0, |head| head.length)
+    }
+
+    /// Length of the longest signed head seen.
+    pub fn signed(&self) -> u64 {
+        [self.head, self.cover, self.tip].iter().flatten().map(|head| head.length).max().unwrap_or(0)
+    }
+
+    /// The signed head that covers all that is here.
+    pub fn covering(&self) -> Option<&Head> {
+        self.cover.as_ref().or(self.head.as_ref())
+    }
+
+    pub fn encode(&self) -> Vec<u8> {
+        let flag = |bit, there| if there { bit } else { 0 };
+        let flags = flag(HEAD, self.head.is_some())
+            | flag(COVER, self.cover.is_some())
+            | flag(TIP, self.tip.is_some())
+            | flag(SEED, self.secret.is_some())
+            | flag(FORKED, self.forked);
+        let mut out = vec![flags];
+        out.extend_from_slice(&self.id.to_be_bytes());
+        for number in [self.length, self.byte_length, self.left] {
+            out.extend_from_slice(&number.to_be_bytes());
+        }
+        for head in [&self.head, &self.cover, &self.tip].into_iter().flatten() {
+            head.encode_into(&mut out);
+        }
+        if let Some(secret) = &self.secret {
+            out.extend_from_slice(secret.as_bytes());
+        }
+        out
+    }
+
+    pub fn decode(key: FeedKey, row: &[u8]) -> Result<Self, DecodeError> {
+        let mut reader = Reader::new(row);
+        let flags = reader.u8("feed flags")?;
+        if flags >= FORKED << 1 {
+            return Err(DecodeError::UnknownTag { what: "feed flags", tag: flags.into() });
+        }
+        let id = reader.u32("feed id")?;
+        let (length, byte_length) = (reader.u64("feed length")?, reader.u64("feed byte length")?);
+        let left = reader.u64("length left")?;
+        let mut head = |bit| (flags & bit != 0).then(|| Head::decode(&mut reader)).transpose();
+        let (head, cover, tip) = (head(HEAD)?, head(COVER)?, head(TIP)?);
+        let secret = (flags & SEED != 0).then(|| reader.array("feed seed").map(Seed::new)).transpose()?;
+        reader.finish("feed record")?;
+        let forked = flags & FORKED != 0;
+        Ok(Self { key, id, length, byte_length, head, cover, tip, left, secret, forked })
+    }
+}
+
+pub fn load(txn: &impl Read, key: &FeedKey) -> Result<Option<FeedRecord>, FeedError> {
+    let row = txn.get(Table::Feeds, key.as_bytes())?;
+    row.map(|row| decode(*key, row)).transpose()
+}
+
+fn decode(key: FeedKey, row: &[u8]) -> Result<FeedRecord, FeedError> {
+    FeedRecord::decode(key, row).map_err(|source| FeedError::CorruptRecord { feed: key, source })
+}
+
+/// Every feed of the store, by key.
+pub fn all(txn: &impl Read) -> Result<Vec<FeedRecord>, FeedError> {
+    let mut records = Vec::new();
+    for row in txn.range(Table::Feeds, Bound::Unbounded, Bound::Unbounded)? {
+        let (key, row) = row?;
+        let key = FeedKey::try_from(key)
+            .map_err(|_| FeedError::Corrupt { feed_id: 0, what: "a feed's row is not named by a key" })?;
+        records.push(decode(key, row)?);
+    }
+    Ok(records)
+}
+
+/// Makes an empty feed, with a fresh id: one's own with its secret, another's without.
+pub fn create(txn: &mut WriteTxn<'_>, key: FeedKey, secret: Option<Seed>) -> Result<FeedRecord, FeedError> {
+    if secret.as_ref().is_some_and(|secret| secret.feed() != key) {
+        return Err(FeedError::WrongSecret { feed: key });
+    }
+    if load(txn, &key)?.is_some() {
+        return Err(FeedError::Exists { feed: key });
+    }
+    let corrupt = |what| FeedError::Corrupt { feed_id: 0, what };
+    let id = match txn.get(Table::Meta, NEXT_FEED)? {
+        None => 0,
+        Some(row) => row.try_into().map(u32::from_be_bytes).map_err(|_| corrupt("the next feed's id"))?,
+    };
+    let next = id.checked_add(1).ok_or(corrupt("feed ids are used up"))?;
+    txn.put(Table::Meta, NEXT_FEED, &next.to_be_bytes())?;
+    let (head, cover, tip) = (None, None, None);
+    let record =
+        FeedRecord { key, id, length: 0, byte_length: 0, head, cover, tip, left: 0, secret, forked: false };
+    save(txn, &record)?;
+    Ok(record)
+}
+
+pub fn save(txn: &mut WriteTxn<'_>, record: &FeedRecord) -> Result<(), FeedError> {
+    let row = zeroize::Zeroizing::new(record.encode());
+    Ok(txn.put(Table::Feeds, record.key.as_bytes(), &row)?)
+}

@@ -1,0 +1,78 @@
+use super::tree::StoredTree;
+use super::{FeedError, FeedRecord};
+use crate::merkle::{self, Head, Known, Node, Span};
+use crate::store::{Read, Table};
+use crate::types::Hash;
+
+/// Consecutive blocks with their proof, ready to be sent.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Outgoing<'t> {
+    pub head: Head,
+    pub start: u64,
+    /// Exclusive.
+    pub end: u64,
+    pub nodes: Vec<Node>,
+    /// Borrowed from the transaction.
+    pub blocks: Vec<&'t [u8]>,
+}
+
+pub(super) fn block_key(feed_id: u32, seq: u64) -> [u8; 12] {
+    let mut key = [0; 12];
+    let (id, index) = key.split_at_mut(4);
+    id.copy_from_slice(&feed_id.to_be_bytes());
+    index.copy_from_slice(&seq.to_be_bytes());
+    key
+}
+
+/// The block as it travels (sealed, in an encrypted database); `None` if it is not here.
+pub fn block(txn: &impl Read, feed_id: u32, seq: u64) -> Result<Option<&[u8]>, FeedError> {
+    Ok(txn.get(Table::Blocks, &block_key(feed_id, seq))?)
+}
+
+/// Root hash at a length that is here; its first half is what a link carries.
+pub fn root_at(txn: &impl Read, record: &FeedRecord, length: u64) -> Result<Hash, FeedError> {
+    roots(txn, record, length).map(|roots| roots.hash())
+}
+
+/// Bytes of the first `length` blocks, for a length that is here.
+pub fn byte_length_at(txn: &impl Read, record: &FeedRecord, length: u64) -> Result<u64, FeedError> {
+    roots(txn, record, length).map(|roots| roots.byte_length())
+}
+
+fn roots(txn: &impl Read, record: &FeedRecord, length: u64) -> Result<merkle::Roots, FeedError> {
+    if length > record.length {
+        return Err(FeedError::Gap { start: length, length: record.length });
+    }
+    StoredTree { txn, feed_id: record.id }.roots(length)
+}
+
+/// Blocks `start .. end`, as many as `max_bytes` allow but at least one, with the proof that they are under `against`,
+/// a head complete here. With `start == end` the proof alone: what the root at `start` is under that head.
+///
+/// `Known::Start` leaves out what a receiver that holds all below `start` knows.
+pub fn prove<'t>(
+    txn: &'t impl Read,
+    record: &FeedRecord,
+    (start, end): (u64, u64),
+    max_bytes: u64,
+    against: &Head,
+    known: Known,
+) -> Result<Outgoing<'t>, FeedError> {
+    let (length, held) = (against.length, record.complete());
+    if start > end || end > length || length > held {
+        return Err(FeedError::NotServed { start, end, length, held });
+    }
+    let (mut blocks, mut bytes) = (Vec::new(), 0_u64);
+    for seq in start..end {
+        let missing = FeedError::Corrupt { feed_id: record.id, what: "a block is missing" };
+        let block = block(txn, record.id, seq)?.ok_or(missing)?;
+        bytes = bytes.saturating_add(block.len() as u64);
+        if bytes > max_bytes && seq > start {
+            break;
+        }
+        blocks.push(block);
+    }
+    let end = start + blocks.len() as u64;
+    let nodes = merkle::prove(&StoredTree { txn, feed_id: record.id }, &Span { start, end, length }, known)?;
+    Ok(Outgoing { head: *against, start, end, nodes, blocks })
+}

@@ -1,0 +1,39 @@
+use super::record::save;
+use super::serve::block_key;
+use super::tree::{PACK, StoredTree, row_key, tier_length, tiers};
+use super::{FeedError, FeedRecord};
+use crate::merkle::{Head, Node};
+use crate::store::{Read, Table, WriteTxn};
+
+/// Cuts one's own feed to `length` blocks and signs that length, so that what is elsewhere can be taken and the
+/// blocks cut off here be appended again after it (`docs/design.md`, One feed, one history). Refused if more has
+/// left this machine. The caller has copied the blocks before, and knows that `0 .. length` is common to both.
+pub fn truncate(txn: &mut WriteTxn<'_>, record: &mut FeedRecord, length: u64) -> Result<(), FeedError> {
+    let secret = record.secret.clone().ok_or(FeedError::NotWritable { feed: record.key })?;
+    if length > record.length {
+        return Err(FeedError::Gap { start: length, length: record.length });
+    }
+    if length < record.left {
+        return Err(FeedError::HasLeft { left: record.left, length });
+    }
+    let roots = StoredTree { txn: &*txn, feed_id: record.id }.roots(length)?;
+    for tier in tiers(record.length) {
+        let (keep, had) = (tier_length(length, tier), tier_length(record.length, tier));
+        let key = row_key(record.id, tier, keep / PACK);
+        let kept = usize::try_from(keep % PACK).unwrap_or(0) * Node::SIZE;
+        let row = txn.get(Table::Tree, &key)?.and_then(|row| row.get(..kept)).map(<[u8]>::to_vec);
+        for group in keep / PACK..had.div_ceil(PACK) {
+            txn.delete(Table::Tree, &row_key(record.id, tier, group))?;
+        }
+        if let Some(row) = row.filter(|row| !row.is_empty()) {
+            txn.put(Table::Tree, &key, &row)?;
+        }
+    }
+    for seq in length..record.length {
+        txn.delete(Table::Blocks, &block_key(record.id, seq))?;
+    }
+    (record.length, record.byte_length) = (length, roots.byte_length());
+    record.head = (length > 0).then(|| Head::sign(&secret.signing_key(), &roots));
+    record.cover = None;
+    save(txn, record)
+}

@@ -1,0 +1,185 @@
+//! What `causal` asks about placed batches, answered from the store.
+//!
+//! ```text
+//! Pasts       Key: database u32 ‖ feed u32 ‖ seq u64      Value: past (causal)
+//! Effectives  Key: database u32 ‖ feed u32 ‖ seq u64      Value: time u64 ‖ tick varint
+//! Controls    Key: database u32 ‖ feed u32 ‖ seq u64      Value: control batch (causal)
+//! Order       Key: database u32                           Value: order state (causal), all but the controls
+//! ```
+
+use super::{OrderError, batch_start};
+use crate::causal::{
+    ControlBatch, Controls, OrderState, Past, Placed, PlacedBatch, WalkRule, WalkSource,
+};
+use crate::codec::{Reader, put_varint};
+use crate::store::{Read, StoreError, Table, WriteTxn};
+use crate::types::{Effective, FeedKey};
+use std::ops::Bound;
+
+/// This store's numbers for the feeds of a database.
+pub trait Numbers {
+    fn number(&self, feed: &FeedKey) -> Option<u32>;
+}
+
+fn row_key(database: u32, feed: u32, seq: u64) -> [u8; 16] {
+    let mut out = [0; 16];
+    let (prefix, tail) = out.split_at_mut(8);
+    let (first, second) = prefix.split_at_mut(4);
+    first.copy_from_slice(&database.to_be_bytes());
+    second.copy_from_slice(&feed.to_be_bytes());
+    tail.copy_from_slice(&seq.to_be_bytes());
+    out
+}
+
+/// The past of the batch of `feed` that ends at `length`, itself included.
+pub fn past_at(
+    txn: &impl Read,
+    database: u32,
+    key: FeedKey,
+    feed: u32,
+    length: u64,
+) -> Result<Past, OrderError> {
+    let Some(last) = length.checked_sub(1) else { return Ok(Past::new()) };
+    let (from, to) = (row_key(database, feed, 0), row_key(database, feed, last));
+    let row = txn.last(Table::Pasts, Bound::Included(&from), Bound::Included(&to))?;
+    let mut past = match row {
+        None => Past::new(),
+        Some((_, value)) => {
+            let mut reader = Reader::new(value);
+            let past = Past::decode(&mut reader)?;
+            reader.finish("a past")?;
+            past
+        }
+    };
+    past.raise(key, length);
+    Ok(past)
+}
+
+/// Keeps what the batch at `seq` needs kept: its past if it read links, its effective timestamp if it is not its own.
+pub fn note_placed(
+    txn: &mut WriteTxn<'_>,
+    database: u32,
+    feed: u32,
+    seq: u64,
+    past: Option<&Past>,
+    effective: Option<Effective>,
+) -> Result<(), StoreError> {
+    if let Some(past) = past {
+        let mut value = Vec::new();
+        past.encode_into(&mut value);
+        txn.put(Table::Pasts, &row_key(database, feed, seq), &value)?;
+    }
+    if let Some(effective) = effective {
+        let mut value = effective.time.to_be_bytes().to_vec();
+        put_varint(&mut value, effective.tick);
+        txn.put(Table::Effectives, &row_key(database, feed, seq), &value)?;
+    }
+    Ok(())
+}
+
+/// The order of a database as it was last saved.
+pub fn order_state(txn: &impl Read, database: u32, creator: FeedKey) -> Result<OrderState, OrderError> {
+    let Some(row) = txn.get(Table::Order, &database.to_be_bytes())? else {
+        return Ok(OrderState::new(creator, WalkRule::Merge));
+    };
+    let mut controls = Controls::new();
+    let (from, to) = (row_key(database, 0, 0), row_key(database, u32::MAX, u64::MAX));
+    for control in txn.range(Table::Controls, Bound::Included(&from), Bound::Included(&to))? {
+        let mut reader = Reader::new(control?.1);
+        controls.insert(ControlBatch::decode(&mut reader)?);
+        reader.finish("a control batch")?;
+    }
+    let mut reader = Reader::new(row);
+    let state = OrderState::decode(&mut reader, controls)?;
+    reader.finish("the order")?;
+    Ok(state)
+}
+
+/// Keeps a batch that grants or revokes.
+pub fn save_control(
+    txn: &mut WriteTxn<'_>,
+    database: u32,
+    feed: u32,
+    batch: &ControlBatch,
+) -> Result<(), StoreError> {
+    let mut row = Vec::new();
+    batch.encode_into(&mut row);
+    txn.put(Table::Controls, &row_key(database, feed, batch.seq), &row)
+}
+
+pub fn save_order(txn: &mut WriteTxn<'_>, database: u32, state: &OrderState) -> Result<(), StoreError> {
+    let mut row = Vec::new();
+    state.encode_into(&mut row);
+    txn.put(Table::Order, &database.to_be_bytes(), &row)
+}
+
+/// What the walk asks about placed batches, over a transaction.
+pub struct Batches<'a, T, N> {
+    pub txn: &'a T,
+    pub database: u32,
+    pub numbers: &'a N,
+}
+
+/// What readiness asks about them.
+pub struct Placing<'a, T, N> {
+    pub batches: Batches<'a, T, N>,
+    pub order: &'a OrderState,
+}
+
+impl<T: Read, N: Numbers> Batches<'_, T, N> {
+    fn number(&self, feed: FeedKey) -> Result<u32, OrderError> {
+        self.numbers.number(&feed).ok_or(OrderError::Feed { feed })
+    }
+
+    fn effective_at(&self, feed: u32, start: u64, own: u64) -> Result<Effective, OrderError> {
+        match self.txn.get(Table::Effectives, &row_key(self.database, feed, start))? {
+            None => Ok(Effective { time: own, tick: 0 }),
+            Some(row) => {
+                let mut reader = Reader::new(row);
+                let effective =
+                    Effective { time: reader.u64("an effective time")?, tick: reader.varint("a tick")? };
+                reader.finish("an effective timestamp")?;
+                Ok(effective)
+            }
+        }
+    }
+}
+
+impl<T: Read, N: Numbers> WalkSource for Batches<'_, T, N> {
+    type Error = OrderError;
+
+    fn batch(&self, feed: FeedKey, seq: u64) -> Result<PlacedBatch, OrderError> {
+        let number = self.number(feed)?;
+        let (start, head) = batch_start(self.txn, number, seq)?;
+        let effective = self.effective_at(number, start, head.timestamp)?;
+        Ok(PlacedBatch { seq: start, end: start + head.length, effective })
+    }
+
+    fn past(&self, feed: FeedKey, length: u64) -> Result<Past, OrderError> {
+        past_at(self.txn, self.database, feed, self.number(feed)?, length)
+    }
+}
+
+impl<T: Read, N: Numbers> Placed for Placing<'_, T, N> {
+    type Error = OrderError;
+
+    fn length(&self, feed: FeedKey) -> Result<u64, OrderError> {
+        Ok(self.order.placed().get(&feed))
+    }
+
+    fn batch_end(&self, feed: FeedKey, length: u64) -> Result<u64, OrderError> {
+        Ok(self.batches.batch(feed, length.saturating_sub(1))?.end)
+    }
+
+    fn past(&self, feed: FeedKey, length: u64) -> Result<Past, OrderError> {
+        self.batches.past(feed, length)
+    }
+
+    fn effective(&self, feed: FeedKey, length: u64) -> Result<Effective, OrderError> {
+        Ok(self.batches.batch(feed, length.saturating_sub(1))?.effective)
+    }
+
+    fn names(&self, past: &Past, feed: FeedKey) -> Result<bool, OrderError> {
+        Ok(self.order.controls().names(past, feed))
+    }
+}

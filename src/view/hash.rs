@@ -1,0 +1,116 @@
+//! The state hash: LtHash over the live content. Each live key adds the 1,024 16-bit lanes of a 2,048-byte blake3
+//! output over `key length ‖ key ‖ kind ‖ value`; taking a value out subtracts them. So it depends on what is live and
+//! on nothing else, and is brought forward along the log. (Lewi et al., "Securing Update Propagation with Homomorphic
+//! Hashing", 2019.)
+
+use super::rows::{Row, log_key};
+use super::{ViewError, newest};
+use crate::codec::put_bytes;
+use crate::crdt::canonical_text;
+use crate::store::{Read, Table};
+use crate::types::Hash;
+use std::ops::Bound;
+
+const LANES: usize = 1_024;
+const CONTEXT: &str = "multi-hyperbee 2026 state hash element v1";
+const DIGEST_CONTEXT: &str = "multi-hyperbee 2026 state hash digest v1";
+
+const OBJECT: u8 = 0;
+const REGISTER: u8 = 1;
+
+/// A sum of elements; the empty set is all zeros.
+#[derive(Clone, PartialEq, Eq)]
+pub struct LatticeHash {
+    lanes: Box<[u16; LANES]>,
+}
+
+impl Default for LatticeHash {
+    fn default() -> Self {
+        Self { lanes: Box::new([0; LANES]) }
+    }
+}
+
+impl LatticeHash {
+    pub fn digest(&self) -> Hash {
+        let mut hasher = blake3::Hasher::new_derive_key(DIGEST_CONTEXT);
+        for lane in self.lanes.iter() {
+            hasher.update(&lane.to_le_bytes());
+        }
+        *hasher.finalize().as_bytes()
+    }
+
+    pub fn to_bytes(&self) -> Vec<u8> {
+        self.lanes.iter().flat_map(|lane| lane.to_le_bytes()).collect()
+    }
+
+    pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
+        let (pairs, rest) = bytes.as_chunks::<2>();
+        let mut hash = Self::default();
+        if pairs.len() != LANES || !rest.is_empty() {
+            return None;
+        }
+        for (lane, pair) in hash.lanes.iter_mut().zip(pairs) {
+            *lane = u16::from_le_bytes(*pair);
+        }
+        Some(hash)
+    }
+
+    fn each(&mut self, element: &[u8], change: impl Fn(u16, u16) -> u16) {
+        let mut hasher = blake3::Hasher::new_derive_key(CONTEXT);
+        hasher.update(element);
+        let mut output = [0_u8; LANES * 2];
+        hasher.finalize_xof().fill(&mut output);
+        let (pairs, _) = output.as_chunks::<2>();
+        for (lane, pair) in self.lanes.iter_mut().zip(pairs) {
+            *lane = change(*lane, u16::from_le_bytes(*pair));
+        }
+    }
+
+    pub fn add(&mut self, element: &[u8]) {
+        self.each(element, u16::wrapping_add);
+    }
+
+    pub fn subtract(&mut self, element: &[u8]) {
+        self.each(element, u16::wrapping_sub);
+    }
+}
+
+/// What a live row adds to the hash. Objects count by content: the order of their properties does not.
+fn element(key: &[u8], row: Row<'_>) -> Result<Option<Vec<u8>>, ViewError> {
+    let view = row.view()?;
+    let mut out = Vec::new();
+    put_bytes(&mut out, key);
+    if let Some(text) = view.json() {
+        out.push(OBJECT);
+        out.extend_from_slice(canonical_text(text).as_bytes());
+    } else if let Some(value) = view.register() {
+        out.push(REGISTER);
+        out.extend_from_slice(value);
+    } else {
+        return Ok(None);
+    }
+    Ok(Some(out))
+}
+
+/// Brings `hash`, which is that of version `from`, forward to version `to`.
+pub fn advance(txn: &impl Read, database: u32, hash: &mut LatticeHash, from: u64, to: u64) -> Result<(), ViewError> {
+    let (low, high) = (log_key(database, from.saturating_add(1)), log_key(database, to));
+    if from >= to {
+        return Ok(());
+    }
+    for (version, row) in (from.saturating_add(1)..).zip(txn.range(Table::Log, Bound::Included(&low), Bound::Included(&high))?)
+    {
+        let (_, key) = row?;
+        if let Some(before) = newest(txn, database, key, Some(version - 1))? {
+            if let Some(element) = element(key, before)? {
+                hash.subtract(&element);
+            }
+        }
+        if let Some(now) = newest(txn, database, key, Some(version))? {
+            if let Some(element) = element(key, now)? {
+                hash.add(&element);
+            }
+        }
+    }
+    Ok(())
+}

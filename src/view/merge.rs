@@ -1,0 +1,209 @@
+//! Merging diffs into a key: the fast path, the re-fold from the nearest valid base, and the search for the state a
+//! caller had read.
+
+use super::rows::{Row, diff_key, put_low, split_diff_key, split_view_key, view_key};
+use super::{ViewError, log_key, newest};
+use crate::codec::put_varint;
+use crate::crdt::{Change, ChangeKind, List, State};
+use crate::entry::{self, Entry, Op};
+use crate::store::{Read, Table, WriteTxn, block};
+use crate::types::{FeedKey, Position, Stamp};
+use std::collections::BTreeMap;
+use std::ops::Bound;
+
+/// This store's numbers for the feeds of a database.
+pub type Writers = BTreeMap<u32, FeedKey>;
+
+/// A diff that counts from now on.
+pub struct Added {
+    pub feed: u32,
+    pub change: Change,
+}
+
+/// A diff that counts no more.
+#[derive(Clone, Copy, Debug)]
+pub struct Removed {
+    pub feed: u32,
+    pub position: Position,
+}
+
+/// What a merge cost and did.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Merged {
+    /// Diffs folded: as many as were added on the fast path.
+    pub folded: u64,
+    /// Rows looked at to find a base.
+    pub searched: u64,
+}
+
+/// What a diff entry does, in terms of folding. `None`: the block is no well-formed diff.
+pub fn change_of(diff: &entry::Diff<'_>, position: Position) -> Option<Change> {
+    let kind = match diff.change {
+        entry::Change::List(text) => ChangeKind::List(List::parse(text).ok()?),
+        entry::Change::Register(value) => ChangeKind::Register(value.to_vec()),
+        entry::Change::Delete => ChangeKind::Delete,
+    };
+    Some(Change { position, prev: diff.prev, kind })
+}
+
+/// Makes `added` count for `key` and `removed` count no more, and writes the key's new state as `version`.
+pub fn merge(
+    txn: &mut WriteTxn<'_>,
+    database: u32,
+    writers: &Writers,
+    key: &[u8],
+    mut added: Vec<Added>,
+    removed: &[Removed],
+    version: u64,
+) -> Result<Merged, ViewError> {
+    added.sort_by_key(|diff| diff.change.position);
+    update_index(txn, database, key, &added, removed, version)?;
+    let mut merged = Merged::default();
+    let first = added.iter().map(|diff| diff.change.position).chain(removed.iter().map(|r| r.position)).min();
+    let current = newest(txn, database, key, None)?;
+    let last = current.map(|row| row.view().map(|view| view.last())).transpose()?.flatten();
+    let at_end = removed.is_empty() && last < first;
+    let (state, low) = if at_end {
+        let mut state = decode(current)?;
+        for diff in &added {
+            state.fold(&diff.change);
+        }
+        merged.folded = added.len() as u64;
+        (state, None)
+    } else {
+        (refold(txn, database, writers, key, first, &mut merged)?, first)
+    };
+    let mut value = Vec::new();
+    put_low(&mut value, low.as_ref());
+    state.encode_into(&mut value);
+    txn.put(Table::View, &view_key(database, key, version), &value)?;
+    txn.append(Table::Log, &log_key(database, version), key)?;
+    Ok(merged)
+}
+
+fn update_index(
+    txn: &mut WriteTxn<'_>,
+    database: u32,
+    key: &[u8],
+    added: &[Added],
+    removed: &[Removed],
+    version: u64,
+) -> Result<(), ViewError> {
+    let mut value = Vec::with_capacity(10);
+    put_varint(&mut value, version);
+    for Added { feed, change } in added {
+        let row = diff_key(database, key, change.position.effective, *feed, change.position.seq);
+        txn.put(Table::Diffs, &row, &value)?;
+    }
+    for Removed { feed, position } in removed {
+        txn.delete(Table::Diffs, &diff_key(database, key, position.effective, *feed, position.seq))?;
+    }
+    Ok(())
+}
+
+fn decode(row: Option<Row<'_>>) -> Result<State, ViewError> {
+    row.map_or_else(|| Ok(State::empty()), |row| row.decode_state())
+}
+
+/// Folds everything that counts, from the nearest base before `first`.
+fn refold(
+    txn: &impl Read,
+    database: u32,
+    writers: &Writers,
+    key: &[u8],
+    first: Option<Position>,
+    merged: &mut Merged,
+) -> Result<State, ViewError> {
+    let (mut state, last) = base_before(txn, database, key, first, merged)?;
+    for (position, feed) in diffs_after(txn, database, writers, key, last)? {
+        let unreadable = || ViewError::Block { feed, seq: position.seq };
+        let bytes = block(txn, feed, position.seq)?.ok_or_else(unreadable)?;
+        let change = match Entry::decode(bytes) {
+            Ok(Entry { op: Op::Diff(diff), .. }) => change_of(&diff, position).ok_or_else(unreadable)?,
+            _ => return Err(unreadable()),
+        };
+        state.fold(&change);
+        merged.folded += 1;
+    }
+    Ok(state)
+}
+
+/// The newest row of the key that is a valid base for everything at or after `first` (invariant 4).
+fn base_before(
+    txn: &impl Read,
+    database: u32,
+    key: &[u8],
+    first: Option<Position>,
+    merged: &mut Merged,
+) -> Result<(State, Option<Position>), ViewError> {
+    let Some(mut lowest) = first else { return Ok((State::empty(), None)) };
+    for row in versions(txn, database, key)? {
+        let row = row?;
+        merged.searched += 1;
+        let last = row.view()?.last();
+        if last.is_none_or(|last| last < lowest) {
+            return Ok((decode(Some(row))?, last));
+        }
+        // A row without `low` was made by diffs after all that the row before it had: those it does not spoil.
+        if let Some(low) = row.low()? {
+            lowest = lowest.min(low);
+        }
+    }
+    Ok((State::empty(), None))
+}
+
+/// The key's rows, newest first.
+fn versions<'t>(
+    txn: &'t impl Read,
+    database: u32,
+    key: &[u8],
+) -> Result<impl Iterator<Item = Result<Row<'t>, ViewError>>, ViewError> {
+    let (from, to) = (view_key(database, key, u64::MAX), view_key(database, key, 0));
+    let rows = txn.range(Table::View, Bound::Included(&from), Bound::Included(&to))?;
+    Ok(rows.map(|row| {
+        let (row, value) = row?;
+        Ok(Row::decode(split_view_key(row)?.1, value)?)
+    }))
+}
+
+/// Where the key's diffs after `last` stand, in linear order.
+fn diffs_after(
+    txn: &impl Read,
+    database: u32,
+    writers: &Writers,
+    key: &[u8],
+    last: Option<Position>,
+) -> Result<Vec<(Position, u32)>, ViewError> {
+    let from = diff_key(database, key, last.map(|last| last.effective).unwrap_or_default(), 0, 0);
+    let mut to = view_key(database, key, 0);
+    to.extend_from_slice(&[0xff; super::rows::DIFF_TAIL - super::rows::VIEW_TAIL]);
+    let mut found = Vec::new();
+    for row in txn.range(Table::Diffs, Bound::Included(&from), Bound::Included(&to))? {
+        let (effective, feed, seq) = split_diff_key(row?.0)?;
+        let writer = *writers.get(&feed).ok_or(ViewError::Block { feed, seq })?;
+        let position = Position { effective, writer, seq };
+        if last.is_none_or(|last| position > last) {
+            found.push((position, feed));
+        }
+    }
+    found.sort_unstable();
+    Ok(found)
+}
+
+/// The fold state that `(stamp, id)` names, if a row of the key still holds it, and its version.
+pub fn find_base(
+    txn: &impl Read,
+    database: u32,
+    key: &[u8],
+    stamp: Stamp,
+    id: u64,
+) -> Result<Option<(u64, State)>, ViewError> {
+    for row in versions(txn, database, key)? {
+        let row = row?;
+        let view = row.view()?;
+        if view.id() == id && view.last().is_some_and(|last| last.stamp() == stamp) {
+            return Ok(Some((row.version, row.decode_state()?)));
+        }
+    }
+    Ok(None)
+}

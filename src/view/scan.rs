@@ -1,0 +1,205 @@
+//! Cursors over the view at one version, and over its history. A cursor holds no transaction: each call gets one, reads
+//! on from the key it had reached, and lets it go, so a scan left half-read pins no pages.
+
+use super::rows::{Row, log_key, split_view_key, view_key};
+use super::{ViewError, newest};
+use crate::store::{Read, Table};
+use std::ops::Bound;
+
+/// Versions of one key that a forward scan steps over before it seeks past the rest: a hot key costs one seek.
+const STEPS_BEFORE_SEEK: usize = 8;
+
+/// The keys a scan is after. Bounds are of keys as stored.
+#[derive(Clone, Debug)]
+pub struct Bounds {
+    pub from: Bound<Vec<u8>>,
+    pub to: Bound<Vec<u8>>,
+    pub reverse: bool,
+}
+
+/// A key with a state at the scan's version; the state may be a tombstone.
+pub struct ScanRow<'t> {
+    pub key: &'t [u8],
+    pub row: Row<'t>,
+}
+
+/// What a visitor of rows wants next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Seen {
+    More,
+    Enough,
+}
+
+pub struct ScanCursor {
+    database: u32,
+    version: u64,
+    bounds: Bounds,
+    done: bool,
+}
+
+impl ScanCursor {
+    pub fn new(database: u32, version: u64, bounds: Bounds) -> Self {
+        Self { database, version, bounds, done: false }
+    }
+
+    pub fn version(&self) -> u64 {
+        self.version
+    }
+
+    /// Visits rows in order until the visitor has enough or the range ends; the next call goes on after the last one
+    /// visited. Returns whether there may be more.
+    pub fn visit(
+        &mut self,
+        txn: &impl Read,
+        mut visitor: impl FnMut(&ScanRow<'_>) -> Result<Seen, ViewError>,
+    ) -> Result<bool, ViewError> {
+        while !self.done {
+            let wanted = if self.bounds.reverse {
+                self.step_back(txn, &mut visitor)?
+            } else {
+                self.run(txn, &mut visitor)?
+            };
+            if wanted == Seen::Enough {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// Forward, until a seek is cheaper than going on, or the range ends.
+    fn run(
+        &mut self,
+        txn: &impl Read,
+        visitor: &mut impl FnMut(&ScanRow<'_>) -> Result<Seen, ViewError>,
+    ) -> Result<Seen, ViewError> {
+        let (from, to) = (self.lower(), self.upper());
+        let mut passed: Option<&[u8]> = None;
+        let mut steps = 0;
+        for row in txn.range(Table::View, as_slice(&from), as_slice(&to))? {
+            let (row, value) = row?;
+            let (key, version) = split_view_key(row)?;
+            if passed == Some(key) {
+                steps += 1;
+                if steps > STEPS_BEFORE_SEEK {
+                    self.bounds.from = Bound::Excluded(key.to_vec());
+                    return Ok(Seen::More);
+                }
+                continue;
+            }
+            if version > self.version {
+                steps += 1;
+                if steps > STEPS_BEFORE_SEEK {
+                    self.bounds.from = Bound::Included(key.to_vec());
+                    return self.seek_newest(txn, key, visitor);
+                }
+                continue;
+            }
+            passed = Some(key);
+            steps = 0;
+            if visitor(&ScanRow { key, row: Row::decode(version, value)? })? == Seen::Enough {
+                self.bounds.from = Bound::Excluded(key.to_vec());
+                return Ok(Seen::Enough);
+            }
+        }
+        self.done = true;
+        Ok(Seen::More)
+    }
+
+    /// The state of one key whose newer versions are many, then on after it.
+    fn seek_newest(
+        &mut self,
+        txn: &impl Read,
+        key: &[u8],
+        visitor: &mut impl FnMut(&ScanRow<'_>) -> Result<Seen, ViewError>,
+    ) -> Result<Seen, ViewError> {
+        self.bounds.from = Bound::Excluded(key.to_vec());
+        match newest(txn, self.database, key, Some(self.version))? {
+            Some(row) => visitor(&ScanRow { key, row }),
+            None => Ok(Seen::More),
+        }
+    }
+
+    /// Backward, one key. Rows of a key stand newest first, so each key is found from its end and then sought.
+    fn step_back(
+        &mut self,
+        txn: &impl Read,
+        visitor: &mut impl FnMut(&ScanRow<'_>) -> Result<Seen, ViewError>,
+    ) -> Result<Seen, ViewError> {
+        let (from, to) = (self.lower(), self.upper());
+        let Some((row, _)) = txn.last(Table::View, as_slice(&from), as_slice(&to))? else {
+            self.done = true;
+            return Ok(Seen::More);
+        };
+        let key = split_view_key(row)?.0;
+        self.bounds.to = Bound::Excluded(key.to_vec());
+        match newest(txn, self.database, key, Some(self.version))? {
+            Some(row) => visitor(&ScanRow { key, row }),
+            None => Ok(Seen::More),
+        }
+    }
+
+    fn lower(&self) -> Bound<Vec<u8>> {
+        match &self.bounds.from {
+            Bound::Unbounded => Bound::Included(view_key(self.database, &[], u64::MAX)),
+            Bound::Included(key) => Bound::Included(view_key(self.database, key, u64::MAX)),
+            Bound::Excluded(key) => Bound::Excluded(view_key(self.database, key, 0)),
+        }
+    }
+
+    fn upper(&self) -> Bound<Vec<u8>> {
+        match &self.bounds.to {
+            // Databases are numbered from 1 up; the first row of the next one ends this one.
+            Bound::Unbounded => Bound::Excluded(view_key(self.database.saturating_add(1), &[], u64::MAX)),
+            Bound::Included(key) => Bound::Included(view_key(self.database, key, 0)),
+            Bound::Excluded(key) => Bound::Excluded(view_key(self.database, key, u64::MAX)),
+        }
+    }
+}
+
+fn as_slice(bound: &Bound<Vec<u8>>) -> Bound<&[u8]> {
+    bound.as_ref().map(Vec::as_slice)
+}
+
+/// One view write, as it was.
+pub struct HistoryRow<'t> {
+    pub version: u64,
+    pub key: &'t [u8],
+    pub row: Row<'t>,
+}
+
+/// Versions in `next ..= last`, or backwards.
+pub struct HistoryCursor {
+    database: u32,
+    next: u64,
+    last: u64,
+    reverse: bool,
+}
+
+impl HistoryCursor {
+    /// `from` and `to` are versions, both included, in ascending order.
+    pub fn new(database: u32, from: u64, to: u64, reverse: bool) -> Self {
+        Self { database, next: from.max(1), last: to, reverse }
+    }
+
+    pub fn visit(
+        &mut self,
+        txn: &impl Read,
+        mut visitor: impl FnMut(&HistoryRow<'_>) -> Result<Seen, ViewError>,
+    ) -> Result<bool, ViewError> {
+        while self.next <= self.last {
+            let version = if self.reverse { self.last } else { self.next };
+            let Some(key) = txn.get(Table::Log, &log_key(self.database, version))? else { return Ok(false) };
+            if self.reverse {
+                self.last -= 1;
+            } else {
+                self.next += 1;
+            }
+            if let Some(row) = newest(txn, self.database, key, Some(version))? {
+                if visitor(&HistoryRow { version, key, row })? == Seen::Enough {
+                    return Ok(true);
+                }
+            }
+        }
+        Ok(false)
+    }
+}

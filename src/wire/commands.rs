@@ -1,0 +1,247 @@
+//! What this side can say. A command that may not be given now is refused and changes nothing.
+
+use super::feeds::FeedsError;
+use super::limits::{
+    MAX_ACCESS_BYTES, MAX_BLOCKS_PER_MESSAGE, MAX_FEEDS_PER_VECTOR, MAX_FRAME, MAX_PIECE, MAX_PIECED,
+    MAX_PROOF_NODES, MAX_REQUESTS,
+};
+use super::message::{self, Held, Named, Tag};
+use super::requests::{AnswerError, Open, is_range};
+use super::{Blocks, CommandError, FeedState, RequestId, Session, Topic, TopicId, capability, decode};
+use crate::types::FeedKey;
+
+impl Session {
+    /// Topics this side holds, from now on; may be called at any time with more. They open as the peer proves them.
+    pub fn offer(&mut self, topics: &[Topic]) -> Result<(), CommandError> {
+        self.check_open()?;
+        self.topics.offer(topics)?;
+        // A responder that is asked for the first time later needs no Nudge: the Show will meet what is offered now.
+        if self.introduced && self.answer > 0 && self.topics.take_nudge() {
+            self.outbox.push(message::bare(Tag::Nudge));
+        }
+        self.show();
+        Ok(())
+    }
+
+    /// This side does not hold `topic` any more. If it was open, its number is dead at once.
+    pub fn withdraw(&mut self, topic: &Topic) -> Result<(), CommandError> {
+        self.check_open()?;
+        if let Some(id) = self.topics.withdraw(topic) {
+            self.outbox.push(message::numbered(Tag::Withdraw, id.0.into()));
+            self.drop_topic(id);
+        }
+        Ok(())
+    }
+
+    /// What to sign, with a feed's secret key, to prove on this connection to be its writer.
+    pub fn writer_proof_message(&mut self, topic: TopicId) -> Result<Vec<u8>, CommandError> {
+        let topic = self.topics.live(topic)?.topic;
+        Ok(capability::writer_message(&topic, self.role, self.topics.handshake_hash()))
+    }
+
+    pub fn prove_writer(
+        &mut self,
+        topic: TopicId,
+        feed: FeedKey,
+        signature: &[u8; 64],
+    ) -> Result<(), CommandError> {
+        self.check_open()?;
+        self.topics.live(topic)?;
+        self.outbox.push(message::writer_proof(topic, feed, signature));
+        Ok(())
+    }
+
+    /// What this side has of these feeds. `first_complete` ends this side's first vector of the topic; it may be said
+    /// once, also with no feeds.
+    pub fn announce(
+        &mut self,
+        topic: TopicId,
+        feeds: &[FeedState],
+        first_complete: bool,
+    ) -> Result<(), CommandError> {
+        self.check_open()?;
+        let opened = self.topics.live(topic)?;
+        if let Some(state) = feeds.iter().find(|state| !opened.admits(&state.feed)) {
+            return Err(CommandError::ForeignFeed { topic, feed: state.feed });
+        }
+        if first_complete && opened.said_first {
+            return Err(CommandError::Twice { what: "the end of the first vector" });
+        }
+        let keys = feeds.iter().map(|state| state.feed);
+        self.ours.check_room(topic, keys).map_err(|error| refused(error, topic))?;
+        opened.said_first |= first_complete;
+        let mut chunks = feeds.chunks(MAX_FEEDS_PER_VECTOR).peekable();
+        if chunks.peek().is_none() && first_complete {
+            self.outbox.push(message::vector(topic, true, &[]));
+        }
+        while let Some(chunk) = chunks.next() {
+            let entries = chunk.iter().map(|state| self.enter(topic, state)).collect::<Result<Vec<_>, _>>();
+            let entries = entries.map_err(|error| refused(error, topic))?;
+            let ends = first_complete && chunks.peek().is_none();
+            self.outbox.push(message::vector(topic, ends, &entries));
+        }
+        Ok(())
+    }
+
+    fn enter(&mut self, topic: TopicId, state: &FeedState) -> Result<(Named, Held), FeedsError> {
+        let (named, alias) = self.ours.name(state.feed)?;
+        let held = Held::from(state);
+        self.ours.heard(alias, &held);
+        self.ours.join(topic, alias)?;
+        Ok((named, held))
+    }
+
+    /// A feed announced before has changed.
+    pub fn have(&mut self, state: &FeedState) -> Result<(), CommandError> {
+        self.check_open()?;
+        let feed = state.feed;
+        let (alias, _) = self.ours.live(&feed).ok_or(CommandError::UnknownFeed { feed })?;
+        let held = Held::from(state);
+        self.ours.heard(alias, &held);
+        self.outbox.push(message::have(alias, &held));
+        Ok(())
+    }
+
+    /// Asks for blocks `start..end` of a feed the peer has announced.
+    pub fn request(&mut self, feed: FeedKey, start: u64, end: u64) -> Result<RequestId, CommandError> {
+        self.check_open()?;
+        if self.said_done {
+            return Err(CommandError::Twice { what: "Done" });
+        }
+        if !self.config.download || !self.remote.as_ref().is_some_and(|remote| remote.upload) {
+            return Err(CommandError::Declined { what: "transfer blocks this way" });
+        }
+        let (alias, numbered) = self.theirs.live(&feed).ok_or(CommandError::UnknownFeed { feed })?;
+        if !is_range(start, end, numbered.reach) {
+            return Err(CommandError::Range { start, end, reach: numbered.reach });
+        }
+        if self.asked.len() >= MAX_REQUESTS {
+            return Err(CommandError::TooMany { what: "requests open at once", limit: MAX_REQUESTS });
+        }
+        self.outbox.push(message::request(alias, start, end));
+        Ok(self.asked.number(Some(Open { alias, next: start, end })))
+    }
+
+    /// Gives a request up. What is on its way still comes; the last word (`Refused`, or its last blocks) follows.
+    pub fn cancel(&mut self, id: RequestId) -> Result<(), CommandError> {
+        self.check_open()?;
+        self.asked.get(id).ok_or(CommandError::UnknownRequest { id })?;
+        self.outbox.push(message::numbered(Tag::Cancel, id.0));
+        Ok(())
+    }
+
+    /// Requests of ours that are open.
+    pub fn requests_open(&self) -> usize {
+        self.asked.len()
+    }
+
+    /// Ends a request of the peer's that is not (fully) served.
+    pub fn refuse(&mut self, id: RequestId) -> Result<(), CommandError> {
+        self.check_open()?;
+        self.serving.remove(id).ok_or(CommandError::UnknownRequest { id })?;
+        self.end_request(id);
+        Ok(())
+    }
+
+    /// Answers a request (in order, in one or more messages) or pushes.
+    pub fn send_blocks(&mut self, feed: FeedKey, blocks: &Blocks) -> Result<(), CommandError> {
+        self.check_open()?;
+        let (alias, _) = self.ours.live(&feed).ok_or(CommandError::UnknownFeed { feed })?;
+        if !self.config.upload || !self.remote.as_ref().is_some_and(|remote| remote.download) {
+            return Err(CommandError::Declined { what: "transfer blocks this way" });
+        }
+        let body = checked_body(alias, blocks)?;
+        let finished = match blocks.answer {
+            None => false,
+            Some(id) => self.answer_request(id, alias, blocks)?,
+        };
+        self.ours.reached(alias, blocks.head.length);
+        let place = self.queue_body(&body);
+        if finished {
+            self.serving.ended_at(place);
+        }
+        Ok(())
+    }
+
+    fn answer_request(&mut self, id: RequestId, alias: u64, blocks: &Blocks) -> Result<bool, CommandError> {
+        let (start, count) = (blocks.start, blocks.blocks.len());
+        let end = start.saturating_add(count as u64);
+        self.serving.answer(id, alias, start, count).map_err(|error| match error {
+            AnswerError::Unknown => CommandError::UnknownRequest { id },
+            AnswerError::Wrong { next } => CommandError::WrongAnswer { id, start, end, next },
+        })
+    }
+
+    /// Queues a Blocks message, in pieces if it is larger than a frame.
+    fn queue_body(&mut self, body: &[u8]) -> u64 {
+        if body.len() <= MAX_FRAME {
+            let mut frame = Vec::with_capacity(body.len() + 4);
+            crate::codec::put_bytes(&mut frame, body);
+            return self.outbox.push(frame);
+        }
+        let (mut place, mut offset) = (0, 0);
+        for part in body.chunks(MAX_PIECE) {
+            place = self.outbox.push(message::piece(body.len() as u64, offset, part));
+            offset += part.len() as u64;
+        }
+        place
+    }
+
+    /// A small message of the layer above.
+    pub fn access(&mut self, topic: TopicId, kind: u8, bytes: &[u8]) -> Result<(), CommandError> {
+        self.check_open()?;
+        self.topics.live(topic)?;
+        if bytes.len() > MAX_ACCESS_BYTES {
+            let (found, limit) = (bytes.len(), MAX_ACCESS_BYTES);
+            return Err(CommandError::TooLarge { what: "a message", found, limit });
+        }
+        self.outbox.push(message::access(topic, kind, bytes));
+        Ok(())
+    }
+
+    /// This side will ask for nothing more (`live: false`).
+    pub fn done(&mut self) -> Result<(), CommandError> {
+        self.check_open()?;
+        if !self.introduced || std::mem::replace(&mut self.said_done, true) {
+            return Err(CommandError::Twice { what: "Done" });
+        }
+        self.outbox.push(message::bare(Tag::Done));
+        Ok(())
+    }
+
+    /// Asks for a sign of life; nothing is sent while one is still due.
+    pub fn ping(&mut self) -> Result<(), CommandError> {
+        self.check_open()?;
+        if self.introduced && !std::mem::replace(&mut self.ping_open, true) {
+            self.outbox.push(message::bare(Tag::Ping));
+        }
+        Ok(())
+    }
+}
+
+fn refused(error: FeedsError, topic: TopicId) -> CommandError {
+    match error {
+        FeedsError::TooMany { what, limit } => CommandError::TooMany { what, limit },
+        FeedsError::Twice { feed } => CommandError::UnknownFeed { feed },
+        FeedsError::Unknown { .. } => CommandError::TopicNotOpen { topic },
+    }
+}
+
+/// Holds blocks against the limits the peer will hold them against, and writes them.
+fn checked_body(alias: u64, blocks: &Blocks) -> Result<Vec<u8>, CommandError> {
+    if blocks.nodes.len() > MAX_PROOF_NODES {
+        return Err(CommandError::TooMany { what: "nodes of a proof", limit: MAX_PROOF_NODES });
+    }
+    if blocks.blocks.len() > MAX_BLOCKS_PER_MESSAGE {
+        return Err(CommandError::TooMany { what: "blocks in a message", limit: MAX_BLOCKS_PER_MESSAGE });
+    }
+    if !decode::fits(blocks) {
+        let end = blocks.start.saturating_add(blocks.blocks.len() as u64);
+        return Err(CommandError::Range { start: blocks.start, end, reach: blocks.head.length });
+    }
+    let body = message::blocks_body(alias, blocks);
+    if body.len() > MAX_PIECED {
+        return Err(CommandError::TooLarge { what: "a message", found: body.len(), limit: MAX_PIECED });
+    }
+    Ok(body)
+}

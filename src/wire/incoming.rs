@@ -1,0 +1,309 @@
+//! What each message of the peer does.
+
+use super::feeds::{FeedsError, Numbered};
+use super::limits::{MAX_FRAME, MAX_PIECED, MAX_REQUESTS};
+use super::message::{self, Held, Mac, Message, Named, Tag};
+use super::requests::{AnswerError, Open, is_range};
+use super::topics::Answered;
+use super::{
+    Blocks, CloseReason, Event, FeedState, ProtocolError, RequestId, Role, Session, capability, decode,
+};
+use crate::types::FeedKey;
+
+impl From<FeedsError> for ProtocolError {
+    fn from(error: FeedsError) -> Self {
+        match error {
+            FeedsError::Unknown { alias } => Self::UnknownFeed { alias },
+            FeedsError::Twice { feed } => Self::FeedTwice { feed },
+            FeedsError::TooMany { what, limit } => Self::TooMany { what, limit },
+        }
+    }
+}
+
+impl Session {
+    pub(super) fn incoming(&mut self, tag: Tag, body: &[u8]) -> Result<(), ProtocolError> {
+        match (tag, self.remote.is_some()) {
+            (Tag::Hello, true) => Err(ProtocolError::Twice { message: "Hello" }),
+            (Tag::Hello, false) => {
+                let remote = decode::hello(body, self.role, self.config.version, &self.config.client)?;
+                self.remote = Some(remote.clone());
+                self.emit(Event::Open(remote));
+                Ok(())
+            }
+            (Tag::Close, _) | (_, true) => self.act(decode::message(tag, body)?),
+            (_, false) => Err(ProtocolError::BeforeHello { message: tag.name() }),
+        }
+    }
+
+    fn act(&mut self, message: Message) -> Result<(), ProtocolError> {
+        match message {
+            Message::Close { code } => self.remote_close(CloseReason::from_code(code)),
+            Message::Ping => {
+                self.once_read(self.pong, "Ping")?;
+                self.pong = self.outbox.push(message::bare(Tag::Pong));
+            }
+            Message::Pong => {
+                if !std::mem::take(&mut self.ping_open) {
+                    return Err(ProtocolError::Unasked { message: "Pong" });
+                }
+                self.emit(Event::Pong);
+            }
+            Message::Show { macs } => self.on_show(&macs)?,
+            Message::Answer { proofs } => self.on_answer(&proofs)?,
+            Message::Nudge => {
+                self.only_for(Role::Initiator, "Nudge")?;
+                self.topics.nudged();
+                self.show();
+            }
+            Message::Withdraw { topic } => {
+                let (topic, opened) = self.topics.known(topic)?;
+                if opened.live {
+                    self.topics.close(topic);
+                    self.drop_topic(topic);
+                    self.emit(Event::TopicClosed { topic });
+                }
+            }
+            Message::WriterProof { topic, feed, signature } => {
+                self.on_writer_proof(topic, feed, &signature)?;
+            }
+            Message::Vector { topic, first_complete, feeds } => {
+                self.on_vector(topic, first_complete, &feeds)?;
+            }
+            Message::Have { alias, held } => {
+                let Numbered { feed, live, .. } = self.theirs.numbered(alias)?;
+                self.theirs.heard(alias, &held);
+                if live {
+                    self.emit(Event::Have(state(feed, &held)));
+                }
+            }
+            Message::Request { alias, start, end } => self.on_request(alias, start, end)?,
+            Message::Cancel { request } => {
+                let id = RequestId(request);
+                if !self.serving.was_made(id) {
+                    return Err(ProtocolError::UnknownRequest { id });
+                }
+                // One that is over already has had its last word: the Cancel crossed it.
+                if self.serving.remove(id).is_some() {
+                    self.end_request(id);
+                    self.emit(Event::Cancelled { id });
+                }
+            }
+            Message::Refuse { request } => {
+                let id = RequestId(request);
+                let Open { alias, next, end } =
+                    self.asked.remove(id).ok_or(ProtocolError::UnknownRequest { id })?;
+                let feed = self.theirs.numbered(alias)?.feed;
+                self.emit(Event::Refused { id, feed, next, end });
+            }
+            Message::Blocks { alias, blocks } => self.on_blocks(alias, blocks)?,
+            Message::Piece { total, offset, bytes } => self.on_piece(total, offset, &bytes)?,
+            Message::Access { topic, kind, bytes } => {
+                let (topic, opened) = self.topics.known(topic)?;
+                if opened.live {
+                    self.emit(Event::Access { topic, kind, bytes });
+                }
+            }
+            Message::Done => {
+                if std::mem::replace(&mut self.heard_done, true) {
+                    return Err(ProtocolError::Twice { message: "Done" });
+                }
+                self.emit(Event::Done);
+            }
+        }
+        Ok(())
+    }
+
+    fn only_for(&self, role: Role, message: &'static str) -> Result<(), ProtocolError> {
+        if self.role == role {
+            Ok(())
+        } else {
+            Err(ProtocolError::WrongDirection { message, role: self.role })
+        }
+    }
+
+    /// A peer asks again only after the last reply; if that has not even left, the peer breaks the rule.
+    fn once_read(&self, reply: u64, message: &'static str) -> Result<(), ProtocolError> {
+        if self.outbox.has_left(reply) { Ok(()) } else { Err(ProtocolError::Unread { message }) }
+    }
+
+    fn on_show(&mut self, macs: &[Mac]) -> Result<(), ProtocolError> {
+        self.only_for(Role::Responder, "Show")?;
+        self.once_read(self.answer, "Show")?;
+        let Answered { proofs, opened } = self.topics.answer(macs);
+        self.answer = self.outbox.push(message::answer(&proofs));
+        for (id, topic) in &opened {
+            self.emit(Event::TopicOpen { topic: *id, kind: topic.kind, key: topic.key });
+        }
+        self.emit(Event::Shown { opened: opened.len() });
+        Ok(())
+    }
+
+    fn on_answer(&mut self, proofs: &[(u64, Mac)]) -> Result<(), ProtocolError> {
+        self.only_for(Role::Initiator, "Answer")?;
+        let mut opened = 0;
+        for accepted in self.topics.accept(proofs)? {
+            if accepted.wanted {
+                opened += 1;
+                let (kind, key) = (accepted.topic.kind, accepted.topic.key);
+                self.emit(Event::TopicOpen { topic: accepted.id, kind, key });
+            } else {
+                self.outbox.push(message::numbered(Tag::Withdraw, accepted.id.0.into()));
+            }
+        }
+        self.emit(Event::Shown { opened });
+        self.show();
+        Ok(())
+    }
+
+    /// A topic is over, for whichever side gave it up.
+    pub(super) fn drop_topic(&mut self, topic: super::TopicId) {
+        self.ours.leave(topic);
+        self.theirs.leave(topic);
+        let ours = &self.ours;
+        let dead = self.serving.drop_dead(|alias| ours.numbered(alias).is_ok_and(|n| n.live));
+        for id in dead {
+            self.end_request(id);
+        }
+    }
+
+    /// Says the last word on a request of the peer's that is not (fully) served.
+    pub(super) fn end_request(&mut self, id: RequestId) {
+        let place = self.outbox.push(message::numbered(Tag::Refuse, id.0));
+        self.serving.ended_at(place);
+    }
+
+    fn on_writer_proof(
+        &mut self,
+        topic: u64,
+        feed: FeedKey,
+        signature: &[u8; 64],
+    ) -> Result<(), ProtocolError> {
+        let (id, opened) = self.topics.known(topic)?;
+        opened.count_writer_proof()?;
+        let (topic, live) = (opened.topic, opened.live);
+        let signed = capability::writer_message(&topic, self.role.other(), self.topics.handshake_hash());
+        if !capability::verify_writer(&feed, &signed, signature) {
+            return Err(ProtocolError::WriterProof { topic: id, feed });
+        }
+        if live {
+            self.emit(Event::WriterProved { topic: id, feed });
+        }
+        Ok(())
+    }
+
+    fn on_vector(
+        &mut self,
+        topic: u64,
+        first_complete: bool,
+        feeds: &[(Named, Held)],
+    ) -> Result<(), ProtocolError> {
+        let (id, opened) = self.topics.known(topic)?;
+        if first_complete && std::mem::replace(&mut opened.heard_first, true) {
+            return Err(ProtocolError::Twice { message: "the end of a first vector" });
+        }
+        let mut states = Vec::with_capacity(feeds.len());
+        for (named, held) in feeds {
+            let alias = self.theirs.resolve(*named)?;
+            let feed = self.theirs.numbered(alias)?.feed;
+            if !opened.admits(&feed) {
+                return Err(ProtocolError::ForeignFeed { topic: id, feed });
+            }
+            self.theirs.heard(alias, held);
+            // On a topic that we have just given up, names are learned and nothing else.
+            if opened.live {
+                self.theirs.join(id, alias)?;
+                states.push(state(feed, held));
+            }
+        }
+        if opened.live {
+            self.emit(Event::Vector { topic: id, feeds: states, first_complete });
+        }
+        Ok(())
+    }
+
+    fn on_request(&mut self, alias: u64, start: u64, end: u64) -> Result<(), ProtocolError> {
+        if self.heard_done {
+            return Err(ProtocolError::AfterDone { message: "Request" });
+        }
+        self.may_come("Request")?;
+        let Numbered { feed, reach, live } = self.ours.numbered(alias)?;
+        if !is_range(start, end, reach) {
+            return Err(ProtocolError::Range { start, end, reach });
+        }
+        if !self.serving.has_room(&self.outbox) {
+            return Err(ProtocolError::TooMany { what: "requests open at once", limit: MAX_REQUESTS });
+        }
+        let id = self.serving.number(live.then_some(Open { alias, next: start, end }));
+        if live {
+            self.emit(Event::Request { id, feed, start, end });
+        } else {
+            self.end_request(id);
+        }
+        Ok(())
+    }
+
+    /// Whether both sides said in their Hello that they would do what this message is part of.
+    fn may_come(&self, message: &'static str) -> Result<(), ProtocolError> {
+        let Some(remote) = &self.remote else { return Err(ProtocolError::BeforeHello { message }) };
+        let declined = |side, what| Err(ProtocolError::Declined { message, side, what });
+        let is_request = message == "Request";
+        match (is_request, &self.config, remote) {
+            (true, us, _) if !us.upload => declined("this side", "upload"),
+            (true, _, them) if !them.download => declined("the peer", "download"),
+            (false, us, _) if !us.download => declined("this side", "download"),
+            (false, _, them) if !them.upload => declined("the peer", "upload"),
+            _ => Ok(()),
+        }
+    }
+
+    fn on_blocks(&mut self, alias: u64, blocks: Blocks) -> Result<(), ProtocolError> {
+        self.may_come("Blocks")?;
+        let Numbered { feed, live, .. } = self.theirs.numbered(alias)?;
+        let mut finished = false;
+        if let Some(id) = blocks.answer {
+            let (start, count) = (blocks.start, blocks.blocks.len());
+            let end = start.saturating_add(count as u64);
+            finished = self.asked.answer(id, alias, start, count).map_err(|error| match error {
+                AnswerError::Unknown => ProtocolError::UnknownRequest { id },
+                AnswerError::Wrong { next } => ProtocolError::WrongAnswer { id, start, end, next },
+            })?;
+        }
+        self.theirs.reached(alias, blocks.head.length);
+        if live {
+            self.emit(Event::Blocks { feed, blocks, finished });
+        }
+        Ok(())
+    }
+
+    fn on_piece(&mut self, total: u64, offset: u64, bytes: &[u8]) -> Result<(), ProtocolError> {
+        if !self.topics.proved() {
+            return Err(ProtocolError::Unproved { message: "Piece" });
+        }
+        self.may_come("Piece")?;
+        if total > MAX_PIECED as u64 {
+            return Err(ProtocolError::FrameTooLarge { found: total, limit: MAX_PIECED });
+        }
+        if total <= MAX_FRAME as u64 {
+            return Err(ProtocolError::PiecedMessage);
+        }
+        let (started, mut here) = self.piece.take().unwrap_or((total, Vec::new()));
+        let expected = here.len() as u64;
+        let end = offset.saturating_add(bytes.len() as u64);
+        if started != total || offset != expected || bytes.is_empty() || end > total {
+            return Err(ProtocolError::Piece { total, offset, expected });
+        }
+        here.extend_from_slice(bytes);
+        if end < total {
+            self.piece = Some((total, here));
+            return Ok(());
+        }
+        match here.split_first() {
+            Some((tag, body)) if *tag == Tag::Blocks as u8 => self.act(decode::message(Tag::Blocks, body)?),
+            _ => Err(ProtocolError::PiecedMessage),
+        }
+    }
+}
+
+fn state(feed: FeedKey, held: &Held) -> FeedState {
+    FeedState { feed, length: held.length, root: held.root, signed: held.signed }
+}

@@ -1,0 +1,242 @@
+//! Which topics are offered here, which were shown, which are open.
+//!
+//! The initiator shows a proof of each topic it offers that is not open. The responder answers those it offers too,
+//! with its own proof; each answered topic gets the next number, on both sides alike.
+
+use super::capability::{capability, lookup_key, same};
+use super::limits::{MAX_TOPICS, MAX_TOPICS_EVER, MAX_WRITER_PROOFS};
+use super::message::Mac;
+use super::{CommandError, ProtocolError, Role, Topic, TopicId, TopicKind};
+use crate::types::FeedKey;
+use std::collections::BTreeMap;
+
+/// A topic that has a number.
+#[derive(Debug)]
+pub struct Opened {
+    pub topic: Topic,
+    /// Not withdrawn by either side.
+    pub live: bool,
+    /// This side's first vector has gone out in full.
+    pub said_first: bool,
+    /// The remote first vector is here in full.
+    pub heard_first: bool,
+    pub writer_proofs: u32,
+}
+
+#[derive(Debug)]
+pub struct Topics {
+    role: Role,
+    handshake_hash: Vec<u8>,
+    offered: BTreeMap<Topic, Option<TopicId>>,
+    opened: Vec<Opened>,
+    /// Initiator: what the Show that waits for its Answer has shown, in its order.
+    shown: Option<Vec<Topic>>,
+    /// Initiator: there may be something to show. Responder: a Nudge is due.
+    due: bool,
+    /// Responder: remote proofs of everything offered, by a tag under `lookup_key`. Rebuilt when the offer changes.
+    expected: Option<([u8; 32], BTreeMap<Mac, Topic>)>,
+}
+
+/// A topic the initiator finds answered; `wanted` is false if it was withdrawn meanwhile.
+pub struct Accepted {
+    pub id: TopicId,
+    pub topic: Topic,
+    pub wanted: bool,
+}
+
+/// What the responder says to a Show, and what it opened.
+pub struct Answered {
+    pub proofs: Vec<(u64, Mac)>,
+    pub opened: Vec<(TopicId, Topic)>,
+}
+
+impl Topics {
+    pub fn new(role: Role) -> Self {
+        Self {
+            role,
+            handshake_hash: Vec::new(),
+            offered: BTreeMap::new(),
+            opened: Vec::new(),
+            shown: None,
+            due: false,
+            expected: None,
+        }
+    }
+
+    pub fn set_handshake_hash(&mut self, hash: Vec<u8>) {
+        self.handshake_hash = hash;
+        self.expected = None;
+    }
+
+    pub fn handshake_hash(&self) -> &[u8] {
+        &self.handshake_hash
+    }
+
+    pub fn offer(&mut self, topics: &[Topic]) -> Result<(), CommandError> {
+        let new = topics.iter().filter(|topic| !self.offered.contains_key(topic)).count();
+        if self.offered.len() + new > MAX_TOPICS {
+            return Err(CommandError::TooMany { what: "topics offered", limit: MAX_TOPICS });
+        }
+        for topic in topics {
+            self.offered.entry(*topic).or_insert(None);
+        }
+        if new > 0 {
+            self.due = true;
+            self.expected = None;
+        }
+        Ok(())
+    }
+
+    /// No longer offered; the number it had, if it was open.
+    pub fn withdraw(&mut self, topic: &Topic) -> Option<TopicId> {
+        let id = self.offered.remove(topic)??;
+        self.expected = None;
+        self.close(id);
+        Some(id)
+    }
+
+    /// The remote side gave topic `id` up: it goes on being offered here, and may open again under a new number.
+    pub fn close(&mut self, id: TopicId) {
+        if let Some(opened) = self.opened.get_mut(id.0 as usize) {
+            opened.live = false;
+            if let Some(place) = self.offered.get_mut(&opened.topic).filter(|place| **place == Some(id)) {
+                *place = None;
+            }
+        }
+    }
+
+    pub fn nudged(&mut self) {
+        self.due = true;
+    }
+
+    /// Responder: whether a Nudge has to be sent, once.
+    pub fn take_nudge(&mut self) -> bool {
+        self.role == Role::Responder && std::mem::take(&mut self.due)
+    }
+
+    /// Initiator: the next Show, if there is something to show and no answer is awaited.
+    pub fn next_show(&mut self) -> Option<Vec<Mac>> {
+        if self.role == Role::Responder || self.shown.is_some() || !std::mem::take(&mut self.due) {
+            return None;
+        }
+        let closed: Vec<Topic> =
+            self.offered.iter().filter(|(_, id)| id.is_none()).map(|(topic, _)| *topic).collect();
+        if closed.is_empty() {
+            return None;
+        }
+        let macs =
+            closed.iter().map(|topic| capability(topic, Role::Initiator, &self.handshake_hash)).collect();
+        self.shown = Some(closed);
+        Some(macs)
+    }
+
+    /// Responder: which of the shown proofs are ours, our proofs for them, and the topics now open. The work depends
+    /// on how much is shown and offered, not on what matches.
+    pub fn answer(&mut self, shown: &[Mac]) -> Answered {
+        // Whatever is offered by now is met by this Show: no Nudge for it.
+        self.due = false;
+        let (lookup, expected) = self.expected.take().unwrap_or_else(|| self.expect());
+        let (mut proofs, mut opened) = (Vec::new(), Vec::new());
+        for (index, mac) in (0..).zip(shown) {
+            let tag = *blake3::keyed_hash(&lookup, mac).as_bytes();
+            let Some(topic) = expected.get(&tag) else { continue };
+            let known = same(mac, &capability(topic, Role::Initiator, &self.handshake_hash));
+            let is_open = !matches!(self.offered.get(topic), Some(None));
+            if known
+                && !is_open
+                && let Some(id) = self.open(*topic)
+            {
+                proofs.push((index, capability(topic, Role::Responder, &self.handshake_hash)));
+                opened.push((id, *topic));
+            }
+        }
+        self.expected = Some((lookup, expected));
+        Answered { proofs, opened }
+    }
+
+    fn expect(&self) -> ([u8; 32], BTreeMap<Mac, Topic>) {
+        let lookup = lookup_key(self.offered.keys(), &self.handshake_hash);
+        let tagged = self.offered.keys().map(|topic| {
+            let mac = capability(topic, Role::Initiator, &self.handshake_hash);
+            (*blake3::keyed_hash(&lookup, &mac).as_bytes(), *topic)
+        });
+        (lookup, tagged.collect())
+    }
+
+    fn open(&mut self, topic: Topic) -> Option<TopicId> {
+        let id = TopicId(u32::try_from(self.opened.len()).ok()?);
+        if self.opened.len() >= MAX_TOPICS_EVER {
+            return None;
+        }
+        let opened = Opened { topic, live: true, said_first: false, heard_first: false, writer_proofs: 0 };
+        self.opened.push(opened);
+        if let Some(place) = self.offered.get_mut(&topic) {
+            *place = Some(id);
+        }
+        Some(id)
+    }
+
+    /// Initiator: checks the answer to the last Show and opens what it proves.
+    pub fn accept(&mut self, proofs: &[(u64, Mac)]) -> Result<Vec<Accepted>, ProtocolError> {
+        let shown = self.shown.take().ok_or(ProtocolError::Unasked { message: "Answer" })?;
+        let mut accepted = Vec::with_capacity(proofs.len());
+        let mut least = 0;
+        for (index, mac) in proofs {
+            let place = usize::try_from(*index).ok().filter(|_| *index >= least);
+            let topic = place.and_then(|place| shown.get(place));
+            let topic = *topic.ok_or(ProtocolError::Unasked { message: "a proof in Answer" })?;
+            least = index + 1;
+            if !same(mac, &capability(&topic, Role::Responder, &self.handshake_hash)) {
+                return Err(ProtocolError::Auth);
+            }
+            let id = self
+                .open(topic)
+                .ok_or(ProtocolError::TooMany { what: "topics ever opened", limit: MAX_TOPICS_EVER })?;
+            let wanted = self.offered.contains_key(&topic);
+            if !wanted {
+                self.close(id);
+            }
+            accepted.push(Accepted { id, topic, wanted });
+        }
+        Ok(accepted)
+    }
+
+    /// Whether any topic was ever proved here.
+    pub fn proved(&self) -> bool {
+        !self.opened.is_empty()
+    }
+
+    /// A topic by the number in a message. One that was withdrawn is still known: messages about it may cross.
+    pub fn known(&mut self, topic: u64) -> Result<(TopicId, &mut Opened), ProtocolError> {
+        let unknown = ProtocolError::UnknownTopic { topic };
+        let Ok(id) = u32::try_from(topic) else { return Err(unknown) };
+        match self.opened.get_mut(id as usize) {
+            Some(opened) => Ok((TopicId(id), opened)),
+            None => Err(unknown),
+        }
+    }
+
+    /// A topic this side may speak about.
+    pub fn live(&mut self, topic: TopicId) -> Result<&mut Opened, CommandError> {
+        self.opened
+            .get_mut(topic.0 as usize)
+            .filter(|opened| opened.live)
+            .ok_or(CommandError::TopicNotOpen { topic })
+    }
+}
+
+impl Opened {
+    /// On a feed's own topic that feed alone may be spoken of.
+    pub fn admits(&self, feed: &FeedKey) -> bool {
+        self.topic.kind == TopicKind::Database || self.topic.key == *feed
+    }
+
+    pub fn count_writer_proof(&mut self) -> Result<(), ProtocolError> {
+        self.writer_proofs += 1;
+        if self.writer_proofs > MAX_WRITER_PROOFS {
+            let limit = MAX_WRITER_PROOFS as usize;
+            return Err(ProtocolError::TooMany { what: "writer proofs on one topic", limit });
+        }
+        Ok(())
+    }
+}
