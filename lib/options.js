@@ -29,15 +29,14 @@ const NOT_YET = {
 function parseArguments(storage, second, third, isStore) {
   const keyForm = second == null || typeof second === 'string' || second instanceof Uint8Array
   const options = (keyForm ? third : second) ?? {}
-  if (typeof options !== 'object') throw wrong('options must be an object')
   if (!keyForm && third != null) throw wrong(NOT_YET.mergeHandler)
-  const key = (keyForm ? second : null) ?? options.key ?? null
   checkOptions(options)
+  const key = keyForm && second != null ? second : options.key
   const { name = null, keyEncoding = 'utf-8', valueEncoding = 'json', keyPair = null, writers } = options
   return {
     storage: checkStorage(storage, isStore),
     name,
-    key: key === null ? null : decodeKey(key),
+    key: key == null ? null : decodeKey(key),
     keyEncoding: resolveEncoding(keyEncoding, 'keyEncoding'),
     valueEncoding: resolveEncoding(valueEncoding, 'valueEncoding'),
     keyPair,
@@ -47,6 +46,7 @@ function parseArguments(storage, second, third, isStore) {
 }
 
 function checkOptions(options) {
+  if (typeof options !== 'object') throw wrong('options must be an object')
   for (const [name, message] of Object.entries(NOT_YET)) {
     if (options[name] != null && options[name] !== false) throw wrong(message)
   }

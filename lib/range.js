@@ -39,8 +39,8 @@ function prefixEnd(prefix) {
 }
 
 /**
- * The versions a history runs over, `from` inclusive and `to` exclusive; negative bounds count back from `version`.
- * A history that is live, or has no upper bound, has `to` null.
+ * The versions a history runs over, both included; negative bounds count back from the end, -1 being `version`. Without
+ * an upper bound `to` is null.
  */
 function historyBounds(options, version) {
   const whole = (name) => {
@@ -53,7 +53,7 @@ function historyBounds(options, version) {
   }
   const [gt, gte, lt, lte] = ['gt', 'gte', 'lt', 'lte'].map(whole)
   const from = gt !== null ? gt + 1 : (gte ?? 0)
-  const to = lt !== null ? lt : lte === null ? null : lte + 1
+  const to = lt !== null ? lt - 1 : lte
   return { from, to }
 }
 

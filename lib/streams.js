@@ -128,7 +128,8 @@ function createHistoryStream(session, codec, at, options = {}) {
       const version = at ?? native.version()
       const bounds = historyBounds(options, version)
       next = bounds.from
-      to = bounds.to ?? (live ? null : version + 1)
+      to = bounds.to ?? (live ? null : version)
+      if (at !== null) to = Math.min(to, at)
     }
     return native.history(next, to, reverse, codec.form)
   }
@@ -144,7 +145,7 @@ function createHistoryStream(session, codec, at, options = {}) {
     if (left <= 0) entries.push(null)
     return entries
   }
-  const goesOn = () => live && left > 0 && (to === null || next < to)
+  const goesOn = () => live && left > 0 && (to === null || next <= to)
   return new CursorStream(session, { open, decode, goesOn }, options)
 }
 
