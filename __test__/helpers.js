@@ -67,7 +67,8 @@ async function collect(stream) {
 
 /** The stored properties of a value that was read. */
 function plain(value) {
-  const { _objectId, _timestamp, _prevTimestamp, ...rest } = value
+  const rest = { ...value }
+  for (const name of ['_objectId', '_timestamp', '_prevTimestamp']) delete rest[name]
   return rest
 }
 
