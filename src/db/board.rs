@@ -75,8 +75,22 @@ pub(super) struct PublishedFeed {
 impl PublishedFeed {
     /// What may be shown and served: of an own feed nothing that has not been noted as leaving.
     pub fn offered(&self) -> u64 {
-        let complete = self.head.as_ref().map_or(0, |head| head.length);
-        if self.writable { complete.min(self.left) } else { complete }
+        if self.is_held_back() { 0 } else { self.complete() }
+    }
+
+    fn complete(&self) -> u64 {
+        self.head.as_ref().map_or(0, |head| head.length)
+    }
+
+    /// An own feed of which more is here than was noted as leaving.
+    pub fn is_held_back(&self) -> bool {
+        self.writable && self.left < self.complete()
+    }
+
+    /// Whether `length`, or all of it that is wanted, is here and in the order, as far as it ever can be.
+    pub fn is_up_to(&self, length: u64) -> bool {
+        let wanted = length.min(self.until);
+        self.forked || self.halt != Halt::None || (self.length >= wanted && self.placed >= wanted)
     }
 }
 
@@ -106,6 +120,18 @@ impl Board {
 
     pub fn peers(&self) -> Vec<Peer> {
         self.peers.lock().clone()
+    }
+
+    /// The most that anyone connected says there is of each feed.
+    pub fn announced(&self) -> BTreeMap<FeedKey, u64> {
+        let mut most = BTreeMap::new();
+        for peer in self.peers() {
+            peer.announced(|feed, length| {
+                let known: &mut u64 = most.entry(feed).or_default();
+                *known = length.max(*known);
+            });
+        }
+        most
     }
 
     /// Shows readers what a commit has changed in a database.

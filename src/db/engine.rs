@@ -160,7 +160,7 @@ impl<'e, 't> Work<'e, 't> {
 
     /// Rows written so far.
     pub fn writes(&self) -> u64 {
-        self.txn.writes() + self.appenders.values().map(Appender::pending).sum::<u64>()
+        self.txn.writes()
     }
 
     /// An open database's state, read from the store when it is not in memory.
