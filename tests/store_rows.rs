@@ -4,7 +4,9 @@
 use std::collections::BTreeMap;
 use std::ops::Bound;
 
-use multi_hyperbee::store::{Environment, Location, MAX_ROW_KEY, Options, Read, StoreError, Table};
+use multi_hyperbee::store::{
+    Environment, FORMAT, Location, MAX_ROW_KEY, Options, Read, RowOrder, StoreError, Table,
+};
 use proptest::prelude::*;
 
 /// `prefix 4 ‖ key ‖ tail`, as the document says it: the tuple a row is compared by.
@@ -195,4 +197,47 @@ fn a_read_sees_what_was_committed_when_it_began() {
     let after = env.read().unwrap();
     assert_eq!(after.get(Table::Log, b"a").unwrap(), Some(&b"1"[..]));
     assert_eq!(after.entries(Table::View).unwrap(), 0, "all tables or none");
+}
+
+#[test]
+fn names_and_orders_of_the_tables_are_the_file_format() {
+    let golden = [
+        ("meta-1", RowOrder::Bytes),
+        ("feeds-1", RowOrder::Bytes),
+        ("blocks-1", RowOrder::Bytes),
+        ("tree-1", RowOrder::Bytes),
+        ("databases-1", RowOrder::Bytes),
+        ("members-1", RowOrder::Bytes),
+        ("placed-1", RowOrder::Bytes),
+        ("pasts-1", RowOrder::Bytes),
+        ("effectives-1", RowOrder::Bytes),
+        ("controls-1", RowOrder::Bytes),
+        ("order-1", RowOrder::Bytes),
+        ("diffs-1", RowOrder::Tail24),
+        ("view-1", RowOrder::Tail8),
+        ("log-1", RowOrder::Bytes),
+        ("commits-1", RowOrder::Bytes),
+        ("hashes-1", RowOrder::Bytes),
+    ];
+    assert_eq!(Table::ALL.map(Table::definition), golden);
+    let env = memory();
+    let txn = env.read().unwrap();
+    assert_eq!(FORMAT, 1);
+    assert_eq!(txn.get(Table::Meta, b"format").unwrap(), Some(&[0, 0, 0, 1][..]));
+    for table in Table::ALL {
+        assert_eq!(txn.entries(table).unwrap(), u64::from(table == Table::Meta));
+    }
+}
+
+#[test]
+fn tables_do_not_share_rows() {
+    let env = memory();
+    let mut txn = env.write().unwrap();
+    for table in Table::ALL {
+        txn.put(table, b"one key", table.name().as_bytes()).unwrap();
+    }
+    for table in Table::ALL {
+        assert_eq!(txn.get(table, b"one key").unwrap(), Some(table.name().as_bytes()));
+    }
+    txn.commit().unwrap();
 }

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use parking_lot::{Mutex, RwLock};
+use parking_lot::{Mutex, MutexGuard, RwLock};
 
 use super::StoreError;
 use super::location::{Location, Place};
@@ -103,9 +103,18 @@ impl Environment {
         if self.0.mapping.read_only {
             return Err(StoreError::ReadOnly);
         }
-        let writing = self.0.writing.lock();
+        let mut writing = self.0.writing.lock();
         // SAFETY: the guard is of `self.0.map`; its value stands in that Arc's allocation, which `self` keeps for '_.
-        unsafe { WriteTxn::begin(self.0.map_guard(), writing) }
+        match unsafe { WriteTxn::begin(self.0.map_guard(), writing) } {
+            // After a meta page could not be written LMDB takes no more writes until the file is opened anew.
+            Err(StoreError::Lmdb(heed::Error::Mdb(heed::MdbError::Panic))) => {
+                writing = self.0.writing.lock();
+                self.remap(&writing, 1)?;
+                // SAFETY: as above.
+                unsafe { WriteTxn::begin(self.0.map_guard(), writing) }
+            }
+            begun => begun,
+        }
     }
 
     /// Runs a transaction and commits it; when the map is full, grows it and runs the closure again.
@@ -127,7 +136,11 @@ impl Environment {
             let value = result?;
             match txn.commit() {
                 Err(StoreError::MapFull) => self.grow()?,
-                Err(error) => return Err(error.into()),
+                Err(error) => {
+                    // If the failure left LMDB unusable, beginning anew mends it; readers need not wait for a write.
+                    let _ = self.write();
+                    return Err(error.into());
+                }
                 Ok(()) => return Ok(value),
             }
         }
@@ -138,28 +151,39 @@ impl Environment {
     /// The caller holds no transaction of this environment: a write transaction is an error, a read transaction of
     /// the calling thread would be waited for in vain.
     pub fn grow(&self) -> Result<(), StoreError> {
-        let _writing = self.0.writing.try_lock().ok_or(StoreError::WriteInProgress)?;
+        let writing = self.0.writing.try_lock().ok_or(StoreError::WriteInProgress)?;
+        self.remap(&writing, 2)
+    }
+
+    /// Maps the file anew with `times` the room: not resized in place, for LMDB unmaps first, and if it then fails to
+    /// map it is left pointing nowhere.
+    fn remap(&self, _writing: &MutexGuard<'_, ()>, times: usize) -> Result<(), StoreError> {
         let mut map = self.0.map.write();
         let opened = map.take().ok_or(StoreError::Unmapped)?;
         let size = opened.map_size();
-        // Mapped anew rather than resized in place: LMDB unmaps first, and a failure would leave it pointing nowhere.
         opened.close();
-        let larger = Mapping { map_size: Some(size.saturating_mul(2)), ..self.0.mapping };
-        let failed = match Opened::open(self.0.place.dir(), larger) {
+        let larger = Mapping { map_size: Some(size.saturating_mul(times)), ..self.0.mapping };
+        match Opened::open(self.0.place.dir(), larger) {
             Ok(opened) => {
                 *map = Some(opened);
-                return Ok(());
+                Ok(())
             }
-            Err(error) => error,
-        };
-        let same = Mapping { map_size: Some(size), ..self.0.mapping };
-        *map = Some(Opened::open(self.0.place.dir(), same)?);
-        Err(failed)
+            Err(error) => {
+                let same = Mapping { map_size: Some(size), ..self.0.mapping };
+                *map = Some(Opened::open(self.0.place.dir(), same)?);
+                Err(error)
+            }
+        }
     }
 
     /// Directory of the store; none for one in memory.
     pub fn path(&self) -> Option<&Path> {
         (!self.0.place.is_memory()).then(|| self.0.place.dir())
+    }
+
+    /// Directory of the files, also of a store in memory.
+    pub fn directory(&self) -> &Path {
+        self.0.place.dir()
     }
 
     /// Tells when this environment is closed: all clones and read transactions gone and the file released.
@@ -179,17 +203,25 @@ impl Environment {
 
     /// Sizes now.
     pub fn stat(&self) -> Result<Sizes, StoreError> {
-        let map = self.0.map_guard();
-        let opened = map.as_ref().ok_or(StoreError::Unmapped)?;
-        let info = opened.env.info();
-        let bytes = |size: usize| u64::try_from(size).unwrap_or(u64::MAX);
-        let page = u64::from(opened.env.unnamed_database_stat().page_size);
-        Ok(Sizes {
-            map: bytes(info.map_size),
-            file: opened.env.real_disk_size()?,
-            used: bytes(info.last_page_number).saturating_add(1).saturating_mul(page),
-            readers: info.number_of_readers,
+        self.with_map(|opened| {
+            let info = opened.env.info();
+            let bytes = |size: usize| u64::try_from(size).unwrap_or(u64::MAX);
+            let page = u64::from(opened.env.unnamed_database_stat().page_size);
+            Ok(Sizes {
+                map: bytes(info.map_size),
+                file: opened.env.real_disk_size()?,
+                used: bytes(info.last_page_number).saturating_add(1).saturating_mul(page),
+                readers: info.number_of_readers,
+            })
         })
+    }
+
+    /// Something done with the mapped file, which stays where it is meanwhile.
+    pub(super) fn with_map<T>(
+        &self,
+        act: impl FnOnce(&Opened) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        act(self.0.map_guard().as_ref().ok_or(StoreError::Unmapped)?)
     }
 
     /// The one object of type `T` kept with this environment; made by the first who asks.

@@ -3,9 +3,18 @@
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use super::StoreError;
+use super::check::check;
+use super::lockfile::LockFile;
 use super::opened::{DATA_FILE, Opened};
+
+/// Names of memory stores' directories begin so.
+const MEMORY_PREFIX: &str = "multi-hyperbee-";
+
+/// A memory store's directory younger than this is not swept: its process may not have locked it yet.
+const LEAST_AGE: Duration = Duration::from_mins(1);
 
 /// Where a store is to be.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -52,7 +61,7 @@ impl Place {
     /// Makes sure that there is a data file fit to be mapped.
     pub(super) fn check_or_create(&self, read_only: bool) -> Result<(), StoreError> {
         match fs::symlink_metadata(self.dir.join(DATA_FILE)) {
-            Ok(_) => Ok(()),
+            Ok(_) => check(&self.dir),
             Err(error) if error.kind() == io::ErrorKind::NotFound && !read_only => Opened::create(&self.dir),
             Err(error) => Err(StoreError::Open { path: self.dir.clone(), why: error.to_string() }),
         }
@@ -82,9 +91,10 @@ fn memory_dir() -> Result<Place, StoreError> {
     let mut name = [0_u8; 16];
     getrandom::fill(&mut name)
         .map_err(|error| StoreError::Open { path: PathBuf::from(":memory:"), why: error.to_string() })?;
-    let name = format!("multi-hyperbee-{:032x}", u128::from_be_bytes(name));
+    let name = format!("{MEMORY_PREFIX}{:032x}", u128::from_be_bytes(name));
     let mut why = String::new();
     for base in memory_bases() {
+        sweep(&base);
         let dir = base.join(&name);
         match private_dir(&dir).and_then(|()| dir.canonicalize()) {
             Ok(dir) => return Ok(Place { dir, memory: true }),
@@ -92,6 +102,24 @@ fn memory_dir() -> Result<Place, StoreError> {
         }
     }
     Err(StoreError::Open { path: PathBuf::from(":memory:"), why })
+}
+
+/// Removes what killed processes left behind: memory stores nobody holds the lock of. As far as it can.
+fn sweep(base: &Path) {
+    let Ok(entries) = fs::read_dir(base) else { return };
+    for entry in entries.flatten() {
+        if !entry.file_name().to_string_lossy().starts_with(MEMORY_PREFIX) {
+            continue;
+        }
+        let old = entry
+            .metadata()
+            .and_then(|metadata| metadata.modified())
+            .is_ok_and(|modified| modified.elapsed().is_ok_and(|age| age > LEAST_AGE));
+        // Directories of other users cannot be locked, and stay.
+        if old && LockFile::acquire(&entry.path(), false).is_ok() {
+            let _ = fs::remove_dir_all(entry.path());
+        }
+    }
 }
 
 #[cfg(unix)]

@@ -14,8 +14,11 @@
 //!
 //! **Not here.** What rows mean (`feed`, `order`, `view`, `db`); who owns writing, and when to commit (`db`).
 
+mod check;
+mod copy;
 mod environment;
 mod error;
+mod free_pages;
 mod location;
 mod lockfile;
 mod opened;
@@ -25,6 +28,8 @@ mod rows;
 mod tables;
 mod txn;
 
+use opened::Opened;
+
 pub use environment::{Environment, Options, Sizes, WeakEnvironment};
 pub use error::StoreError;
 pub use location::Location;
@@ -32,6 +37,9 @@ pub use registry::Closed;
 pub use rows::Rows;
 pub use tables::{FORMAT, RowOrder, Table};
 pub use txn::{Read, ReadTxn, WriteTxn};
+
+/// A row: key and value.
+pub type Row<'a> = (&'a [u8], &'a [u8]);
 
 /// Longest row key: what LMDB takes on 4 KiB pages. A user's key of `codec::limits::MAX_KEY_BYTES` fits with its
 /// prefix and the longest tail.

@@ -1,11 +1,12 @@
 //! The mapped file and the handles of its tables: how it is reserved, opened and created.
 
 use std::fs;
-use std::io;
+use std::io::{self, Seek, Write};
 use std::path::Path;
 
 use heed::{CommitOrAbort, Env, EnvFlags, EnvOpenOptions, WithoutTls};
 
+use super::error::is_full;
 use super::rows::Handle;
 use super::tables::{FORMAT, FORMAT_KEY, Table};
 use super::{MAX_READERS, MAX_ROW_KEY, StoreError};
@@ -34,6 +35,12 @@ const MAX_TABLES: u32 = 64;
 
 /// Map of a store while it is made: sixteen empty tables.
 const CREATING_MAP: usize = 4 << 20;
+
+/// What LMDB makes of a write that was cut short; no name in the standard library.
+const EIO: i32 = 5;
+
+/// More than can be left where a write was cut short for lack of room.
+const EXTEND: usize = 256 << 10;
 
 /// How a file is opened.
 #[derive(Clone, Copy)]
@@ -73,13 +80,7 @@ impl Opened {
     /// Makes a store in `dir`, which has none: first in a directory of its own, then moved into place in one step.
     pub(super) fn create(dir: &Path) -> Result<(), StoreError> {
         let creating = dir.join(CREATING);
-        match fs::remove_dir_all(&creating) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                return Err(StoreError::io("remove", creating, error));
-            }
-            _ => {}
-        }
-        fs::create_dir(&creating).map_err(|error| StoreError::io("create", &creating, error))?;
+        Self::clear_creating(&creating)?;
         let mapping = Mapping { read_only: false, volatile: false, map_size: Some(CREATING_MAP) };
         let env = reserve(&creating, mapping)?;
         create_tables(&env, dir, true)?;
@@ -93,10 +94,34 @@ impl Opened {
         fs::remove_dir_all(&creating).map_err(|error| StoreError::io("remove", creating, error))
     }
 
+    /// An empty directory to make a store in: what an earlier try left is removed.
+    pub(super) fn clear_creating(creating: &Path) -> Result<(), StoreError> {
+        match fs::remove_dir_all(creating) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                return Err(StoreError::io("remove", creating, error));
+            }
+            _ => {}
+        }
+        fs::create_dir(creating).map_err(|error| StoreError::io("create", creating, error))
+    }
+
     /// Unmaps; returns when it is done. The caller has made sure that no transaction is open.
     pub(super) fn close(self) {
         let closing = self.env.prepare_for_closing();
         closing.wait();
+    }
+
+    /// Tells a full disk from a broken one: LMDB calls a write that was cut short by either an I/O error, so a few
+    /// more bytes are written behind the file's end, which says what is wrong, and taken back.
+    pub(super) fn explain(&self, error: StoreError) -> StoreError {
+        match &error {
+            StoreError::Lmdb(heed::Error::Io(io)) if io.raw_os_error() == Some(EIO) => {}
+            _ => return error,
+        }
+        match extend(&self.env.path().join(DATA_FILE)) {
+            Err(io) if is_full(&io) => StoreError::DiskFull(io),
+            _ => error,
+        }
     }
 
     /// Bytes reserved now.
@@ -105,8 +130,17 @@ impl Opened {
     }
 }
 
+fn extend(data: &Path) -> io::Result<()> {
+    let mut file = fs::OpenOptions::new().write(true).open(data)?;
+    let length = file.seek(io::SeekFrom::End(0))?;
+    let written = file.write_all(&vec![0; EXTEND]);
+    // Behind the end nothing is mapped that is in use: LMDB writes a page before it counts it.
+    file.set_len(length)?;
+    written
+}
+
 /// Makes a rename in `dir` durable. Windows has no such call; there a lost rename is a store never created.
-fn sync_dir(dir: &Path) -> Result<(), StoreError> {
+pub(super) fn sync_dir(dir: &Path) -> Result<(), StoreError> {
     if cfg!(windows) {
         return Ok(());
     }

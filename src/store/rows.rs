@@ -7,10 +7,10 @@ use heed::{Comparator, Database, PutFlags, RoRange, RoRevRange, RoTxn, RwTxn};
 
 use super::order::{Plain, PrefixTail};
 use super::tables::{RowOrder, Table};
-use super::{MAX_ROW_KEY, StoreError};
+use super::{MAX_ROW_KEY, Row, StoreError};
 
 type Db<'e, C> = Database<'e, Bytes, Bytes, C>;
-type Row<'a> = (&'a [u8], &'a [u8]);
+type Bounds<'a> = (Bound<&'a [u8]>, Bound<&'a [u8]>);
 
 /// A table's handle; the variant is its row order.
 pub(super) enum Handle<'e> {
@@ -166,7 +166,7 @@ fn check_key(key: &[u8]) -> Result<(), StoreError> {
 }
 
 /// Bounds LMDB can seek: it takes no empty key, and no row has one. `None`: nothing can be within.
-fn seekable<'a>(from: Bound<&'a [u8]>, to: Bound<&'a [u8]>) -> Option<(Bound<&'a [u8]>, Bound<&'a [u8]>)> {
+fn seekable<'a>(from: Bound<&'a [u8]>, to: Bound<&'a [u8]>) -> Option<Bounds<'a>> {
     let from = match from {
         Bound::Included([]) | Bound::Excluded([]) => Bound::Unbounded,
         other => other,
@@ -228,7 +228,7 @@ enum Scan<'t> {
 }
 
 impl<'t> Iterator for Rows<'t> {
-    type Item = Result<(&'t [u8], &'t [u8]), StoreError>;
+    type Item = Result<Row<'t>, StoreError>;
 
     fn next(&mut self) -> Option<Self::Item> {
         let row = match &mut self.0 {

@@ -8,11 +8,11 @@ use heed::{RoTxn, RwTxn, WithoutTls};
 use parking_lot::lock_api::ArcRwLockReadGuard;
 use parking_lot::{MutexGuard, RawRwLock};
 
-use super::StoreError;
 use super::environment::Shared;
 use super::opened::Opened;
 use super::rows::{Handle, Rows};
 use super::tables::Table;
+use super::{Row, StoreError};
 
 /// The shared side of the map lock; while one is held the file stays mapped where it is.
 pub(super) type MapGuard = ArcRwLockReadGuard<RawRwLock, Option<Opened>>;
@@ -28,15 +28,11 @@ pub trait Read {
         table: Table,
         from: Bound<&[u8]>,
         to: Bound<&[u8]>,
-    ) -> Result<Option<(&[u8], &[u8])>, StoreError>;
+    ) -> Result<Option<Row<'_>>, StoreError>;
 
     /// Last row within the bounds: one cursor seek.
-    fn last(
-        &self,
-        table: Table,
-        from: Bound<&[u8]>,
-        to: Bound<&[u8]>,
-    ) -> Result<Option<(&[u8], &[u8])>, StoreError>;
+    fn last(&self, table: Table, from: Bound<&[u8]>, to: Bound<&[u8]>)
+    -> Result<Option<Row<'_>>, StoreError>;
 
     /// Rows within the bounds, in order.
     fn range(&self, table: Table, from: Bound<&[u8]>, to: Bound<&[u8]>) -> Result<Rows<'_>, StoreError>;
@@ -88,7 +84,7 @@ macro_rules! read_by {
                 table: Table,
                 from: Bound<&[u8]>,
                 to: Bound<&[u8]>,
-            ) -> Result<Option<(&[u8], &[u8])>, StoreError> {
+            ) -> Result<Option<Row<'_>>, StoreError> {
                 self::table(&$self.map, table)?.first($txn, from, to)
             }
 
@@ -97,7 +93,7 @@ macro_rules! read_by {
                 table: Table,
                 from: Bound<&[u8]>,
                 to: Bound<&[u8]>,
-            ) -> Result<Option<(&[u8], &[u8])>, StoreError> {
+            ) -> Result<Option<Row<'_>>, StoreError> {
                 self::table(&$self.map, table)?.last($txn, from, to)
             }
 
@@ -161,8 +157,9 @@ impl<'e> WriteTxn<'e> {
 
     /// Makes all of it durable and visible, or none of it.
     pub fn commit(mut self) -> Result<(), StoreError> {
-        self.txn.take().ok_or(StoreError::Unmapped)?.commit()?;
-        Ok(())
+        let opened = self.map.as_ref().ok_or(StoreError::Unmapped)?;
+        let committed = self.txn.take().ok_or(StoreError::Unmapped)?.commit();
+        committed.map_err(|error| opened.explain(error.into()))
     }
 
     /// Leaves everything as it was.
@@ -180,9 +177,31 @@ impl<'e> WriteTxn<'e> {
         table: Table,
         act: impl FnOnce(&Handle<'static>, &mut RwTxn<'e>) -> Result<T, StoreError>,
     ) -> Result<T, StoreError> {
-        let handle = self::table(&self.map, table)?;
+        let opened = self.map.as_ref().ok_or(StoreError::Unmapped)?;
+        let handle = opened.table(table).ok_or(StoreError::Unmapped)?;
         let result = act(handle, self.txn.as_mut().ok_or(StoreError::Unmapped)?);
+        let result = result.map_err(|error| opened.explain(error));
         self.full |= matches!(result, Err(StoreError::MapFull));
         result
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{ReadTxn, WriteTxn};
+
+    /// Names one function for a type that is not `Send`, and two, which does not compile, for one that is.
+    trait Unless<Which> {
+        fn not_send() {}
+    }
+    struct IsSend;
+    impl<T: ?Sized> Unless<()> for T {}
+    impl<T: ?Sized + Send> Unless<IsSend> for T {}
+
+    #[test]
+    fn i5_only_read_transactions_move_between_threads() {
+        fn moves<T: Send>() {}
+        moves::<ReadTxn>();
+        <WriteTxn<'_> as Unless<_>>::not_send();
     }
 }
