@@ -38,7 +38,7 @@ pub fn check(replica: &Replica, batches: &[Batch], rules: Rules) {
     let ready = naive::ready(batches)(rules);
     check_placed(replica, batches, &ready);
     let expected = naive::walk(batches, &ready, rules);
-    let outcome = replica.from_scratch();
+    let outcome = replica.walk_from_scratch();
     let state = outcome.membership.iter().map(|(f, m)| (name(f), (m.since.map(place_of), m.indexer)));
     assert_eq!(state.collect::<std::collections::BTreeMap<_, _>>(), expected.state, "membership");
     assert_eq!(entries(&outcome), expected.counted, "what counts");
@@ -47,6 +47,6 @@ pub fn check(replica: &Replica, batches: &[Batch], rules: Rules) {
         .filter(|b| b.seq < outcome.walked.get(&key(b.writer)))
         .map(|b| (b.writer, b.seq))
         .collect();
-    assert_eq!(walked, expected.walked, "what the walk placed");
+    assert_eq!(walked, expected.before_tail, "what the walk placed");
     assert_eq!(replica.state.outcome(), &outcome, "brought forward differs from from scratch");
 }

@@ -192,7 +192,7 @@ impl Replica {
         assert_eq!(now, entries(self.state.outcome()), "the changes lead from what counted to what counts");
     }
 
-    pub fn from_scratch(&self) -> WalkOutcome {
+    pub fn walk_from_scratch(&self) -> WalkOutcome {
         let Ok(outcome) =
             walk(key(CREATOR), self.rule, self.state.placed(), self.state.controls(), &self.rows);
         outcome
