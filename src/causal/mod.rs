@@ -1,5 +1,5 @@
 //! **What.** The order, as a pure function of the blocks: which links a batch's readers follow, when it is ready, its
-//! effective timestamp ([`resolve`]); the walk over what is placed, which says who is a writer and what counts
+//! effective timestamp ([`resolve`]); which links to write ([`links()`]); the walk over what is placed, which says who is a writer and what counts
 //! ([`walk`]); and the same brought forward batch by batch ([`OrderState`]).
 //!
 //! **Owns.** The formats of what the engine persists of it: [`Past`], [`Intervals`], [`Membership`],
@@ -17,6 +17,7 @@ mod control;
 mod encoding;
 mod incremental;
 mod intervals;
+mod links;
 mod membership;
 mod past;
 mod resolve;
@@ -27,6 +28,7 @@ mod walk;
 pub use control::{Control, ControlBatch, Controls};
 pub use incremental::{OrderState, Verdict};
 pub use intervals::Intervals;
+pub use links::links;
 pub use membership::{Member, Membership};
 pub use past::Past;
 pub use resolve::{LinkRule, Placed, Readiness, resolve};

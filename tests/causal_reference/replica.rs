@@ -103,7 +103,7 @@ impl WalkSource for Rows {
 }
 
 pub struct Replica {
-    links: LinkRule,
+    pub links: LinkRule,
     rule: WalkRule,
     waiting: Vec<BatchFacts>,
     pub rows: Rows,
