@@ -1,6 +1,6 @@
 //! **What.** The order, as a pure function of the blocks: which links a batch's readers follow, when it is ready, its
-//! effective timestamp ([`resolve`]); which links to write ([`links()`]); the walk over what is placed, which says who is a writer and what counts
-//! ([`walk`]); and the same brought forward batch by batch ([`OrderState`]).
+//! effective timestamp ([`resolve`]); which links a writer names ([`links()`]); the walk over what is placed, which says
+//! who is granted and what counts ([`walk()`]); and the same brought forward batch by batch ([`OrderState`]).
 //!
 //! **Owns.** The formats of what the engine persists of it: [`Past`], [`Intervals`], [`Membership`],
 //! [`ControlBatch`], [`OrderState`]. `docs/design/order.md` has the bytes.
