@@ -17,6 +17,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 pub(super) struct Board {
     pub databases: RwLock<BTreeMap<u32, Arc<OpenDatabase>>>,
     peers: Mutex<Vec<Peer>>,
+    /// Who listens to single feeds.
+    listeners: Mutex<BTreeMap<FeedKey, Arc<Subscribers>>>,
     /// Which connection is fetching a feed: no block is asked for twice.
     pub claims: Mutex<BTreeMap<FeedKey, u64>>,
 }
@@ -55,7 +57,6 @@ pub(super) struct OpenDatabase {
 /// The committed state of a feed in a database.
 #[derive(Clone, Debug)]
 pub(super) struct PublishedFeed {
-    pub id: u32,
     pub length: u64,
     pub byte_length: u64,
     /// The head this store can prove blocks against.
@@ -105,6 +106,20 @@ impl Board {
         }
     }
 
+    pub fn feed_subscribers(&self, feed: FeedKey) -> Arc<Subscribers> {
+        let mut listeners = self.listeners.lock();
+        listeners.retain(|_, subscribers| subscribers.is_listened_to());
+        Arc::clone(listeners.entry(feed).or_default())
+    }
+
+    /// Tells those who listen to the feed alone how long it is now.
+    pub fn publish_feed(&self, feed: &FeedKey, length: u64) {
+        let subscribers = self.listeners.lock().get(feed).cloned();
+        if let Some(subscribers) = subscribers {
+            subscribers.send(&Event::Update { from: 0, to: length });
+        }
+    }
+
     pub fn has_peers(&self) -> bool {
         !self.peers.lock().is_empty()
     }
@@ -139,7 +154,7 @@ impl Board {
         let Some(open) = self.database(state.id()) else { return };
         let mut feeds = open.feeds.write();
         for (key, member) in &state.members {
-            let published = feeds.entry(*key).or_insert_with(|| PublishedFeed::empty(member.feed));
+            let published = feeds.entry(*key).or_insert_with(PublishedFeed::empty);
             published.placed = state.order.placed().get(key);
             published.added = member.added;
             published.until = member.until;
@@ -171,9 +186,8 @@ impl Board {
 }
 
 impl PublishedFeed {
-    fn empty(id: u32) -> Self {
+    fn empty() -> Self {
         Self {
-            id,
             length: 0,
             byte_length: 0,
             head: None,

@@ -4,7 +4,7 @@ use super::board::Board;
 use super::error::{Error, Failure};
 use super::events::Event;
 use super::write::PutsFrom;
-use super::rows::{DatabaseRow, Halt, MemberRow, StateRow};
+use super::rows::{DatabaseRow, MemberRow, StateRow};
 use crate::causal::{OrderState, Past};
 use crate::clock::Clock;
 use crate::feed::{Appender, FeedRecord};
@@ -95,10 +95,6 @@ impl DatabaseState {
         self.dirty.members.insert(*feed);
         self.members.get_mut(feed)
     }
-
-    pub fn is_halted(&self, feed: &FeedKey) -> bool {
-        self.members.get(feed).is_some_and(|member| member.halt != Halt::None)
-    }
 }
 
 impl Numbers for BTreeMap<FeedKey, MemberRow> {
@@ -137,6 +133,11 @@ impl Engine {
             if let Some(database) = self.databases.get_mut(id) {
                 self.board.publish_database(database, &self.feeds);
                 database.published = database.state.version;
+            }
+        }
+        for feed in &effects.feeds {
+            if let Some(record) = self.feeds.get(feed) {
+                self.board.publish_feed(feed, record.length);
             }
         }
         for (id, event) in &effects.events {

@@ -75,6 +75,14 @@ impl Store {
         }
     }
 
+    /// Comes after everything queued before it.
+    pub fn settled(&self) -> Reply<()> {
+        match self.shared() {
+            Ok(shared) => shared.job(|_| Ok(())),
+            Err(error) => Reply::ready(Err(error)),
+        }
+    }
+
     /// Ends this handle. Everything accepted before is done when the reply comes; after the last handle of the store
     /// its files are closed too. Closing twice is harmless.
     pub fn close(&self) -> Reply<()> {
