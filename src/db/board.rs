@@ -108,7 +108,7 @@ impl Board {
 
     pub fn feed_subscribers(&self, feed: FeedKey) -> Arc<Subscribers> {
         let mut listeners = self.listeners.lock();
-        listeners.retain(|_, subscribers| subscribers.is_listened_to());
+        listeners.retain(|_, subscribers| Arc::strong_count(subscribers) > 1 || subscribers.is_listened_to());
         Arc::clone(listeners.entry(feed).or_default())
     }
 
