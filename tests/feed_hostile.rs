@@ -3,6 +3,7 @@
 
 mod feed_support;
 
+use ed25519_dalek::Signer as _;
 use feed_support::{Peer, SECRET, Sent, blocks, feed, naive_roots};
 use multi_hyperbee::codec::limits::MAX_BLOCK_BYTES;
 use multi_hyperbee::feed::{self, FeedError, Fork, Seed};
@@ -16,7 +17,7 @@ fn branch(common: u64, length: u64) -> Peer {
     Peer::writer(&all)
 }
 
-fn fork(result: Result<feed::Grown, FeedError>) -> Fork {
+fn fork<T: std::fmt::Debug>(result: Result<T, FeedError>) -> Fork {
     match result {
         Err(FeedError::Fork(fork)) => *fork,
         other => panic!("expected a fork, found {other:?}"),
@@ -163,7 +164,7 @@ fn a_fork_is_found_whichever_branch_comes_first_and_however_it_is_shown() {
             if silent {
                 reader.verify(&sent).unwrap();
             } else {
-                let fork = fork(reader.receive(&sent));
+                let fork = fork(reader.verify(&sent));
                 assert_eq!(
                     (fork.ours, fork.theirs),
                     (ours.head(), other.head()),
@@ -186,7 +187,7 @@ fn an_extending_proof_of_another_branch_is_refused_and_the_complete_one_shows_th
         extending,
         Err(FeedError::Head(HeadError::Signature) | FeedError::Proof(ProofError::Root { .. }))
     ));
-    let complete = fork(reader.receive(&other.serve(20, 40, &other.head(), Known::Nothing)));
+    let complete = fork(reader.verify(&other.serve(20, 40, &other.head(), Known::Nothing)));
     assert_eq!(complete.by, 19);
 }
 
@@ -222,6 +223,35 @@ fn blocks_of_two_branches_verified_before_either_was_stored() {
     reader.ingest(&first).unwrap();
     for second in &contradicting {
         assert_eq!(fork(reader.ingest(second)).theirs, other.head());
+    }
+}
+
+#[test]
+fn verified_blocks_do_not_follow_what_they_were_not_verified_to_follow() {
+    let (ours, other) = (branch(10, 30), branch(12, 60));
+    let [mut reader, mut elsewhere] = [Peer::reader(), Peer::reader()];
+    reader.receive(&ours.serve(0, 20, &ours.head(), Known::Nothing)).unwrap();
+    elsewhere.receive(&other.serve(0, 20, &other.head(), Known::Nothing)).unwrap();
+    for known in [Known::Nothing, Known::Start] {
+        let verified = elsewhere.verify(&other.serve(20, 40, &other.head(), known)).unwrap();
+        assert_eq!(fork(reader.ingest(&verified)).by, 19);
+    }
+}
+
+#[test]
+fn a_writer_that_signs_a_false_byte_length_is_refused() {
+    let writer = Peer::writer(&blocks(8));
+    let mut sent = writer.serve(0, 8, &writer.head(), Known::Nothing);
+    let (length, root) = (sent.head.length, sent.head.root);
+    for byte_length in [0, sent.head.byte_length + 1] {
+        let context = blake3::hash(b"multi-hyperbee feed head v1");
+        let message =
+            [&context.as_bytes()[..], &byte_length.to_be_bytes(), &length.to_be_bytes(), &root].concat();
+        let signature = Seed::new(SECRET).signing_key().sign(&message).to_bytes();
+        sent.head = Head { length, byte_length, root, signature };
+        assert_eq!(sent.head.verify(&feed()), Ok(()));
+        let refused = Peer::reader().receive(&sent);
+        assert!(matches!(refused, Err(FeedError::Proof(ProofError::Root { length: 8 }))));
     }
 }
 

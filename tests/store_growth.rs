@@ -204,7 +204,7 @@ fn a_child_of_another_test() {
         env.write_with(|txn| txn.delete(Table::Blocks, &row.to_be_bytes()).map(drop)).unwrap();
     }
     env.write_with(|txn| txn.put(Table::Meta, b"rows", &(written - written / 2).to_be_bytes())).unwrap();
-    env.write_with(|txn| txn.put(Table::Log, b"again", &[1; 100_000]))
+    env.write_with(|txn| txn.put(Table::Log, b"again", &vec![1; 100_000]))
         .map_err(|error: StoreError| error)
         .unwrap();
     let closed = env.close();

@@ -241,3 +241,20 @@ fn tables_do_not_share_rows() {
     }
     txn.commit().unwrap();
 }
+
+#[test]
+fn an_empty_bound_lies_before_all_rows() {
+    let env = memory();
+    let mut txn = env.write().unwrap();
+    txn.put(Table::View, &[0; 12], b"row").unwrap();
+    for empty in [Bound::Included(&b""[..]), Bound::Excluded(&b""[..])] {
+        assert!(txn.first(Table::View, empty, Bound::Unbounded).unwrap().is_some());
+        assert!(txn.last(Table::View, empty, Bound::Unbounded).unwrap().is_some());
+        assert_eq!(txn.range(Table::View, empty, Bound::Unbounded).unwrap().count(), 1);
+        assert_eq!(txn.range_back(Table::View, empty, Bound::Unbounded).unwrap().count(), 1);
+        assert!(txn.first(Table::View, Bound::Unbounded, empty).unwrap().is_none());
+        assert!(txn.last(Table::View, Bound::Unbounded, empty).unwrap().is_none());
+        assert_eq!(txn.range(Table::View, Bound::Unbounded, empty).unwrap().count(), 0);
+        assert_eq!(txn.range_back(Table::View, Bound::Unbounded, empty).unwrap().count(), 0);
+    }
+}

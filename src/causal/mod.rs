@@ -1,6 +1,6 @@
 //! **What.** The order, as a pure function of the blocks: which links a batch's readers follow, when it is ready, its
-//! effective timestamp ([`resolve`]); the walk over what is placed, which says who is a writer and what counts
-//! ([`walk`]); and the same brought forward batch by batch ([`OrderState`]).
+//! effective timestamp ([`resolve`]); which links a writer names ([`links()`]); the walk over what is placed, which says
+//! who is granted and what counts ([`walk()`]); and the same brought forward batch by batch ([`OrderState`]).
 //!
 //! **Owns.** The formats of what the engine persists of it: [`Past`], [`Intervals`], [`Membership`],
 //! [`ControlBatch`], [`OrderState`]. `docs/design/order.md` has the bytes.
@@ -17,6 +17,7 @@ mod control;
 mod encoding;
 mod incremental;
 mod intervals;
+mod links;
 mod membership;
 mod past;
 mod resolve;
@@ -27,6 +28,7 @@ mod walk;
 pub use control::{Control, ControlBatch, Controls};
 pub use incremental::{OrderState, Verdict};
 pub use intervals::Intervals;
+pub use links::links;
 pub use membership::{Member, Membership};
 pub use past::Past;
 pub use resolve::{LinkRule, Placed, Readiness, resolve};

@@ -10,6 +10,16 @@ pub enum LinkRule {
     All,
 }
 
+impl LinkRule {
+    /// Is a link to `feed` read, by a batch that has `past` in its past?
+    pub(super) fn reads<P: Placed>(self, feed: FeedKey, past: &Past, placed: &P) -> Result<bool, P::Error> {
+        match self {
+            Self::All => Ok(true),
+            Self::Granted { creator } => Ok(feed == creator || placed.names(past, feed)?),
+        }
+    }
+}
+
 /// What readiness asks about what is already placed. All lengths are exclusive ends.
 pub trait Placed {
     type Error;
@@ -72,11 +82,7 @@ pub fn resolve<P: Placed>(batch: &BatchFacts, rule: LinkRule, placed: &P) -> Res
         let mut closed = Vec::new();
         let mut grew = false;
         for (feed, length) in unread {
-            let open = match rule {
-                LinkRule::All => true,
-                LinkRule::Granted { creator } => feed == creator || placed.names(&past, feed)?,
-            };
-            if !open {
+            if !rule.reads(feed, &past, placed)? {
                 closed.push((feed, length));
                 continue;
             }

@@ -7,7 +7,7 @@ use crate::codec::{DecodeError, Reader};
 use crate::types::Dot;
 
 fn key(byte: u8) -> FeedKey {
-    FeedKey([byte; 32])
+    FeedKey([0xa0 | byte; 32])
 }
 
 fn at(time: u64, tick: u64, writer: u8, seq: u64) -> Position {
@@ -30,14 +30,14 @@ fn one_form<T: PartialEq + Debug>(
     }
     // Keys as one byte and a mark, for reading.
     (1..=9).fold(hex::encode(&bytes), |text, byte: u8| {
-        text.replace(&hex::encode([byte; 32]), &format!("<{byte}>"))
+        text.replace(&hex::encode(key(byte).0), &format!("<{byte}>"))
     })
 }
 
 fn state() -> (OrderState, Past) {
     let mut state = OrderState::new(key(1), WalkRule::Merge);
     let grant = Control::Grant { writer: key(2), indexer: false, seq: 1 };
-    let revoke = Control::Revoke { writer: key(3), lost: true, seq: 2 };
+    let revoke = Control::Revoke { writer: key(9), lost: true, seq: 2 };
     let (writer, seq, length, timestamp) = (key(1), 0, 3, 5);
     let controls = vec![grant, revoke];
     let batch = BatchFacts { writer, seq, length, timestamp, links: Vec::new(), controls };
@@ -79,7 +79,7 @@ fn i4_golden_bytes() {
     assert_eq!(state.placed(), &past);
     let controls = state.controls().clone();
     let batch = controls.iter().next().expect("one was placed").clone();
-    let golden = "<1>0003000000000000000500020100<2>0203<3>";
+    let golden = "<1>0003000000000000000500020100<2>0203<9>";
     assert_eq!(one_form(&batch, ControlBatch::encode_into, ControlBatch::decode), golden);
 
     let golden = concat!(
@@ -127,6 +127,51 @@ fn i4_other_forms_fail() {
         assert!(ControlBatch::decode(&mut Reader::new(&feeds(&bad))).is_err(), "{bad:?}");
     }
     assert!(ControlBatch::decode(&mut Reader::new(&feeds(&row(1, &[1, 3, 0xf2])))).is_ok());
+}
+
+/// Two indexers that have linked each other at every thousandth entry; entry `seq` of feed 1 stands at time `2 * seq`, of
+/// feed 2 one later.
+struct Million {
+    asked: std::cell::Cell<u64>,
+}
+
+const LONG: u64 = 500_000;
+
+impl WalkSource for Million {
+    type Error = std::convert::Infallible;
+
+    fn batch(&self, feed: FeedKey, seq: u64) -> Result<PlacedBatch, Self::Error> {
+        self.asked.set(self.asked.get() + 1);
+        let time = 2 * seq + u64::from(feed == key(2));
+        Ok(PlacedBatch { seq, end: seq + 1, effective: Effective { time, tick: 0 } })
+    }
+
+    fn past(&self, feed: FeedKey, length: u64) -> Result<Past, Self::Error> {
+        self.asked.set(self.asked.get() + 1);
+        let other = if feed == key(1) { key(2) } else { key(1) };
+        Ok(Past::from_iter([(feed, length), (other, (length - 1) / 1_000 * 1_000)]))
+    }
+}
+
+#[test]
+fn a_walk_over_a_million_entries_asks_about_few_of_them() {
+    let placed = Past::from_iter([(key(1), LONG), (key(2), LONG)]);
+    let promote = |seq: u64, indexer| ControlBatch {
+        writer: key(1),
+        seq,
+        end: seq + 1,
+        effective: Effective { time: 2 * seq, tick: 0 },
+        controls: vec![Control::Grant { writer: key(2), indexer, seq }],
+    };
+    let controls: Controls = (0..100).map(|nth| promote(1 + nth * 5_000, nth % 2 == 0)).collect();
+    let source = Million { asked: std::cell::Cell::new(0) };
+    let Ok(outcome) = walk(key(1), WalkRule::Merge, &placed, &controls, &source);
+    assert_eq!(outcome.last_change, Some(at(2 * 495_001, 0, 1, 495_001)));
+    assert_eq!(outcome.counted[&key(1)].iter().collect::<Vec<_>>(), [(0, LONG)]);
+    // From the first grant, at time 2, on.
+    assert_eq!(outcome.counted[&key(2)].iter().collect::<Vec<_>>(), [(1, LONG)]);
+    assert_eq!(outcome.walked.get(&key(2)), 499_000);
+    assert!(source.asked.get() < 100 * 100, "{} questions", source.asked.get());
 }
 
 proptest! {

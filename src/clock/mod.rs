@@ -12,6 +12,7 @@
 
 use std::cell::Cell;
 use std::fmt;
+use std::num::NonZeroU128;
 use std::time::Duration;
 
 use uhlc::{HLC, HLCBuilder, ID, NTP64, Timestamp};
@@ -54,7 +55,7 @@ impl Clock {
     /// `id` tells apart the clocks of one machine in uhlc; it enters no timestamp of ours (the writer's key does).
     pub fn new(id: [u8; 16]) -> Self {
         // uhlc has no id of zeros.
-        let id = ID::try_from(u128::from_le_bytes(id).max(1)).unwrap_or_else(|_| ID::rand());
+        let id = ID::from(NonZeroU128::new(u128::from_le_bytes(id)).unwrap_or(NonZeroU128::MIN));
         // uhlc's own rejection, set out of the way: drift is judged in `observe`.
         let delta = Duration::new(u32::MAX.into(), 999_999_999);
         let hlc = HLCBuilder::new().with_id(id).with_clock(wall).with_max_delta(delta).build();

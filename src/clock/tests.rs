@@ -3,7 +3,7 @@ use proptest::prelude::*;
 
 const NOW: u64 = 1_793_019_797 << 32;
 const YEAR: u64 = 31_536_000 << 32;
-const MINUTE: Duration = Duration::from_secs(60);
+const MINUTE: Duration = Duration::from_mins(1);
 
 #[derive(Debug, Clone)]
 enum Act {

@@ -17,6 +17,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 pub(super) struct Board {
     pub databases: RwLock<BTreeMap<u32, Arc<OpenDatabase>>>,
     peers: Mutex<Vec<Peer>>,
+    /// Who listens to single feeds.
+    listeners: Mutex<BTreeMap<FeedKey, Arc<Subscribers>>>,
     /// Which connection is fetching a feed: no block is asked for twice.
     pub claims: Mutex<BTreeMap<FeedKey, u64>>,
 }
@@ -55,7 +57,6 @@ pub(super) struct OpenDatabase {
 /// The committed state of a feed in a database.
 #[derive(Clone, Debug)]
 pub(super) struct PublishedFeed {
-    pub id: u32,
     pub length: u64,
     pub byte_length: u64,
     /// The head this store can prove blocks against.
@@ -75,8 +76,22 @@ pub(super) struct PublishedFeed {
 impl PublishedFeed {
     /// What may be shown and served: of an own feed nothing that has not been noted as leaving.
     pub fn offered(&self) -> u64 {
-        let complete = self.head.as_ref().map_or(0, |head| head.length);
-        if self.writable { complete.min(self.left) } else { complete }
+        if self.is_held_back() { 0 } else { self.complete() }
+    }
+
+    fn complete(&self) -> u64 {
+        self.head.as_ref().map_or(0, |head| head.length)
+    }
+
+    /// An own feed of which more is here than was noted as leaving.
+    pub fn is_held_back(&self) -> bool {
+        self.writable && self.left < self.complete()
+    }
+
+    /// Whether `length`, or all of it that is wanted, is here and in the order, as far as it ever can be.
+    pub fn is_up_to(&self, length: u64) -> bool {
+        let wanted = length.min(self.until);
+        self.forked || self.halt != Halt::None || (self.length >= wanted && self.placed >= wanted)
     }
 }
 
@@ -88,6 +103,20 @@ impl Board {
     pub fn send(&self, database: u32, event: &Event) {
         if let Some(open) = self.database(database) {
             open.subscribers.send(event);
+        }
+    }
+
+    pub fn feed_subscribers(&self, feed: FeedKey) -> Arc<Subscribers> {
+        let mut listeners = self.listeners.lock();
+        listeners.retain(|_, subscribers| Arc::strong_count(subscribers) > 1 || subscribers.is_listened_to());
+        Arc::clone(listeners.entry(feed).or_default())
+    }
+
+    /// Tells those who listen to the feed alone how long it is now.
+    pub fn publish_feed(&self, feed: &FeedKey, length: u64) {
+        let subscribers = self.listeners.lock().get(feed).cloned();
+        if let Some(subscribers) = subscribers {
+            subscribers.send(&Event::Update { from: 0, to: length });
         }
     }
 
@@ -108,12 +137,24 @@ impl Board {
         self.peers.lock().clone()
     }
 
+    /// The most that anyone connected says there is of each feed.
+    pub fn announced(&self) -> BTreeMap<FeedKey, u64> {
+        let mut most = BTreeMap::new();
+        for peer in self.peers() {
+            peer.announced(|feed, length| {
+                let known: &mut u64 = most.entry(feed).or_default();
+                *known = length.max(*known);
+            });
+        }
+        most
+    }
+
     /// Shows readers what a commit has changed in a database.
     pub fn publish_database(&self, state: &DatabaseState, records: &BTreeMap<FeedKey, FeedRecord>) {
         let Some(open) = self.database(state.id()) else { return };
         let mut feeds = open.feeds.write();
         for (key, member) in &state.members {
-            let published = feeds.entry(*key).or_insert_with(|| PublishedFeed::empty(member.feed));
+            let published = feeds.entry(*key).or_insert_with(PublishedFeed::empty);
             published.placed = state.order.placed().get(key);
             published.added = member.added;
             published.until = member.until;
@@ -145,9 +186,8 @@ impl Board {
 }
 
 impl PublishedFeed {
-    fn empty(id: u32) -> Self {
+    fn empty() -> Self {
         Self {
-            id,
             length: 0,
             byte_length: 0,
             head: None,

@@ -8,6 +8,7 @@ use super::store::Shared;
 use super::write::{Write, Written};
 use crate::codec::limits::MAX_KEY_BYTES;
 use crate::store::{ReadTxn, Table};
+use crate::crdt::Live;
 use crate::types::{FeedKey, Hash};
 use crate::view::{self, ViewError};
 use parking_lot::RwLock;
@@ -205,31 +206,19 @@ impl Inner {
 pub struct LiveRow<'t> {
     pub version: u64,
     pub key: &'t [u8],
-    pub value: LiveValue<'t>,
+    pub value: Live<'t>,
     pub stamp: crate::types::Stamp,
     pub prev: Option<crate::types::Stamp>,
     /// The state id: what exactly was folded.
     pub state: u64,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum LiveValue<'t> {
-    /// JSON text of an object.
-    Object(&'t str),
-    Register(&'t [u8]),
-}
-
 impl<'t> LiveRow<'t> {
     /// `None` for a key that is deleted.
     pub(super) fn of(version: u64, key: &'t [u8], row: &view::Row<'t>) -> Result<Option<Self>, ViewError> {
         let state = row.view()?;
-        let value = match (state.json(), state.register()) {
-            (Some(text), _) => LiveValue::Object(text),
-            (None, Some(bytes)) => LiveValue::Register(bytes),
-            (None, None) => return Ok(None),
-        };
-        let Some(last) = state.last() else { return Ok(None) };
-        Ok(Some(Self { version, key, value, stamp: last.stamp(), prev: state.prev(), state: state.id() }))
+        let (Some(value), Some(last)) = (state.live, state.last) else { return Ok(None) };
+        Ok(Some(Self { version, key, value, stamp: last.stamp(), prev: state.prev, state: state.id }))
     }
 }
 

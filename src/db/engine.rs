@@ -4,7 +4,7 @@ use super::board::Board;
 use super::error::{Error, Failure};
 use super::events::Event;
 use super::write::PutsFrom;
-use super::rows::{DatabaseRow, Halt, MemberRow, StateRow};
+use super::rows::{DatabaseRow, MemberRow, StateRow};
 use crate::causal::{OrderState, Past};
 use crate::clock::Clock;
 use crate::feed::{Appender, FeedRecord};
@@ -95,10 +95,6 @@ impl DatabaseState {
         self.dirty.members.insert(*feed);
         self.members.get_mut(feed)
     }
-
-    pub fn is_halted(&self, feed: &FeedKey) -> bool {
-        self.members.get(feed).is_some_and(|member| member.halt != Halt::None)
-    }
 }
 
 impl Numbers for BTreeMap<FeedKey, MemberRow> {
@@ -139,6 +135,11 @@ impl Engine {
                 database.published = database.state.version;
             }
         }
+        for feed in &effects.feeds {
+            if let Some(record) = self.feeds.get(feed) {
+                self.board.publish_feed(feed, record.length);
+            }
+        }
         for (id, event) in &effects.events {
             self.board.send(*id, event);
         }
@@ -160,7 +161,7 @@ impl<'e, 't> Work<'e, 't> {
 
     /// Rows written so far.
     pub fn writes(&self) -> u64 {
-        self.txn.writes() + self.appenders.values().map(Appender::pending).sum::<u64>()
+        self.txn.writes()
     }
 
     /// An open database's state, read from the store when it is not in memory.

@@ -115,6 +115,26 @@ impl From<StoreError> for Failure {
     }
 }
 
+impl From<StoreError> for Error {
+    fn from(error: StoreError) -> Self {
+        let (code, advice) = match &error {
+            StoreError::Open { .. } | StoreError::Io { .. } => (Code::StoreOpen, "pass a directory that can be written to"),
+            StoreError::Locked { .. } => (Code::StoreLocked, "close it there first, or use one process for both"),
+            StoreError::Corrupt { .. } | StoreError::Row { .. } => {
+                (Code::Corrupt, "restore it from a backup, or start anew and replicate from a peer")
+            }
+            StoreError::FormatVersion { .. } => (Code::FormatVersion, "update the package"),
+            StoreError::DiskFull(_) => (Code::DiskFull, "nothing committed is lost; free some room and try again"),
+            StoreError::ReadOnly => (Code::ReadOnly, "open it without readOnly to write"),
+            StoreError::NoAddressSpace { .. } | StoreError::TooManyReaders { .. } => {
+                (Code::StoreOpen, "close what is not needed")
+            }
+            _ => (Code::Corrupt, "close the store and open it again"),
+        };
+        Self::new(code, format!("{error}: {advice}"))
+    }
+}
+
 impl From<Error> for Failure {
     fn from(error: Error) -> Self {
         Failure::Refused(error)
@@ -127,5 +147,11 @@ impl From<Failure> for Error {
             Failure::Refused(error) => error,
             Failure::Store(error) => error.into(),
         }
+    }
+}
+
+impl From<crate::codec::DecodeError> for Error {
+    fn from(error: crate::codec::DecodeError) -> Self {
+        Failure::damaged(&error).into()
     }
 }

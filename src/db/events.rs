@@ -74,6 +74,10 @@ impl Subscribers {
         Subscription(queue)
     }
 
+    pub fn is_listened_to(&self) -> bool {
+        self.0.lock().iter().any(|queue| queue.strong_count() > 0)
+    }
+
     pub fn send(&self, event: &Event) {
         let listening: Vec<_> = self.0.lock().iter().filter_map(Weak::upgrade).collect();
         for queue in listening {

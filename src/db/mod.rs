@@ -1,17 +1,45 @@
-//! **What.** Orchestration: the owner thread and its group commits, databases, peers of a connection, events. This is
-//! the Rust API of the project; the Node binding is a thin layer over it.
+//! **What.** Orchestration: the owner thread and its group commits, databases, connections, events. This is the Rust API
+//! of the project; the Node binding is a thin layer over it.
 //!
-//! **Owns.** The order in which the stages run inside one transaction, and everything that is in memory only: queues,
-//! sessions, subscriptions. All of it is rebuilt from the store.
+//! **Owns.** The order in which the stages run inside one transaction; tables `Databases`, `Members`, `Commits`; and
+//! everything that is in memory only: queues, sessions, subscriptions. All of that is rebuilt from the store.
 //!
 //! **Invariants.** 1. One thread writes. 2. Everything one operation changes is in one transaction, and its reply
-//! comes after that transaction is synced. 3. A failed operation changes nothing. 4. In-memory state is a function of
-//! the store: after a failed transaction it is thrown away and read again. 5. No block that is not synced is offered.
+//! comes after that transaction is synced. 3. An operation that fails changes nothing. 4. The owner's memory is a
+//! function of the store: after a failed transaction it is thrown away and read again. 5. No block that is not synced
+//! is offered to anybody.
 //!
-//! **Not here.** What a diff does (`crdt`), who counts (`causal`), rows (`view`, `order`, `feed`), bytes on the wire (`wire`).
+//! **Not here.** What a diff does (`crdt`), who counts (`causal`), rows (`view`, `order`, `feed`), bytes on the wire
+//! (`wire`).
 
-mod api;
+mod board;
+mod database;
+mod engine;
 mod error;
+mod events;
+mod feeds;
+mod ingest;
+mod members;
+mod open;
+mod owner;
+mod peer;
+mod place;
+mod reads;
+mod rows;
+mod store;
+mod write;
 
-pub use api::*;
+pub use crate::store::Location;
+pub use board::{DbInfo, DbStatus};
+pub use crate::crdt::Live;
+pub use database::{DatabaseOptions, Db, LiveRow};
+pub use engine::WallClock;
 pub use error::{Code, Error};
+pub use events::{Event, Reply, Subscription, Wake};
+pub use feeds::{Feed, FeedChoice, FeedInfo};
+pub use members::{FeedProgress, Member};
+pub use open::discovery_key;
+pub use peer::{Peer, PeerEvent, PeerOptions, Transport};
+pub use reads::{History, HistoryEntry, Range, Scan, ViewEntry};
+pub use store::{Store, StoreOptions};
+pub use write::{Expect, Write, Written};

@@ -289,7 +289,7 @@ impl Work<'_, '_> {
 
     pub fn feed_or_new(&mut self, key: &FeedKey) -> Result<&mut feed::FeedRecord, Failure> {
         if self.feed(key)?.is_none() {
-            let record = feed::create(self.txn, key, None)?;
+            let record = feed::create(self.txn, *key, None)?;
             self.engine.feeds.insert(*key, record);
         }
         self.engine.feeds.get_mut(key).ok_or_else(|| Error::stopped().into())

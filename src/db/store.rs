@@ -6,6 +6,7 @@ use super::engine::{Engine, WallClock, Work};
 use super::error::{Code, Error, Failure};
 use super::events::{Replier, Reply};
 use super::owner::{Job, Owner};
+use super::peer::Peer;
 use crate::store::{Environment, Location, Options};
 use parking_lot::{Mutex, RwLock};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -70,6 +71,14 @@ impl Store {
     pub fn database(&self, options: DatabaseOptions) -> Reply<Db> {
         match self.shared() {
             Ok(shared) => Db::open(&shared, options),
+            Err(error) => Reply::ready(Err(error)),
+        }
+    }
+
+    /// Comes after everything queued before it.
+    pub fn settled(&self) -> Reply<()> {
+        match self.shared() {
+            Ok(shared) => shared.job(|_| Ok(())),
             Err(error) => Reply::ready(Err(error)),
         }
     }
@@ -141,6 +150,44 @@ impl Shared {
     }
 }
 
+impl Shared {
+    /// Queues work of a connection, whose window bounds how much of it waits; `then` is told the result, on the owner
+    /// thread.
+    pub fn windowed_job<T: Send + 'static>(
+        &self,
+        run: impl FnMut(&mut Work<'_, '_>) -> Result<T, Failure> + Send + 'static,
+        peer: Peer,
+        then: impl FnOnce(&Peer, Result<T, Error>) + Send + 'static,
+    ) {
+        self.owner.submit_windowed(Box::new(PeerTask { run, result: None, peer, then }));
+    }
+}
+
+/// A closure as a job of a connection.
+struct PeerTask<T, F, G> {
+    run: F,
+    result: Option<T>,
+    peer: Peer,
+    then: G,
+}
+
+impl<T, F, G> Job for PeerTask<T, F, G>
+where
+    T: Send,
+    F: FnMut(&mut Work<'_, '_>) -> Result<T, Failure> + Send,
+    G: FnOnce(&Peer, Result<T, Error>) + Send,
+{
+    fn run(&mut self, work: &mut Work<'_, '_>) -> Result<(), Failure> {
+        self.result = Some((self.run)(work)?);
+        Ok(())
+    }
+
+    fn done(self: Box<Self>, result: Result<(), Error>) {
+        let this = *self;
+        (this.then)(&this.peer, result.and_then(|()| this.result.ok_or_else(Error::stopped)));
+    }
+}
+
 fn system_time() -> Duration {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
 }
@@ -159,8 +206,8 @@ impl<T: Send, F: FnMut(&mut Work<'_, '_>) -> Result<T, Failure> + Send> Job for 
     }
 
     fn done(self: Box<Self>, result: Result<(), Error>) {
-        let answer = result.and_then(|()| self.result.ok_or_else(Error::stopped));
+        let Self { result: found, replier, .. } = *self;
         // A caller that no longer listens has chosen not to know.
-        let _ = self.replier.send(answer);
+        let _ = replier.send(result.and_then(|()| found.ok_or_else(Error::stopped)));
     }
 }

@@ -203,15 +203,15 @@ impl Work<'_, '_> {
         let change = |prev, kind| Outcome::Change(Prepared { key: key.clone(), prev, kind });
         Ok(match write {
             Write::Delete { .. } if !current.is_live() => Outcome::Nothing,
-            Write::Delete { .. } => change(made_against(&current), ChangeKind::Delete),
+            Write::Delete { .. } => change(current.base(), ChangeKind::Delete),
             Write::Register { value, .. } => {
                 check_value(value.len(), key)?;
-                change(made_against(&current), ChangeKind::Register(value.clone()))
+                change(current.base(), ChangeKind::Register(value.clone()))
             }
             Write::Put { diff: Some(text), .. } => {
                 check_value(text.len(), key)?;
                 let list = List::parse(text).map_err(|error| invalid(key, &format!("its _diff: {error}")))?;
-                change(made_against(&current), ChangeKind::List(list))
+                change(current.base(), ChangeKind::List(list))
             }
             Write::Put { value, base, .. } => {
                 check_value(value.len(), key)?;
@@ -236,7 +236,7 @@ impl Work<'_, '_> {
         base: Option<(Stamp, u64)>,
         value: &Value,
     ) -> Result<Option<(Option<Stamp>, List)>, Failure> {
-        let against = |state: &State| state.diff_to(value).map(|list| (made_against(state), list));
+        let against = |state: &State| state.diff_to(value).map(|list| (state.base(), list));
         let Some((stamp, state)) = base else { return Ok(against(current)) };
         if current.id() == state && current.last().is_some_and(|last| last.stamp() == stamp) {
             return Ok(against(current));
@@ -455,19 +455,14 @@ pub(super) fn link_rule(database: &DatabaseState) -> LinkRule {
     if database.row.open { LinkRule::All } else { LinkRule::Granted { creator: database.row.key } }
 }
 
-/// The stamp a diff against `state` names: none, if nothing lives there.
-fn made_against(state: &State) -> Option<Stamp> {
-    state.last().filter(|_| state.is_live()).map(|last| last.stamp())
-}
-
 /// The one change that makes `wanted` of `current`.
 fn between(key: Vec<u8>, current: &State, wanted: &State) -> Result<Option<Prepared>, Failure> {
-    let prev = made_against(current);
+    let prev = current.base();
     if let Some(value) = wanted.register() {
         let unchanged = current.register() == Some(value);
         return Ok((!unchanged).then(|| Prepared { key, prev, kind: ChangeKind::Register(value.to_vec()) }));
     }
-    if let Some(value) = wanted.value() {
+    if let Some(value) = wanted.to_value() {
         let list = current.diff_to(&value);
         return Ok(list.map(|list| Prepared { key, prev, kind: ChangeKind::List(list) }));
     }

@@ -37,6 +37,16 @@ const META: usize = 8 + 2 * WORD + 2 * TREE + 2 * WORD;
 /// Root of a tree without pages.
 const NO_PAGE: u64 = if WORD == 8 { u64::MAX } else { u32::MAX as u64 };
 
+/// Flags of the free tree (keys are integers) and of the main tree, as LMDB makes them for us.
+const FREE_FLAGS: u16 = 0x08;
+const MAIN_FLAGS: u16 = 0;
+
+/// LMDB's own limit: its cursors are no deeper.
+const DEEPEST: u16 = 32;
+
+/// Flags of a page within a tree: branch or leaf.
+const TREE_PAGE: u16 = 0x03;
+
 /// Smaller pages cannot hold the longest row keys.
 const LEAST_PAGE: u32 = 4 << 10;
 /// LMDB makes no larger ones.
@@ -46,10 +56,18 @@ const LARGEST_PAGE: u32 = 32 << 10;
 #[derive(Clone, Copy)]
 struct Meta {
     page_size: u32,
-    free_root: u64,
-    main_root: u64,
+    free: Tree,
+    main: Tree,
     last_page: u64,
     txn: u64,
+}
+
+/// What a meta page says of a tree, as far as it is checked.
+#[derive(Clone, Copy)]
+struct Tree {
+    flags: u16,
+    depth: u16,
+    root: u64,
 }
 
 /// Why a file is refused.
@@ -121,15 +139,21 @@ fn read_meta(file: &mut File, at: u64) -> Result<Meta, Refusal> {
     }
     fields.skip(2 * WORD);
     let page_size = fields.u32();
-    fields.skip(4 + 4 * WORD);
-    let free_root = fields.word();
-    fields.skip(8 + 4 * WORD);
-    let main_root = fields.word();
-    let meta = Meta { page_size, free_root, main_root, last_page: fields.word(), txn: fields.word() };
+    let free = read_tree(&mut fields);
+    fields.skip(4);
+    let main = read_tree(&mut fields);
+    let meta = Meta { page_size, free, main, last_page: fields.word(), txn: fields.word() };
     if !page_size.is_power_of_two() || !(LEAST_PAGE..=LARGEST_PAGE).contains(&page_size) {
         return Err(Refusal::Damaged(format!("pages of {page_size} bytes")));
     }
     Ok(meta)
+}
+
+/// A tree's fields after its first, which for the free tree is the page size.
+fn read_tree(fields: &mut Fields<'_>) -> Tree {
+    let (flags, depth) = (fields.u16(), fields.u16());
+    fields.skip(4 * WORD);
+    Tree { flags, depth, root: fields.word() }
 }
 
 fn check_length(file: &mut File, length: u64, meta: &Meta) -> Result<(), Refusal> {
@@ -139,20 +163,18 @@ fn check_length(file: &mut File, length: u64, meta: &Meta) -> Result<(), Refusal
         return Err(damaged("its meta pages name an impossible last page"));
     };
     let whole = length / page;
-    for root in [meta.free_root, meta.main_root] {
-        if root != NO_PAGE && (root < 2 || root >= pages.min(whole)) {
-            return Err(damaged("the root of a tree lies outside of the file"));
-        }
-        if root != NO_PAGE {
-            check_number(file, root, page)?;
-        }
+    if meta.free.flags != FREE_FLAGS || meta.main.flags != MAIN_FLAGS {
+        return Err(damaged("its trees have flags they cannot have"));
+    }
+    for tree in [meta.free, meta.main] {
+        check_root(file, tree, page, pages.min(whole))?;
     }
     if whole >= pages {
         return Ok(());
     }
     // Pages that were used and freed within one transaction are counted but never written: at the end of the file
     // they may be missing. All that is missing must be free.
-    let mut free = match meta.free_root {
+    let mut free = match meta.free.root {
         NO_PAGE => Vec::new(),
         root => free_from(file, root, meta.page_size, whole).map_err(Refusal::from)?,
     };
@@ -166,15 +188,27 @@ fn check_length(file: &mut File, length: u64, meta: &Meta) -> Result<(), Refusal
     Err(Refusal::Damaged(format!("the file is cut short: {length} bytes of {want}")))
 }
 
-/// A page carries its own number.
-fn check_number(file: &mut File, number: u64, page: u64) -> Result<(), Refusal> {
-    let mut word = [0_u8; WORD];
-    read_at(file, number.saturating_mul(page), &mut word)?;
-    if Fields(&word).word() == number {
-        Ok(())
-    } else {
-        Err(damaged("the root of a tree is not where it should be"))
+/// A root lies within the file and its page says that it is one of a tree, and which.
+fn check_root(file: &mut File, tree: Tree, page: u64, pages: u64) -> Result<(), Refusal> {
+    if tree.depth > DEEPEST || (tree.depth == 0) != (tree.root == NO_PAGE) {
+        return Err(damaged("a tree has a depth it cannot have"));
     }
+    if tree.root == NO_PAGE {
+        return Ok(());
+    }
+    if tree.root < 2 || tree.root >= pages {
+        return Err(damaged("the root of a tree lies outside of the file"));
+    }
+    let mut header = [0_u8; HEADER];
+    read_at(file, tree.root.saturating_mul(page), &mut header)?;
+    let mut fields = Fields(&header);
+    let number = fields.word();
+    fields.u16();
+    let flags = fields.u16() & TREE_PAGE;
+    if number != tree.root || flags == 0 || flags == TREE_PAGE {
+        return Err(damaged("the root of a tree is not where it should be"));
+    }
+    Ok(())
 }
 
 pub(super) fn read_at(file: &mut File, at: u64, into: &mut [u8]) -> io::Result<()> {
@@ -208,3 +242,6 @@ impl Fields<'_> {
         u64::try_from(usize::from_ne_bytes(self.take())).unwrap_or(u64::MAX)
     }
 }
+
+#[cfg(test)]
+mod tests;

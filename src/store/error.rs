@@ -46,6 +46,9 @@ pub enum StoreError {
     /// The file could not be mapped again after it was unmapped to grow; every later call fails alike. Open it anew.
     #[error("the store was closed by an earlier failure")]
     Unmapped,
+    /// A row that is not what its table holds.
+    #[error("{what} is damaged")]
+    Row { what: &'static str },
     /// LMDB refused for a reason that has no variant of its own.
     #[error("LMDB: {0}")]
     Lmdb(#[source] heed::Error),

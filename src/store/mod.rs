@@ -19,6 +19,7 @@ mod copy;
 mod environment;
 mod error;
 mod free_pages;
+mod keys;
 mod location;
 mod lockfile;
 mod opened;
@@ -32,6 +33,7 @@ use opened::Opened;
 
 pub use environment::{Environment, Options, Sizes, WeakEnvironment};
 pub use error::StoreError;
+pub use keys::{block, block_key};
 pub use location::Location;
 pub use registry::Closed;
 pub use rows::Rows;

@@ -63,6 +63,7 @@ pub struct WriteTxn<'e> {
     txn: Option<RwTxn<'e>>,
     map: MapGuard,
     full: bool,
+    writes: u64,
     _writing: MutexGuard<'e, ()>,
     _owner_thread: PhantomData<*const ()>,
 }
@@ -137,7 +138,7 @@ impl<'e> WriteTxn<'e> {
         // SAFETY: the caller promises that the value stands still for 'e; nothing writes to it (`grow` does) while
         // the guard is held, and the transaction is dropped before the guard.
         let txn = unsafe { &*opened }.env.write_txn()?;
-        Ok(Self { txn: Some(txn), map, full: false, _writing: writing, _owner_thread: PhantomData })
+        Ok(Self { txn: Some(txn), map, full: false, writes: 0, _writing: writing, _owner_thread: PhantomData })
     }
 
     /// Writes a row, replacing what stood there.
@@ -167,6 +168,11 @@ impl<'e> WriteTxn<'e> {
         drop(self);
     }
 
+    /// Rows put, appended and deleted so far.
+    pub fn writes(&self) -> u64 {
+        self.writes
+    }
+
     /// True once the map was found full: the transaction can only be aborted.
     pub(super) fn is_full(&self) -> bool {
         self.full
@@ -181,6 +187,7 @@ impl<'e> WriteTxn<'e> {
         let handle = opened.table(table).ok_or(StoreError::Unmapped)?;
         let result = act(handle, self.txn.as_mut().ok_or(StoreError::Unmapped)?);
         let result = result.map_err(|error| opened.explain(error));
+        self.writes += 1;
         self.full |= matches!(result, Err(StoreError::MapFull));
         result
     }

@@ -5,8 +5,8 @@
 
 use super::rows::{Row, log_key};
 use super::{ViewError, newest};
-use crate::codec::put_bytes;
-use crate::crdt::canonical_text;
+use crate::codec::{DecodeError, put_bytes};
+use crate::crdt::{Live, parse_object};
 use crate::store::{Read, Table};
 use crate::types::Hash;
 use std::ops::Bound;
@@ -80,14 +80,17 @@ fn element(key: &[u8], row: Row<'_>) -> Result<Option<Vec<u8>>, ViewError> {
     let view = row.view()?;
     let mut out = Vec::new();
     put_bytes(&mut out, key);
-    if let Some(text) = view.json() {
-        out.push(OBJECT);
-        out.extend_from_slice(canonical_text(text).as_bytes());
-    } else if let Some(value) = view.register() {
-        out.push(REGISTER);
-        out.extend_from_slice(value);
-    } else {
-        return Ok(None);
+    match view.live {
+        Some(Live::Object(text)) => {
+            let value = parse_object(text).map_err(|_| DecodeError::Malformed { what: "a state's text" })?;
+            out.push(OBJECT);
+            out.extend_from_slice(value.canonical().as_bytes());
+        }
+        Some(Live::Register(value)) => {
+            out.push(REGISTER);
+            out.extend_from_slice(value);
+        }
+        None => return Ok(None),
     }
     Ok(Some(out))
 }

@@ -61,7 +61,7 @@ pub fn merge(
     let mut merged = Merged::default();
     let first = added.iter().map(|diff| diff.change.position).chain(removed.iter().map(|r| r.position)).min();
     let current = newest(txn, database, key, None)?;
-    let last = current.map(|row| row.view().map(|view| view.last())).transpose()?.flatten();
+    let last = current.map(|row| row.view().map(|view| view.last)).transpose()?.flatten();
     let at_end = removed.is_empty() && last < first;
     let (state, low) = if at_end {
         let mut state = decode(current)?;
@@ -140,7 +140,7 @@ fn base_before(
     for row in versions(txn, database, key)? {
         let row = row?;
         merged.searched += 1;
-        let last = row.view()?.last();
+        let last = row.view()?.last;
         if last.is_none_or(|last| last < lowest) {
             return Ok((decode(Some(row))?, last));
         }
@@ -201,7 +201,7 @@ pub fn find_base(
     for row in versions(txn, database, key)? {
         let row = row?;
         let view = row.view()?;
-        if view.id() == id && view.last().is_some_and(|last| last.stamp() == stamp) {
+        if view.id == id && view.last.is_some_and(|last| last.stamp() == stamp) {
             return Ok(Some((row.version, row.decode_state()?)));
         }
     }

@@ -109,7 +109,7 @@ pub struct Walked {
     /// Granted writers: since when, and whether an indexer.
     pub state: BTreeMap<u8, (Option<Place>, bool)>,
     /// Batches placed before the tail, as first entries.
-    pub walked: BTreeSet<(u8, u64)>,
+    pub before_tail: BTreeSet<(u8, u64)>,
 }
 
 struct Walk<'a> {
@@ -148,8 +148,8 @@ pub fn walk(batches: &[Batch], ready: &[Option<Ready>], rules: Rules) -> Walked 
             walk.place(*place, *index, rules.apply);
         }
     }
-    let walked = members(placed).map(|i| (batches[i].writer, batches[i].seq)).collect();
-    Walked { counted: walk.counted, state, walked }
+    let before_tail = members(placed).map(|i| (batches[i].writer, batches[i].seq)).collect();
+    Walked { counted: walk.counted, state, before_tail }
 }
 
 impl Walk<'_> {

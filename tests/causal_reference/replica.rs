@@ -103,7 +103,7 @@ impl WalkSource for Rows {
 }
 
 pub struct Replica {
-    links: LinkRule,
+    pub links: LinkRule,
     rule: WalkRule,
     waiting: Vec<BatchFacts>,
     pub rows: Rows,
@@ -192,7 +192,7 @@ impl Replica {
         assert_eq!(now, entries(self.state.outcome()), "the changes lead from what counted to what counts");
     }
 
-    pub fn from_scratch(&self) -> WalkOutcome {
+    pub fn walk_from_scratch(&self) -> WalkOutcome {
         let Ok(outcome) =
             walk(key(CREATOR), self.rule, self.state.placed(), self.state.controls(), &self.rows);
         outcome

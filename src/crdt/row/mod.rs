@@ -34,7 +34,7 @@ const KEPT_REGISTER: u8 = 5;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct StateView<'a> {
     pub live: Option<Live<'a>>,
-    pub last: Option<Stamp>,
+    pub last: Option<Position>,
     pub prev: Option<Stamp>,
     pub id: u64,
 }
@@ -55,7 +55,7 @@ impl<'a> StateView<'a> {
             LIVE_REGISTER => Some(Live::Register(reader.rest())),
             _ => None,
         };
-        let last = tip.map(|tip| tip.last.stamp());
+        let last = tip.map(|tip| tip.last);
         Ok(Self { live, last, prev: tip.and_then(|tip| tip.prev), id: tip.map_or(0, |tip| tip.id) })
     }
 }

@@ -292,6 +292,11 @@ impl Peer {
         self.with_state(|state, peer| state.has_delivered(Some(database), peer))
     }
 
+    /// What the other side says it has.
+    pub(super) fn announced(&self, mut each: impl FnMut(FeedKey, u64)) {
+        self.0.state.lock().remote.iter().for_each(|(feed, remote)| each(*feed, remote.length));
+    }
+
     /// When the first vectors are in, every connection looks again whether own feeds may be offered now.
     fn after_first_vectors(&self) {
         let shared = {

@@ -1,0 +1,189 @@
+//! Raw feeds: the log below a database, for those who want only that.
+
+use super::engine::Work;
+use super::error::{Code, Error, Failure};
+use super::events::{Reply, Subscription, Wake};
+use super::open::{discovery_key, random};
+use super::rows::DatabaseRow;
+use super::store::{Shared, Store};
+use crate::codec::limits::MAX_KEY_BYTES;
+use crate::feed::{self, Appender, FeedRecord, Seed};
+use crate::store::{Read, Table};
+use crate::types::{FeedKey, Hash};
+use parking_lot::RwLock;
+use std::ops::Bound;
+use std::sync::Arc;
+
+/// Which feed of a store.
+#[derive(Clone)]
+pub enum FeedChoice {
+    /// Anybody's, or an own one that is here.
+    Key(FeedKey),
+    /// An own one, made on first use.
+    Name(String),
+    /// An own one with the caller's key pair.
+    Secret([u8; 32]),
+}
+
+/// One handle on a feed; clones are the same handle.
+#[derive(Clone)]
+pub struct Feed {
+    shared: Arc<RwLock<Option<Arc<Shared>>>>,
+    key: FeedKey,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FeedInfo {
+    pub key: FeedKey,
+    pub discovery_key: [u8; 32],
+    pub writable: bool,
+    /// Blocks here, from the first on.
+    pub length: u64,
+    pub byte_length: u64,
+}
+
+/// Before a feed's name in `Meta`.
+const FEED_NAME: &[u8] = b"feed name ";
+
+impl Store {
+    pub fn feed(&self, which: FeedChoice) -> Reply<Feed> {
+        let shared = match self.shared() {
+            Ok(shared) => shared,
+            Err(error) => return Reply::ready(Err(error)),
+        };
+        let weak = Arc::downgrade(&shared);
+        shared.job(move |work| {
+            let key = work.open_feed(&which)?;
+            let shared = weak.upgrade().ok_or_else(Error::closed)?;
+            Ok(Feed { shared: Arc::new(RwLock::new(Some(shared))), key })
+        })
+    }
+}
+
+impl Work<'_, '_> {
+    fn open_feed(&mut self, which: &FeedChoice) -> Result<FeedKey, Failure> {
+        match which {
+            FeedChoice::Key(key) => {
+                self.feed_or_new(key)?;
+                Ok(*key)
+            }
+            FeedChoice::Secret(secret) => self.own_feed(Seed::new(*secret)),
+            FeedChoice::Name(name) => {
+                if name.len() > MAX_KEY_BYTES {
+                    return Err(Error::new(Code::Options, "a feed's name has at most 1,900 bytes").into());
+                }
+                let row = [FEED_NAME, name.as_bytes()].concat();
+                if let Some(key) = self.txn.get(Table::Meta, &row)? {
+                    return FeedKey::try_from(key).map_err(|error| Failure::damaged(&error));
+                }
+                let key = self.own_feed(Seed::new(random()?))?;
+                self.txn.put(Table::Meta, &row, key.as_bytes())?;
+                Ok(key)
+            }
+        }
+    }
+
+    fn own_feed(&mut self, seed: Seed) -> Result<FeedKey, Failure> {
+        let key = seed.feed();
+        match self.feed(&key)? {
+            Some(record) if record.secret.is_some() => {}
+            Some(record) => {
+                record.secret = Some(seed);
+                let record = record.clone();
+                feed::save(self.txn, &record)?;
+            }
+            None => {
+                let record = feed::create(self.txn, key, Some(seed))?;
+                self.engine.feeds.insert(key, record);
+            }
+        }
+        Ok(key)
+    }
+
+    fn append_raw(&mut self, key: FeedKey, blocks: &[Vec<u8>]) -> Result<(u64, u64), Failure> {
+        self.refuse_database_feed(&key)?;
+        let record = self.feed(&key)?.ok_or_else(Error::closed)?.clone();
+        let mut appender = match self.appenders.remove(&key) {
+            Some(open) => open,
+            None => Appender::new(self.txn, record)?,
+        };
+        for block in blocks {
+            appender.append(self.txn, block)?;
+        }
+        let record = appender.record();
+        let lengths = (record.length, record.byte_length);
+        self.appenders.insert(key, appender);
+        Ok(lengths)
+    }
+
+    /// A database's own feed holds entries, which only its database writes.
+    fn refuse_database_feed(&self, key: &FeedKey) -> Result<(), Failure> {
+        for row in self.txn.range(Table::Databases, Bound::Included(&[0]), Bound::Excluded(&[1]))? {
+            let row = DatabaseRow::decode(row?.1).map_err(|error| Failure::damaged(&error))?;
+            if row.local == *key {
+                let message = "this feed belongs to a database: write with put, del and batch of that database";
+                return Err(Error::new(Code::Mode, message).into());
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Feed {
+    fn shared(&self) -> Result<Arc<Shared>, Error> {
+        self.shared.read().clone().ok_or_else(|| Error::new(Code::Closed, "the feed is closed"))
+    }
+
+    pub fn key(&self) -> FeedKey {
+        self.key
+    }
+
+    fn with_record<T>(
+        &self,
+        work: impl FnOnce(&crate::store::ReadTxn, &FeedRecord) -> Result<T, Error>,
+    ) -> Result<T, Error> {
+        let txn = self.shared()?.environment.read()?;
+        let record = feed::load(&txn, &self.key)?.ok_or_else(Error::closed)?;
+        work(&txn, &record)
+    }
+
+    pub fn info(&self) -> Result<FeedInfo, Error> {
+        self.with_record(|_, record| {
+            Ok(FeedInfo {
+                key: self.key,
+                discovery_key: discovery_key(&self.key),
+                writable: record.secret.is_some(),
+                length: record.length,
+                byte_length: record.byte_length,
+            })
+        })
+    }
+
+    /// The block, if it is here.
+    pub fn get(&self, seq: u64) -> Result<Option<Vec<u8>>, Error> {
+        self.with_record(|txn, record| Ok(feed::block(txn, record.id, seq)?.map(<[u8]>::to_vec)))
+    }
+
+    /// Appends blocks, all in one commit with one signature. Replies with the length and byte length after them.
+    pub fn append(&self, blocks: Vec<Vec<u8>>) -> Reply<(u64, u64)> {
+        let key = self.key;
+        match self.shared() {
+            Ok(shared) => shared.job(move |work| work.append_raw(key, &blocks)),
+            Err(error) => Reply::ready(Err(error)),
+        }
+    }
+
+    /// The root hash at a length that is here; none: all of it.
+    pub fn tree_hash(&self, length: Option<u64>) -> Result<Hash, Error> {
+        self.with_record(|txn, record| Ok(feed::root_at(txn, record, length.unwrap_or(record.length))?))
+    }
+
+    /// Events [`Update`](super::Event::Update) with the length after as `to`, for each commit that made the feed grow.
+    pub fn subscribe(&self, wake: Wake) -> Result<Subscription, Error> {
+        Ok(self.shared()?.board.feed_subscribers(self.key).subscribe(wake))
+    }
+
+    pub fn close(&self) {
+        self.shared.write().take();
+    }
+}

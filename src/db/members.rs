@@ -1,0 +1,132 @@
+//! Who takes part: this replica's own choice of feeds, and how each known feed counts.
+
+use super::database::Inner;
+use super::engine::Work;
+use super::error::{Code, Error, Failure};
+use super::events::Event;
+use super::place::Pending;
+use crate::causal::{Control, Intervals};
+use crate::order;
+use crate::store::ReadTxn;
+use crate::types::{FeedKey, Position};
+
+/// A feed of a database, as `writers()` lists it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Member {
+    pub key: FeedKey,
+    /// Entries in the order here.
+    pub length: u64,
+    /// Entries that count.
+    pub counted: u64,
+    pub granted: bool,
+    pub indexer: bool,
+    /// Merged by this replica's own choice.
+    pub added: bool,
+    /// Who revoked it, if it is not granted any more.
+    pub removed_by: Option<FeedKey>,
+}
+
+/// How far a feed has come here.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FeedProgress {
+    pub key: FeedKey,
+    pub have: u64,
+    pub placed: u64,
+    /// The most that anyone connected, or a signed head, says there is.
+    pub want: u64,
+}
+
+impl Work<'_, '_> {
+    pub fn add_peer(&mut self, id: u32, feed: FeedKey) -> Result<bool, Failure> {
+        if self.database(id)?.row.local == feed {
+            let message = "this is the local feed's own key: pass another device's db.local.key";
+            return Err(Error::new(Code::InvalidKey, message).into());
+        }
+        self.learn(id, feed, u64::MAX)?;
+        if self.database(id)?.members.get(&feed).is_some_and(|member| member.added) {
+            return Ok(false);
+        }
+        let mut pending = Pending::default();
+        for (from, to) in self.uncounted(id, &feed)? {
+            self.collect(id, feed, from, to, true, &mut pending)?;
+        }
+        if let Some(member) = self.database(id)?.member_mut(&feed) {
+            member.added = true;
+            member.until = u64::MAX;
+        }
+        self.merge(id, pending)?;
+        self.place_ready(id)?;
+        self.event(id, Event::PeerAdd { key: feed });
+        Ok(true)
+    }
+
+    pub fn remove_peer(&mut self, id: u32, feed: FeedKey) -> Result<bool, Failure> {
+        let database = self.database(id)?;
+        let placed = database.order.placed().get(&feed);
+        match database.members.get(&feed) {
+            Some(member) if member.added => {}
+            _ => return Ok(false),
+        }
+        if let Some(member) = database.member_mut(&feed) {
+            member.added = false;
+            member.merged = placed;
+        }
+        self.event(id, Event::PeerRemove { key: feed });
+        Ok(true)
+    }
+
+    /// What is placed of a feed and does not count by the walk.
+    fn uncounted(&mut self, id: u32, feed: &FeedKey) -> Result<Vec<(u64, u64)>, Failure> {
+        let order = &self.database(id)?.order;
+        let mut placed = Intervals::new();
+        placed.insert(0, order.placed().get(feed));
+        let none = Intervals::new();
+        let counted = order.outcome().counted.get(feed).unwrap_or(&none);
+        Ok(placed.difference(counted).collect())
+    }
+}
+
+/// Everything known of the feeds of a database.
+pub(super) fn list(txn: &ReadTxn, inner: &Inner) -> Result<Vec<Member>, Error> {
+    let open = &inner.open;
+    let order = order::order_state(txn, open.id, open.info.key).map_err(Failure::from)?;
+    let feeds = open.feeds.read();
+    let member = |(key, feed): (&FeedKey, &super::board::PublishedFeed)| {
+        let membership = order.membership().get(key);
+        let counted = order.outcome().counted.get(key);
+        Member {
+            key: *key,
+            length: feed.placed,
+            counted: counted.map_or(0, |counted| counted.iter().map(|(from, to)| to - from).sum()),
+            granted: membership.is_some(),
+            indexer: membership.is_some_and(|member| member.indexer),
+            added: feed.added,
+            removed_by: if membership.is_some() { None } else { last_revoke(&order, key) },
+        }
+    };
+    Ok(feeds.iter().map(member).collect())
+}
+
+fn last_revoke(order: &crate::causal::OrderState, feed: &FeedKey) -> Option<FeedKey> {
+    let names = |control: &Control| matches!(control, Control::Revoke { writer, .. } if writer == feed);
+    let revokes = order.controls().iter().filter(|batch| batch.controls.iter().any(names));
+    let last: Option<Position> = revokes.map(crate::causal::ControlBatch::position).max();
+    last.map(|position| position.writer)
+}
+
+/// Whether every block that is here is in the order.
+pub(super) fn is_placed(inner: &Inner) -> bool {
+    inner.open.feeds.read().values().all(|feed| feed.is_up_to(feed.length))
+}
+
+pub(super) fn progress(inner: &Inner) -> Vec<FeedProgress> {
+    let announced = inner.shared.board.announced();
+    let feeds = inner.open.feeds.read();
+    let feed = |(key, feed): (&FeedKey, &super::board::PublishedFeed)| FeedProgress {
+        key: *key,
+        have: feed.length,
+        placed: feed.placed,
+        want: feed.tip.max(announced.get(key).copied().unwrap_or(0)),
+    };
+    feeds.iter().map(feed).collect()
+}

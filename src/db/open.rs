@@ -1,0 +1,264 @@
+//! Opening and closing databases.
+
+use super::board::{DbInfo, OpenDatabase};
+use super::database::{DatabaseOptions, Db};
+use super::engine::{DatabaseState, Dirty, Work};
+use super::error::{Code, Error, Failure};
+use super::events::Reply;
+use super::rows::{DatabaseRow, Halt, MAX_DATABASE_NAME, MemberRow, StateRow};
+use super::store::Shared;
+use crate::clock::Clock;
+use crate::codec::Reader;
+use crate::entry::{Genesis, Mode, Op};
+use crate::feed::{self, Seed};
+use crate::order::{self, Batches};
+use crate::store::{Read, Table};
+use crate::types::FeedKey;
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Bound;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+const NEXT_DATABASE: &[u8] = b"next database";
+const DISCOVERY_CONTEXT: &str = "multi-hyperbee 2026 discovery key v1";
+
+impl Db {
+    pub(super) fn open(shared: &Arc<Shared>, options: DatabaseOptions) -> Reply<Db> {
+        // The job must not keep the store open once every handle is closed.
+        let weak = Arc::downgrade(shared);
+        shared.job(move |work| {
+            let open = work.open_database(&options)?;
+            let shared = weak.upgrade().ok_or_else(Error::closed)?;
+            open.handles.fetch_add(1, Ordering::AcqRel);
+            Ok(Db::new(shared, open))
+        })
+    }
+}
+
+impl Work<'_, '_> {
+    fn open_database(&mut self, options: &DatabaseOptions) -> Result<Arc<OpenDatabase>, Failure> {
+        let default = || options.key.map_or_else(|| "db".to_owned(), |key| key.to_string());
+        let name = options.name.clone().unwrap_or_else(default);
+        if name.len() > MAX_DATABASE_NAME {
+            return Err(Error::new(Code::Options, format!("a database's name has at most {MAX_DATABASE_NAME} bytes")).into());
+        }
+        let row = match self.txn.get(Table::Databases, &DatabaseRow::key_of(&name))? {
+            Some(row) => {
+                let row = DatabaseRow::decode(row).map_err(|error| Failure::damaged(&error))?;
+                agree(&row, options, &name)?;
+                row
+            }
+            None => self.create_database(options, &name)?,
+        };
+        let id = row.id;
+        if let Some(open) = self.engine.board.database(id) {
+            return Ok(open);
+        }
+        let info = DbInfo {
+            name,
+            key: row.key,
+            discovery_key: discovery_key(&row.key),
+            local: row.local,
+            key_encoding: row.key_encoding,
+            value_encoding: row.value_encoding,
+            open: row.open,
+        };
+        let open = Arc::new(OpenDatabase::new(id, info));
+        self.engine.board.databases.write().insert(id, Arc::clone(&open));
+        let database = self.database(id)?;
+        database.max_drift = options.max_drift;
+        let members: Vec<FeedKey> = database.members.keys().copied().collect();
+        for feed in members {
+            self.feed(&feed)?;
+        }
+        self.begin_own_feed(id)?;
+        self.place_ready(id)?;
+        self.engine.effects.databases.insert(id);
+        Ok(open)
+    }
+
+    fn create_database(&mut self, options: &DatabaseOptions, name: &str) -> Result<DatabaseRow, Failure> {
+        let seed = match options.secret {
+            Some(secret) => Seed::new(secret),
+            None => Seed::new(random()?),
+        };
+        let local = seed.feed();
+        self.refuse_used(&local)?;
+        let record = match self.feed(&local)? {
+            Some(record) => {
+                let mut record = record.clone();
+                record.secret = Some(seed);
+                feed::save(self.txn, &record)?;
+                record
+            }
+            None => feed::create(self.txn, local, Some(seed))?,
+        };
+        let local_number = record.id;
+        self.engine.feeds.insert(local, record);
+        let key = options.key.unwrap_or(local);
+        let creator_number = self.feed_or_new(&key)?.id;
+        let id = self.next_database()?;
+        let row = DatabaseRow {
+            id,
+            key,
+            local,
+            key_encoding: options.key_encoding.clone(),
+            value_encoding: options.value_encoding.clone(),
+            open: options.open,
+        };
+        self.txn.put(Table::Databases, &DatabaseRow::key_of(name), &row.encode())?;
+        self.txn.put(Table::Databases, &StateRow::key_of(id), &StateRow::default().encode())?;
+        for (feed, number) in BTreeMap::from([(key, creator_number), (local, local_number)]) {
+            let member = MemberRow { feed: number, added: false, merged: 0, until: u64::MAX, halt: Halt::None };
+            self.txn.put(Table::Members, &MemberRow::key_of(id, &feed), &member.encode())?;
+        }
+        Ok(row)
+    }
+
+    /// A creator's feed begins with what everyone who joins must agree with.
+    fn begin_own_feed(&mut self, id: u32) -> Result<(), Failure> {
+        let database = self.database(id)?;
+        let row = database.row.clone();
+        if row.key != row.local || self.feed(&row.local)?.is_some_and(|record| record.signed() > 0) {
+            return Ok(());
+        }
+        let genesis = Genesis {
+            mode: Mode::Merge,
+            key_encoding: &row.key_encoding,
+            value_encoding: &row.value_encoding,
+            encrypted: false,
+            open: row.open,
+            optimistic: false,
+        };
+        self.append(id, &[Op::Genesis(genesis)]).map(|_| ())
+    }
+
+    /// A key pair writes one feed, and a feed belongs to one database.
+    fn refuse_used(&self, local: &FeedKey) -> Result<(), Failure> {
+        for row in self.txn.range(Table::Databases, Bound::Included(&[0]), Bound::Excluded(&[1]))? {
+            let row = DatabaseRow::decode(row?.1).map_err(|error| Failure::damaged(&error))?;
+            if row.local == *local {
+                return Err(Error::new(
+                    Code::Options,
+                    "this key pair writes another database of the store: make one per database with deriveKeyPair",
+                )
+                .into());
+            }
+        }
+        Ok(())
+    }
+
+    fn next_database(&mut self) -> Result<u32, Failure> {
+        let id = match self.txn.get(Table::Meta, NEXT_DATABASE)? {
+            Some(row) => Reader::new(row).u32("the next database").map_err(|error| Failure::damaged(&error))?,
+            None => 1,
+        };
+        self.txn.put(Table::Meta, NEXT_DATABASE, &id.saturating_add(1).to_be_bytes())?;
+        Ok(id)
+    }
+
+    pub fn close_database(&mut self, id: u32) {
+        let reopened = self.engine.board.database(id).is_some_and(|open| open.handles.load(Ordering::Acquire) > 0);
+        if !reopened {
+            self.engine.databases.remove(&id);
+            self.engine.board.databases.write().remove(&id);
+        }
+    }
+
+    /// Reads a database's state from the store.
+    pub fn load_database(&mut self, id: u32) -> Result<DatabaseState, Failure> {
+        let damaged = |error| Failure::damaged(&error);
+        let open = self.engine.board.database(id).ok_or_else(Error::closed)?;
+        let row = self.txn.get(Table::Databases, &DatabaseRow::key_of(&open.info.name))?.ok_or_else(Error::closed)?;
+        let row = DatabaseRow::decode(row).map_err(damaged)?;
+        let state = self.txn.get(Table::Databases, &StateRow::key_of(id))?;
+        let state = state.map(StateRow::decode).transpose().map_err(damaged)?.unwrap_or_default();
+        let mut members = BTreeMap::new();
+        let (from, to) = (MemberRow::key_of(id, &FeedKey([0; 32])), MemberRow::key_of(id, &FeedKey([0xff; 32])));
+        for member in self.txn.range(Table::Members, Bound::Included(&from), Bound::Included(&to))? {
+            let (key, value) = member?;
+            members.insert(MemberRow::feed_of(key).map_err(damaged)?, MemberRow::decode(value).map_err(damaged)?);
+        }
+        let writers = members.iter().map(|(feed, member)| (member.feed, *feed)).collect();
+        let order = order::order_state(self.txn, id, row.key)?;
+        let batches = Batches { txn: &*self.txn, database: id, numbers: &members };
+        let (own_past, own_last) = match order.placed().get(&row.local) {
+            0 => Default::default(),
+            placed => {
+                use crate::causal::WalkSource as _;
+                (batches.past(row.local, placed)?, batches.batch(row.local, placed - 1)?.effective)
+            }
+        };
+        let mut clock = Clock::new(clock_id(&row.local));
+        clock.restore(state.clock);
+        let mut database = DatabaseState {
+            state,
+            clock,
+            max_drift: DatabaseOptions::default().max_drift,
+            writers,
+            own_past,
+            own_last,
+            puts_from: Default::default(),
+            links_due: true,
+            behind: BTreeSet::new(),
+            published: state.version,
+            dirty: Dirty::default(),
+            members,
+            order,
+            row,
+        };
+        for feed in database.members.keys().copied().collect::<Vec<_>>() {
+            let length = self.feed(&feed)?.map_or(0, |record| record.length);
+            if length > database.order.placed().get(&feed) {
+                database.behind.insert(feed);
+            }
+        }
+        Ok(database)
+    }
+}
+
+/// What a store remembers of a database must be what its caller says, where the caller says it.
+fn agree(row: &DatabaseRow, options: &DatabaseOptions, name: &str) -> Result<(), Error> {
+    if options.key.is_some_and(|key| key != row.key) {
+        let message = format!("the database {name:?} of this store has the key {}: open it without a key, or give this one another name", row.key);
+        return Err(Error::new(Code::InvalidKey, message));
+    }
+    let local = options.secret.map(|secret| Seed::new(secret).feed());
+    if local.is_some_and(|local| local != row.local) {
+        let message = format!("the database {name:?} is written with another key pair, that of {}", row.local);
+        return Err(Error::new(Code::Options, message));
+    }
+    let fits = row.key_encoding == options.key_encoding
+        && row.value_encoding == options.value_encoding
+        && row.open == options.open;
+    if fits {
+        return Ok(());
+    }
+    Err(Error::new(
+        Code::Options,
+        format!(
+            "the database {name:?} was made with keyEncoding {:?}, valueEncoding {:?}, writers {:?}: open it with the same",
+            row.key_encoding,
+            row.value_encoding,
+            if row.open { "open" } else { "granted" },
+        ),
+    ))
+}
+
+/// What swarms are joined under: tells nobody the key.
+pub fn discovery_key(key: &FeedKey) -> [u8; 32] {
+    blake3::derive_key(DISCOVERY_CONTEXT, key.as_bytes())
+}
+
+fn clock_id(local: &FeedKey) -> [u8; 16] {
+    let [id @ .., _, _, _, _, _, _, _, _, _, _, _, _, _, _, _, _] = local.0;
+    // uhlc wants an id that is not zero.
+    if id == [0; 16] { [1; 16] } else { id }
+}
+
+pub(super) fn random() -> Result<[u8; 32], Error> {
+    let mut seed = [0; 32];
+    getrandom::fill(&mut seed)
+        .map_err(|error| Error::new(Code::StoreOpen, format!("the system gives no randomness for a key: {error}")))?;
+    Ok(seed)
+}
