@@ -262,9 +262,10 @@ export interface Status {
 
 export interface Writer {
   key: Buffer
+  /** entries in the order here */
   length: number
-  /** Whether what it writes counts. */
-  counted: boolean
+  /** how many of them count */
+  counted: number
   isIndexer: boolean
   removedBy: Buffer | null
 }

@@ -27,7 +27,7 @@ export declare class NativeDb {
   close(): Promise<undefined>
   /**
    * The entry of the key that stands in `scratch[..key_length]`, packed over it: seq u64, flags u8, value.
-   * -1: none; -2: it does not fit, ask `get`.
+   * -1: none; -2: it does not fit, ask `get_many`.
    */
   getInto(scratch: Buffer, keyLength: number, form: number, at?: number | undefined | null): number
   /** Packed entries of many keys (`count u32`, then `bytes` each), in one crossing: what is absent has no value. */
@@ -77,6 +77,9 @@ export declare class NativePeer {
   readyForMore(): boolean
   takeEvents(): Array<NativeEvent>
   tick(): void
+  /** The stream below has ended without the other side having said goodbye. */
+  ended(): void
+  /** Says goodbye; what is queued can still be pulled. */
   close(): void
 }
 
@@ -133,6 +136,7 @@ export interface NativeFeedInfo {
 export interface NativeMember {
   key: Buffer
   length: number
+  counted: number
   indexer: boolean
   granted: boolean
   added: boolean

@@ -102,7 +102,7 @@ test('writers come and go, with events', async (t) => {
   await b.put('k', { n: 1 })
   await converge(a, b)
   const listed = (await a.writers()).find((writer) => writer.key.equals(b.local.key))
-  assert.deepEqual([listed.counted, listed.isIndexer], [true, false])
+  assert.deepEqual([listed.counted, listed.length, listed.isIndexer, listed.removedBy], [1, 1, false, null])
   const unwritable = once(b, 'unwritable')
   assert.equal(await a.removeWriter(b.local.key), true)
   await unwritable

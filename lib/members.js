@@ -54,8 +54,8 @@ class Members {
     const members = translated(() => native.members())
     return members
       .filter((member) => member.granted || member.removedBy != null)
-      .map(({ key, length, granted, indexer, removedBy }) => {
-        return { key, length, counted: granted, isIndexer: indexer, removedBy: removedBy ?? null }
+      .map(({ key, length, counted, indexer, removedBy }) => {
+        return { key, length, counted, isIndexer: indexer, removedBy: removedBy ?? null }
       })
   }
 

@@ -77,10 +77,12 @@ class ReplicationStream extends Duplex {
     this._pump()
   }
 
-  /** The other side said that it sends no more: there is nobody to talk to. */
+  /** No more comes from the other side: there is nobody to talk to, whether it said goodbye or not. */
   _final(callback) {
+    this._peer.ended()
+    this._finished = true
     callback()
-    if (!this.readableEnded) this.push(null)
+    this._woken()
   }
 
   _destroy(error, callback) {
@@ -100,7 +102,7 @@ class ReplicationStream extends Duplex {
         if (bytes === null) break
         this._wanted = this.push(bytes)
       }
-      if (this._finished && this._wanted && !this.destroyed) this.push(null)
+      if (this._finished && this._wanted && !this.destroyed && !this.readableEnded) this.push(null)
     } catch (error) {
       this.destroy(error)
     }
@@ -127,9 +129,11 @@ class ReplicationStream extends Duplex {
     } else if (event.kind === 'open') {
       this.userData = event.data
     } else if (event.kind === 'finished') {
-      this._finished = true
+      // Both sides have everything, and this one asked for no more: goodbye.
+      this._peer.close()
     } else if (event.kind === 'closed') {
-      this.destroy()
+      this._finished = true
+      this.end()
     } else this.emit(event.kind)
   }
 

@@ -1,6 +1,6 @@
 use super::errors::{Result, closed, to_js};
 use super::number;
-use super::packed;
+use super::packed::EntryPacker;
 use super::value::Form;
 use crate::db::{History, Scan};
 use napi::Env;
@@ -44,20 +44,24 @@ impl NativeCursor {
         bytes: u32,
     ) -> Result<Option<BufferSlice<'env>>> {
         let (entries, bytes) = (usize::try_from(entries).unwrap_or(1), usize::try_from(bytes).unwrap_or(1));
-        let packed = match self.source.as_mut().ok_or_else(|| closed("this stream"))? {
-            Source::Scan(scan) => {
-                let found = scan.next(entries, bytes).map_err(to_js)?;
-                (!found.is_empty()).then(|| packed::write_entries(&found, self.form))
+        let source = self.source.as_mut().ok_or_else(|| closed("this stream"))?;
+        let mut packer = EntryPacker::new(self.form);
+        let mut more = true;
+        // A slice may pass over deleted keys only.
+        while more && packer.is_empty() {
+            more = match source {
+                Source::Scan(scan) => scan.visit(entries, bytes, |row| packer.live(row)),
+                Source::History(history) => {
+                    history.visit(entries, bytes, |seq, key, row| packer.add(seq, key, row))
+                }
             }
-            Source::History(history) => {
-                let found = history.next(entries, bytes).map_err(to_js)?;
-                (!found.is_empty()).then(|| packed::write_history(&found, self.form))
-            }
-        };
-        if packed.is_none() {
-            self.source = None;
+            .map_err(to_js)?;
         }
-        packed.map(|packed| BufferSlice::from_data(env, packed)).transpose()
+        if packer.is_empty() {
+            self.source = None;
+            return Ok(None);
+        }
+        BufferSlice::from_data(env, packer.finish()).map(Some)
     }
 
     #[napi(catch_unwind)]

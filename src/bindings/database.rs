@@ -2,14 +2,15 @@ use super::cursor::{NativeCursor, Source};
 use super::errors::{Result, array, feed_key, invalid, to_js};
 use super::event::NativeEvent;
 use super::number;
-use super::packed;
+use super::packed::{self, EntryPacker};
 use super::peer::{NativePeer, NativePeerOptions};
-use super::value::{Form, write_value};
+use super::value::Form;
 use super::wake::Wake;
-use crate::db::{DatabaseOptions, Db, Range, Subscription, ViewEntry};
+use crate::db::{DatabaseOptions, Db, DbStatus, Range, Subscription};
 use napi::Env;
 use napi::bindgen_prelude::{Buffer, BufferSlice, Function, PromiseRaw};
 use napi_derive::napi;
+use std::time::Duration;
 
 #[napi(object)]
 pub struct NativeDbOptions<'env> {
@@ -36,7 +37,7 @@ impl NativeDbOptions<'_> {
             value_encoding: self.value_encoding,
             secret: self.secret.map(|secret| array(&secret, "a secret seed")).transpose()?,
             open: self.open,
-            max_drift_ms: self.max_drift as u64,
+            max_drift: Duration::from_millis(self.max_drift as u64),
         })
     }
 }
@@ -65,6 +66,7 @@ pub struct NativeRange<'env> {
 pub struct NativeMember {
     pub key: Buffer,
     pub length: f64,
+    pub counted: f64,
     pub indexer: bool,
     pub granted: bool,
     pub added: bool,
@@ -96,43 +98,45 @@ fn bytes(slice: Option<BufferSlice<'_>>) -> Option<Vec<u8>> {
 #[napi]
 pub struct NativeDb {
     db: Db,
+    /// Where `get_into` packs, kept so that a read allocates nothing.
+    packed: Vec<u8>,
     subscription: Option<(Subscription, Wake)>,
 }
 
 impl NativeDb {
     pub fn new(db: Db) -> Self {
-        Self { db, subscription: None }
+        Self { db, packed: Vec::new(), subscription: None }
     }
 
-    fn find(&self, key: &[u8], at: Option<f64>) -> Result<Option<ViewEntry>> {
-        self.db.get(key, at.map(version)).map_err(to_js)
+    fn status(&self) -> DbStatus {
+        self.db.status().unwrap_or_default()
     }
 }
 
 #[napi]
 impl NativeDb {
     #[napi(catch_unwind)]
-    pub fn info(&self) -> NativeDbInfo {
-        let info = self.db.info();
-        NativeDbInfo {
-            name: info.name.clone(),
+    pub fn info(&self) -> Result<NativeDbInfo> {
+        let info = self.db.info().map_err(to_js)?;
+        Ok(NativeDbInfo {
+            name: info.name,
             key: info.key.0.to_vec().into(),
             discovery_key: info.discovery_key.to_vec().into(),
             local: info.local.0.to_vec().into(),
-            key_encoding: info.key_encoding.clone(),
-            value_encoding: info.value_encoding.clone(),
-        }
+            key_encoding: info.key_encoding,
+            value_encoding: info.value_encoding,
+        })
     }
 
     #[napi(catch_unwind)]
     pub fn version(&self) -> f64 {
-        number(self.db.status().version)
+        number(self.status().version)
     }
 
     /// 1: writable, 2: indexer, added up.
     #[napi(catch_unwind)]
     pub fn rights(&self) -> u32 {
-        let status = self.db.status();
+        let status = self.status();
         u32::from(status.writable) + 2 * u32::from(status.indexer)
     }
 
@@ -147,7 +151,7 @@ impl NativeDb {
     /// -1: none; -2: it does not fit, ask `get_many`.
     #[napi(catch_unwind)]
     pub fn get_into(
-        &self,
+        &mut self,
         mut scratch: BufferSlice<'_>,
         key_length: u32,
         form: u32,
@@ -155,18 +159,23 @@ impl NativeDb {
     ) -> Result<i32> {
         let key = usize::try_from(key_length).ok().and_then(|length| scratch.get(..length));
         let key = key.ok_or_else(|| invalid("the key does not fit its scratch"))?;
-        let Some(entry) = self.find(key, at)? else { return Ok(-1) };
-        // The text of a value is at most this much longer than what is stored.
-        let mut packed = Vec::with_capacity(entry.value.len() + entry.key.len() + 256);
-        packed.extend_from_slice(&entry.seq.to_le_bytes());
-        packed.push(u8::from(entry.register));
-        write_value(&mut packed, &entry, Form::from(form));
+        let Self { db, packed, .. } = self;
+        packed.clear();
+        let found = db
+            .get(key, at.map(version), |row| packed::write_row(packed, row, Form::from(form)))
+            .map_err(to_js)?;
+        if found.is_none() {
+            return Ok(-1);
+        }
         match scratch.get_mut(..packed.len()) {
             Some(place) => {
-                place.copy_from_slice(&packed);
+                place.copy_from_slice(packed);
                 Ok(i32::try_from(packed.len()).unwrap_or(-2))
             }
-            None => Ok(-2),
+            None => {
+                *packed = Vec::new();
+                Ok(-2)
+            }
         }
     }
 
@@ -179,13 +188,13 @@ impl NativeDb {
         form: u32,
         at: Option<f64>,
     ) -> Result<BufferSlice<'env>> {
-        let mut found = Vec::with_capacity(keys.len());
+        let mut packer = EntryPacker::new(Form::from(form));
         for key in &keys {
-            let entry = self.find(key, at)?;
-            let seq = entry.as_ref().map_or(0, |entry| entry.seq);
-            found.push(crate::db::HistoryEntry { put: entry.is_some(), seq, key: Vec::new(), entry });
+            if self.db.get(key, at.map(version), |row| packer.live(row)).map_err(to_js)?.is_none() {
+                packer.add(0, &[], None);
+            }
         }
-        BufferSlice::from_data(env, packed::write_history(&found, Form::from(form)))
+        BufferSlice::from_data(env, packer.finish())
     }
 
     #[napi(catch_unwind)]
@@ -268,6 +277,7 @@ impl NativeDb {
         let member = |member: crate::db::Member| NativeMember {
             key: member.key.0.to_vec().into(),
             length: number(member.length),
+            counted: number(member.counted),
             indexer: member.indexer,
             granted: member.granted,
             added: member.added,
@@ -278,30 +288,31 @@ impl NativeDb {
 
     #[napi(catch_unwind)]
     pub fn applied(&self, writer: BufferSlice<'_>, length: f64) -> Result<bool> {
-        self.db.applied(feed_key(&writer)?, version(length)).map_err(to_js)
+        self.db.applied(&feed_key(&writer)?, version(length)).map_err(to_js)
     }
 
     #[napi(catch_unwind)]
-    pub fn is_flushed(&self) -> bool {
-        self.db.is_flushed()
+    pub fn is_flushed(&self) -> Result<bool> {
+        self.db.is_flushed().map_err(to_js)
     }
 
     #[napi(catch_unwind)]
-    pub fn progress(&self) -> Vec<NativeProgress> {
+    pub fn progress(&self) -> Result<Vec<NativeProgress>> {
         let feed = |feed: crate::db::FeedProgress| NativeProgress {
             key: feed.key.0.to_vec().into(),
             have: number(feed.have),
             placed: number(feed.placed),
             want: number(feed.want),
         };
-        self.db.progress().into_iter().map(feed).collect()
+        Ok(self.db.progress().map_err(to_js)?.into_iter().map(feed).collect())
     }
 
     /// `callback` is called when there are events, once until they are taken.
     #[napi(catch_unwind)]
     pub fn subscribe(&mut self, callback: Function<'_, (), ()>) -> Result<()> {
         let wake = Wake::new(callback)?;
-        self.subscription = Some((self.db.subscribe(wake.caller()), wake));
+        let subscription = self.db.subscribe(wake.caller()).map_err(to_js)?;
+        self.subscription = Some((subscription, wake));
         Ok(())
     }
 

@@ -51,7 +51,6 @@ impl From<Event> for NativeEvent {
             Event::AccessRequest { key: asking, user_data } => {
                 Self { key: Some(bytes(asking)), data: Some(user_data.into()), ..of("access-request") }
             }
-            Event::Error { error } => Self { error: Some(error_text(&error)), ..of("error") },
         }
     }
 }
@@ -64,7 +63,7 @@ impl From<PeerEvent> for NativeEvent {
             PeerEvent::Synced => of("synced"),
             PeerEvent::Finished => of("finished"),
             PeerEvent::Closed => of("closed"),
-            PeerEvent::Error { error } => Self { error: Some(error_text(&error)), ..of("error") },
+            PeerEvent::Failed(error) => Self { error: Some(error_text(&error)), ..of("error") },
         }
     }
 }

@@ -73,7 +73,8 @@ impl NativeFeed {
     #[napi(catch_unwind)]
     pub fn subscribe(&mut self, callback: Function<'_, (), ()>) -> Result<()> {
         let wake = Wake::new(callback)?;
-        self.subscription = Some((self.feed.subscribe(wake.caller()), wake));
+        let subscription = self.feed.subscribe(wake.caller()).map_err(to_js)?;
+        self.subscription = Some((subscription, wake));
         Ok(())
     }
 

@@ -12,7 +12,7 @@
 //! ```
 
 use super::value::{Form, write_value};
-use crate::db::{Error, Expect, HistoryEntry, ViewEntry, Write, Written};
+use crate::db::{Error, Expect, Live, LiveRow, Write, Written};
 use crate::types::Stamp;
 
 /// A batch holds no batches.
@@ -117,41 +117,72 @@ pub fn write_results(results: Vec<Result<Written, Error>>) -> Vec<u8> {
     out
 }
 
-pub fn write_entries(entries: &[ViewEntry], form: Form) -> Vec<u8> {
-    let mut out =
-        Vec::with_capacity(entries.iter().map(|entry| entry.key.len() + entry.value.len() + 256).sum());
-    put_length(&mut out, entries.len());
-    for entry in entries {
-        put_entry(&mut out, entry.seq, 2, &entry.key, Some(entry), form);
-    }
-    out
+/// Entries being packed.
+pub struct EntryPacker {
+    out: Vec<u8>,
+    count: u32,
+    form: Form,
 }
 
-pub fn write_history(entries: &[HistoryEntry], form: Form) -> Vec<u8> {
-    let mut out = Vec::new();
-    put_length(&mut out, entries.len());
-    for entry in entries {
-        put_entry(&mut out, entry.seq, u8::from(entry.put) * 2, &entry.key, entry.entry.as_ref(), form);
+impl EntryPacker {
+    pub fn new(form: Form) -> Self {
+        Self { out: vec![0; 4], count: 0, form }
     }
-    out
+
+    pub fn is_empty(&self) -> bool {
+        self.count == 0
+    }
+
+    pub fn live(&mut self, row: &LiveRow<'_>) {
+        self.add(row.version, row.key, Some(row));
+    }
+
+    /// What a history shows of one write: no row is a delete.
+    pub fn add(&mut self, seq: u64, key: &[u8], row: Option<&LiveRow<'_>>) {
+        let flags = match row {
+            None => 0,
+            Some(row) => FLAG_PUT | FLAG_VALUE | register_flag(row),
+        };
+        self.count = self.count.saturating_add(1);
+        self.out.extend_from_slice(&seq.to_le_bytes());
+        self.out.push(flags);
+        put_length(&mut self.out, key.len());
+        let length_at = self.out.len();
+        self.out.extend_from_slice(&[0; 4]);
+        self.out.extend_from_slice(key);
+        let value_at = self.out.len();
+        if let Some(row) = row {
+            write_value(&mut self.out, row, self.form);
+        }
+        let length = u32_length(self.out.len() - value_at);
+        self.patch(length_at, length);
+    }
+
+    pub fn finish(mut self) -> Vec<u8> {
+        self.patch(0, self.count);
+        self.out
+    }
+
+    fn patch(&mut self, at: usize, value: u32) {
+        if let Some(place) = self.out.get_mut(at..at + 4) {
+            place.copy_from_slice(&value.to_le_bytes());
+        }
+    }
 }
 
-fn put_entry(out: &mut Vec<u8>, seq: u64, flags: u8, key: &[u8], entry: Option<&ViewEntry>, form: Form) {
-    let register = entry.is_some_and(|entry| entry.register);
-    out.extend_from_slice(&seq.to_le_bytes());
-    out.push(flags | u8::from(register) | if entry.is_some() { 4 } else { 0 });
-    put_length(out, key.len());
-    let length_at = out.len();
-    out.extend_from_slice(&[0; 4]);
-    out.extend_from_slice(key);
-    let value_at = out.len();
-    if let Some(entry) = entry {
-        write_value(out, entry, form);
-    }
-    let length = u32_length(out.len() - value_at);
-    if let Some(place) = out.get_mut(length_at..length_at + 4) {
-        place.copy_from_slice(&length.to_le_bytes());
-    }
+const FLAG_REGISTER: u8 = 1;
+const FLAG_PUT: u8 = 2;
+const FLAG_VALUE: u8 = 4;
+
+/// One entry without its key, as `getInto` gives it: seq u64, flags u8, value.
+pub fn write_row(out: &mut Vec<u8>, row: &LiveRow<'_>, form: Form) {
+    out.extend_from_slice(&row.version.to_le_bytes());
+    out.push(register_flag(row));
+    write_value(out, row, form);
+}
+
+fn register_flag(row: &LiveRow<'_>) -> u8 {
+    if matches!(row.value, Live::Register(_)) { FLAG_REGISTER } else { 0 }
 }
 
 fn put_bytes(out: &mut Vec<u8>, bytes: &[u8]) {

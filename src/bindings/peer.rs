@@ -1,4 +1,4 @@
-use super::errors::{Result, to_js};
+use super::errors::{Result, array, to_js};
 use super::event::NativeEvent;
 use super::number;
 use super::wake::Wake;
@@ -32,14 +32,16 @@ impl NativePeer {
         options: &NativePeerOptions<'_>,
         replicate: impl FnOnce(PeerOptions) -> std::result::Result<Peer, Error>,
     ) -> Result<Self> {
-        let role = match (&options.handshake_hash, options.initiator) {
-            (Some(hash), initiator) => Transport::Attached { initiator, handshake_hash: hash.to_vec() },
+        let transport = match (&options.handshake_hash, options.initiator) {
+            (Some(hash), initiator) => {
+                Transport::Attached { initiator, handshake_hash: array(hash, "a handshake hash")? }
+            }
             (None, true) => Transport::Initiator,
             (None, false) => Transport::Responder,
         };
         let user_data = options.user_data.as_ref().map(|data| data.to_vec()).unwrap_or_default();
         let (live, download, upload) = (options.live, options.download, options.upload);
-        let options = PeerOptions { role, live, download, upload, user_data, wake: wake.caller() };
+        let options = PeerOptions { transport, live, download, upload, user_data, wake: wake.caller() };
         Ok(Self { peer: replicate(options).map_err(to_js)?, wake })
     }
 }
@@ -60,7 +62,7 @@ impl NativePeer {
     /// The next bytes to send; null: nothing until the next wake-up.
     #[napi(catch_unwind)]
     pub fn pull<'env>(&self, env: &'env Env, max: u32) -> Result<Option<BufferSlice<'env>>> {
-        let bytes = self.peer.pull(usize::try_from(max).unwrap_or(1)).map_err(to_js)?;
+        let bytes = self.peer.pull(usize::try_from(max).unwrap_or(1));
         bytes.map(|bytes| BufferSlice::from_data(env, bytes)).transpose()
     }
 
@@ -80,6 +82,13 @@ impl NativePeer {
         self.peer.tick();
     }
 
+    /// The stream below has ended without the other side having said goodbye.
+    #[napi(catch_unwind)]
+    pub fn ended(&self) {
+        self.peer.ended();
+    }
+
+    /// Says goodbye; what is queued can still be pulled.
     #[napi(catch_unwind)]
     pub fn close(&self) {
         self.peer.close();

@@ -22,7 +22,7 @@ impl NativeStore {
         let location = path.map_or(Location::Memory, |path| Location::Path(path.into()));
         env.spawn_future(async move {
             let opening = napi::bindgen_prelude::spawn_blocking(move || {
-                Store::open(&location, &StoreOptions { read_only })
+                Store::open(&location, &StoreOptions { read_only, ..StoreOptions::default() })
             });
             let store = opening.await.map_err(|error| napi::Error::from_reason(error.to_string()))?;
             Ok(NativeStore { store: store.map_err(to_js)? })

@@ -2,7 +2,7 @@
 //! properties written behind the stored ones: JavaScript then parses once and adds nothing, and since the last of equal
 //! names wins, no peer's diff can counterfeit them.
 
-use crate::db::ViewEntry;
+use crate::db::{Live, LiveRow};
 use std::io::Write as _;
 
 /// How a handle wants its values; the numbers are `lib/entries.js`'s.
@@ -26,18 +26,18 @@ impl From<u32> for Form {
     }
 }
 
-pub fn write_value(out: &mut Vec<u8>, entry: &ViewEntry, form: Form) {
-    let object = if entry.register || form == Form::Plain { None } else { entry.value.strip_suffix(b"}") };
-    let Some(properties) = object else {
-        out.extend_from_slice(&entry.value);
-        return;
+pub fn write_value(out: &mut Vec<u8>, row: &LiveRow<'_>, form: Form) {
+    let text = match (row.value, form) {
+        (Live::Register(bytes), _) => return out.extend_from_slice(bytes),
+        (Live::Object(text), Form::Plain) => return out.extend_from_slice(text.as_bytes()),
+        (Live::Object(text), _) => text.strip_suffix('}').unwrap_or(text),
     };
-    out.extend_from_slice(properties);
-    out.extend_from_slice(if properties.len() > 1 { b",\"_objectId\":" } else { b"\"_objectId\":" });
-    write_object_id(out, &entry.key, form);
+    out.extend_from_slice(text.as_bytes());
+    out.extend_from_slice(if text.len() > 1 { b",\"_objectId\":" } else { b"\"_objectId\":" });
+    write_object_id(out, row.key, form);
     // Writing to a Vec cannot fail.
-    let _ = write!(out, ",\"_timestamp\":\"{}-{:016x}\"", entry.stamp, entry.state);
-    if let Some(prev) = entry.prev {
+    let _ = write!(out, ",\"_timestamp\":\"{}-{:016x}\"", row.stamp, row.state);
+    if let Some(prev) = row.prev {
         let _ = write!(out, ",\"_prevTimestamp\":\"{prev}\"");
     }
     out.push(b'}');
@@ -61,15 +61,14 @@ mod tests {
     use super::*;
     use crate::types::{Effective, Stamp};
 
-    fn entry(key: &[u8], value: &str, prev: bool) -> ViewEntry {
+    fn row<'t>(key: &'t [u8], value: Live<'t>, prev: bool) -> LiveRow<'t> {
         let stamp = Stamp { effective: Effective { time: 1 << 32, tick: 2 }, writer: [0xab; 8] };
-        let (key, value) = (key.to_vec(), value.as_bytes().to_vec());
-        ViewEntry { seq: 1, key, value, register: false, stamp, prev: prev.then_some(stamp), state: 0xff }
+        LiveRow { version: 1, key, value, stamp, prev: prev.then_some(stamp), state: 0xff }
     }
 
-    fn text(entry: &ViewEntry, form: Form) -> String {
+    fn text(row: &LiveRow<'_>, form: Form) -> String {
         let mut out = Vec::new();
-        write_value(&mut out, entry, form);
+        write_value(&mut out, row, form);
         String::from_utf8(out).unwrap()
     }
 
@@ -80,20 +79,19 @@ mod tests {
         let expected = format!(
             r#"{{"a":1,"_objectId":"k\"","_timestamp":"{STAMP}-00000000000000ff","_prevTimestamp":"{STAMP}"}}"#
         );
-        assert_eq!(text(&entry(b"k\"", r#"{"a":1}"#, true), Form::Object), expected);
+        assert_eq!(text(&row(b"k\"", Live::Object(r#"{"a":1}"#), true), Form::Object), expected);
     }
 
     #[test]
     fn an_empty_object_gains_no_comma_and_a_binary_key_is_hex() {
         let expected = format!(r#"{{"_objectId":"ff00","_timestamp":"{STAMP}-00000000000000ff"}}"#);
-        assert_eq!(text(&entry(&[0xff, 0], "{}", false), Form::Object), expected);
-        assert_eq!(text(&entry(&[0xff, 0], "{}", false), Form::ObjectHex), expected);
+        assert_eq!(text(&row(&[0xff, 0], Live::Object("{}"), false), Form::Object), expected);
+        assert_eq!(text(&row(&[0xff, 0], Live::Object("{}"), false), Form::ObjectHex), expected);
     }
 
     #[test]
     fn plain_values_and_registers_come_as_they_are() {
-        assert_eq!(text(&entry(b"k", r#"{"a":1}"#, true), Form::Plain), r#"{"a":1}"#);
-        let register = ViewEntry { register: true, ..entry(b"k", "{}", true) };
-        assert_eq!(text(&register, Form::Object), "{}");
+        assert_eq!(text(&row(b"k", Live::Object(r#"{"a":1}"#), true), Form::Plain), r#"{"a":1}"#);
+        assert_eq!(text(&row(b"k", Live::Register(b"{}"), true), Form::Object), "{}");
     }
 }

@@ -96,13 +96,22 @@ fn element(key: &[u8], row: Row<'_>) -> Result<Option<Vec<u8>>, ViewError> {
 }
 
 /// Brings `hash`, which is that of version `from`, forward to version `to`.
-pub fn advance(txn: &impl Read, database: u32, hash: &mut LatticeHash, from: u64, to: u64) -> Result<(), ViewError> {
+pub fn advance(
+    txn: &impl Read,
+    database: u32,
+    hash: &mut LatticeHash,
+    from: u64,
+    to: u64,
+) -> Result<(), ViewError> {
     let (low, high) = (log_key(database, from.saturating_add(1)), log_key(database, to));
     if from >= to {
         return Ok(());
     }
-    for (version, row) in (from.saturating_add(1)..).zip(txn.range(Table::Log, Bound::Included(&low), Bound::Included(&high))?)
-    {
+    for (version, row) in (from.saturating_add(1)..).zip(txn.range(
+        Table::Log,
+        Bound::Included(&low),
+        Bound::Included(&high),
+    )?) {
         let (_, key) = row?;
         if let Some(before) = newest(txn, database, key, Some(version - 1))? {
             if let Some(element) = element(key, before)? {
