@@ -194,8 +194,8 @@ test('an error nobody awaited is kept and warned of once, or goes to who listens
   process.on('warning', onwarning)
   t.after(() => process.off('warning', onwarning))
   const error = new MultiHyperbee.MultiHyperbeeError('ERR_CORRUPT', 'a test')
-  db._events.report(error)
-  db._events.report(error)
+  db._reports.report(error)
+  db._reports.report(error)
   await new Promise((resolve) => setImmediate(resolve))
   assert.deepEqual(
     warnings.map((warning) => [warning.code, warning.message]),
@@ -204,6 +204,6 @@ test('an error nobody awaited is kept and warned of once, or goes to who listens
   assert.equal(db.status().error, error)
   let heard = null
   db.on('error', (e) => (heard = e))
-  db._events.report(error)
+  db._reports.report(error)
   assert.equal(heard, error)
 })

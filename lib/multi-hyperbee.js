@@ -27,7 +27,7 @@ class MultiHyperbee extends EventEmitter {
     this._session = new Session(() => this._open(options))
     this._bee = new Bee(this._session, new Codec(options.keyEncoding, options.valueEncoding))
     this._members = new Members(this, this._session)
-    this._events = new Events(this, this._session)
+    this._reports = new Events(this, this._session)
     this._progress = new Progress(this._session, this.store._shared.streams)
     this._local = null
     this._closing = null
@@ -52,7 +52,7 @@ class MultiHyperbee extends EventEmitter {
       open,
       maxDrift
     })
-    native.subscribe(() => this._events.take(native))
+    native.subscribe(() => this._reports.take(native))
     this._local = this.store.get(native.info().local)
     return native
   }
@@ -184,7 +184,7 @@ class MultiHyperbee extends EventEmitter {
   }
 
   status() {
-    return { ...this._progress.status(), error: this._events.error }
+    return { ...this._progress.status(), error: this._reports.error }
   }
 
   syncProgress(options) {

@@ -23,6 +23,7 @@ class CursorStream extends Readable {
     this._session = session
     this._source = source
     this._cursor = null
+    this._openedAt = 0
     this._unlisten = () => {}
     this._signal = options?.signal
     this._onabort = () => this.destroy(aborted(this._signal, 'reading'))
@@ -48,6 +49,7 @@ class CursorStream extends Readable {
 
   _tryOpen(native) {
     try {
+      this._openedAt = native.version()
       this._cursor = translated(() => this._source.open(native))
     } catch (error) {
       this.destroy(error)
@@ -56,39 +58,37 @@ class CursorStream extends Readable {
 
   _read() {
     try {
-      let pushed = 0
-      while (pushed === 0) {
+      while (!this.destroyed) {
         const packed = translated(() => this._cursor.next(CHUNK_ENTRIES, CHUNK_BYTES))
-        if (packed === null) return this._atEnd()
+        const entries = packed === null ? [] : this._source.decode(packed)
         // An entry that is null ends the stream.
-        for (const entry of this._source.decode(packed)) {
-          pushed++
-          this.push(entry)
-        }
+        for (const entry of entries) this.push(entry)
+        if (entries.length > 0) return
+        if (packed === null && !this._goOn()) return
       }
     } catch (error) {
       this.destroy(error)
     }
   }
 
-  _atEnd() {
-    this._cursor.close()
+  /** At the end of the cursor: true if there is another to read on with now. */
+  _goOn() {
     if (!this._source.goesOn?.()) {
       this.push(null)
-      return
+      return false
     }
-    const version = this._session.native().version()
-    this._cursor = this._source.open(this._session.native())
-    const packed = this._cursor.next(CHUNK_ENTRIES, CHUNK_BYTES)
-    const entries = packed === null ? [] : this._source.decode(packed)
-    for (const entry of entries) this.push(entry)
-    if (entries.length > 0) return
-    // Nothing yet: `_read` again once there is a version we have not looked at.
+    const native = this._session.native()
+    if (native.version() !== this._openedAt) {
+      this._tryOpen(native)
+      return true
+    }
     this._unlisten = this._session.listen(() => {
-      if (this._session.state === 'open' && this._session.native().version() === version) return
+      if (this._session.state !== 'open' || native.version() === this._openedAt) return
       this._unlisten()
-      if (!this.destroyed) this._read()
+      this._tryOpen(native)
+      this._read()
     })
+    return false
   }
 
   _destroy(error, callback) {
