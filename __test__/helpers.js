@@ -17,6 +17,9 @@ function directory(t) {
 /** An open database that is closed when the test is over. */
 async function open(t, storage = ':memory:', ...rest) {
   const db = new MultiHyperbee(storage, ...rest)
+  // Databases connected in memory hold no process up; a test that waits for one does.
+  const hold = setInterval(() => {}, 1000)
+  t.after(() => clearInterval(hold))
   t.after(() => db.close())
   await db.ready()
   return db

@@ -115,7 +115,7 @@ test('live: false ends when both sides have what the other had', async (t) => {
   await a.put('k', { n: 1 })
   const b = await open(t, ':memory:', { key: a.key })
   const streams = connect(a, b, { live: false })
-  await Promise.all(streams.map((stream) => (stream.closed ? null : once(stream, 'close'))))
+  await Promise.all(streams.map(closed))
   assert.equal((await b.get('k')).value.n, 1)
 })
 
@@ -124,7 +124,7 @@ test('ERR_AUTH: who does not know the key learns nothing', async (t) => {
   const errors = []
   a.on('peer-error', (error, stream) => errors.push([error.code, stream]))
   const streams = connect(a, b)
-  await Promise.all(streams.map((stream) => (stream.closed ? null : once(stream, 'close').catch(() => {}))))
+  await Promise.all(streams.map(closed))
   assert.ok(errors.every(([code, stream]) => code === 'ERR_AUTH' && stream === streams[0]))
 })
 
@@ -135,7 +135,7 @@ test('ERR_PROTOCOL: a peer speaking garbage ends the stream and nothing else', a
   const stream = db.replicate(false)
   stream.resume()
   stream.write(Buffer.alloc(100_000, 'GET / HTTP/1.1\r\n'))
-  await once(stream, 'close')
+  await closed(stream)
   assert.equal(errors.length, 1)
   assert.ok(['ERR_PROTOCOL', 'ERR_AUTH', 'ERR_VERSION_MISMATCH'].includes(errors[0]), errors[0])
   assert.equal(await db.put('k', { n: 1 }), true)
@@ -155,7 +155,7 @@ test('a connection cut in the middle of a frame, again and again, still catches 
       if (left === 0) for (const stream of [one, two]) stream.destroy()
     })
     two.on('data', (bytes) => one.destroyed || one.write(bytes))
-    await Promise.all([one, two].map((stream) => stream.closed || once(stream, 'close')))
+    await Promise.all([one, two].map(closed))
   }
   connect(a, b)
   await converge(a, b)
@@ -202,6 +202,9 @@ test('replicate(stream) needs to know who begins, unless the stream says so', as
   await converge(a, b)
   assert.equal((await b.get('k')).value.n, 1)
 })
+
+/** `once` would reject with the stream's error. */
+const closed = (stream) => stream.closed || new Promise((resolve) => stream.on('close', resolve))
 
 function pair() {
   const make = () => new Duplex({ read() {}, write: (chunk, _, done) => done() })

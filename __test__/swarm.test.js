@@ -12,7 +12,7 @@ async function swarms(t, count) {
   const testnet = await createTestnet(3)
   t.after(() => testnet.destroy())
   return Array.from({ length: count }, () => {
-    const swarm = new Hyperswarm({ bootstrap: testnet.bootstrap })
+    const swarm = new Hyperswarm({ dht: testnet.createNode() })
     t.after(() => swarm.destroy())
     return swarm
   })

@@ -79,8 +79,7 @@ class Codec {
     const text = encodeObject(object)
     checkSize(text.length > MAX_VALUE_BYTES / 3 ? Buffer.byteLength(text) : text.length)
     if (object === value) return { key, register: null, text, base: '', diff: '' }
-    const diff = value._diff == null ? '' : encodeObject(value._diff)
-    return { key, register: null, text, base: this._base(key, value), diff }
+    return { key, register: null, text, base: this._base(key, value), diff: diffText(value._diff) }
   }
 
   /** The state `value` was read at, if it was read under this key. */
@@ -98,6 +97,14 @@ function stripped(value) {
   const rest = { ...value }
   for (const name of RESERVED) delete rest[name]
   return rest
+}
+
+/** The caller's own diff: only its list is the caller's to say. */
+function diffText(diff) {
+  if (diff == null) return ''
+  const list = isPlainObject(diff) ? (diff.list ?? {}) : null
+  if (isPlainObject(list)) return encodeObject(list)
+  throw new MultiHyperbeeError('ERR_INVALID_VALUE', '_diff must be an object { list }, as getDiff shows them')
 }
 
 function checkSize(bytes) {

@@ -102,10 +102,17 @@ class ReplicationStream extends Duplex {
         if (bytes === null) break
         this._wanted = this.push(bytes)
       }
-      if (this._finished && this._wanted && !this.destroyed && !this.readableEnded) this.push(null)
+      if (this._finished && this._wanted && !this.destroyed) this._finish()
     } catch (error) {
       this.destroy(error)
     }
+  }
+
+  _finish() {
+    this._wanted = false
+    this.push(null)
+    // The other side is gone, or going: nobody might read to the end.
+    setImmediate(() => this.resume())
   }
 
   /** The core has bytes, room or events; called through one weak, coalesced wake-up. */
