@@ -140,6 +140,10 @@ impl Session {
 
     fn on_answer(&mut self, proofs: &[(u64, Mac)]) -> Result<(), ProtocolError> {
         self.only_for(Role::Initiator, "Answer")?;
+        // Else a Nudge and an invented Answer, over and over, would queue one Show after another.
+        if !self.outbox.has_left(self.shown) {
+            return Err(ProtocolError::Unasked { message: "Answer" });
+        }
         let mut opened = 0;
         for accepted in self.topics.accept(proofs)? {
             if accepted.wanted {

@@ -18,6 +18,8 @@ mod commands;
 mod decode;
 mod error;
 mod feeds;
+#[cfg(test)]
+mod golden;
 mod incoming;
 pub mod limits;
 mod message;

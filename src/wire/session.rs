@@ -53,6 +53,7 @@ pub struct Session {
     pub(super) ping_open: bool,
     pub(super) pong: Place,
     pub(super) answer: Place,
+    pub(super) shown: Place,
 }
 
 impl Session {
@@ -96,6 +97,7 @@ impl Session {
             ping_open: false,
             pong: 0,
             answer: 0,
+            shown: 0,
         }
     }
 
@@ -113,7 +115,7 @@ impl Session {
             return;
         }
         if let Some(macs) = self.topics.next_show() {
-            self.outbox.push(message::show(&macs));
+            self.shown = self.outbox.push(message::show(&macs));
         }
     }
 
