@@ -112,6 +112,14 @@ proptest! {
     }
 }
 
+#[test]
+fn a_session_may_move_to_another_thread() {
+    fn may_move<T: Send + 'static>(_: &T) {}
+    let session = noise(Role::Initiator, 1);
+    may_move(&session);
+    assert!(format!("{session:?}").contains("handshake_done: false"));
+}
+
 /// With fixed keys a session's bytes are fixed: pattern, prologue, framing, Hello and Show in one digest.
 #[test]
 fn golden_bytes_of_the_handshake_and_what_follows() {

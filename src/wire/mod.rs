@@ -18,6 +18,7 @@ mod commands;
 mod decode;
 mod error;
 mod feeds;
+mod frames;
 #[cfg(test)]
 mod golden;
 mod incoming;
@@ -27,6 +28,7 @@ mod outbox;
 mod requests;
 mod session;
 mod topics;
+mod transfer;
 mod transport;
 
 pub use error::{CloseReason, CommandError, ProtocolError};
