@@ -255,7 +255,9 @@ fn i4_arrays_of_ten_thousand_elements_take_no_quadratic_time() {
     next(&mut state, 3, &numbers(N..2 * N));
     next(&mut state, 4, &numbers((0..N).map(|k| k % 2)));
     next(&mut state, 5, &numbers((0..N).map(|k| k / 3 % 2)));
-    let objects = |x: usize| -> Value { json!({"l": (0..N).map(|k| json!({"k": k, "x": x, "y": 0})).collect::<Vec<_>>()}) };
+    let objects = |x: usize| -> Value {
+        json!({"l": (0..N).map(|k| json!({"k": k, "x": x, "y": 0})).collect::<Vec<_>>()})
+    };
     next(&mut state, 6, &objects(0));
     next(&mut state, 7, &objects(1));
     let all_first = (0..N).map(|k| json!({"index": 0, "value": k})).collect::<Vec<_>>();

@@ -107,7 +107,9 @@ fn adds(list: &Value) -> bool {
     let insert = list.get("insert").cloned().unwrap_or_default();
     !members(list, "add").is_empty()
         || members(list, "list").iter().any(|(_, v)| v.is_object() && adds(v))
-        || members(&insert, "add").iter().any(|(_, v)| v.as_array().map_or(true, |a| !a.is_empty()) && *v != &json!({}))
+        || members(&insert, "add")
+            .iter()
+            .any(|(_, v)| v.as_array().map_or(true, |a| !a.is_empty()) && *v != &json!({}))
 }
 
 fn find<'p>(props: &'p mut [(String, Node)], name: &str) -> Option<&'p mut Node> {
@@ -158,7 +160,9 @@ fn fold_list(props: &mut Vec<(String, Node)>, list: &Value, ids: &mut Ids) {
     for (name, inner) in members(list, "list") {
         match open(props, name, inner.is_array(), inner.is_object() && adds(inner)) {
             Some(Node::Object(props)) => fold_list(props, inner, ids),
-            Some(Node::Array(elements)) => inner.as_array().unwrap().iter().for_each(|e| edit(elements, e, ids)),
+            Some(Node::Array(elements)) => {
+                inner.as_array().unwrap().iter().for_each(|e| edit(elements, e, ids))
+            }
             _ => ids.n += inner_ids(inner),
         }
     }
@@ -171,7 +175,9 @@ fn fold_list(props: &mut Vec<(String, Node)>, list: &Value, ids: &mut Ids) {
                     set(props, sub, node);
                 }
             }
-            Some(Node::Array(elements)) => place_all(elements, &put.as_array().unwrap().iter().collect::<Vec<_>>(), ids),
+            Some(Node::Array(elements)) => {
+                place_all(elements, &put.as_array().unwrap().iter().collect::<Vec<_>>(), ids)
+            }
             _ => ids.n += put_ids(put),
         }
     }
@@ -405,7 +411,9 @@ impl Lists<'_> {
             list.insert("list".into(), self.props(40, |s| s.inner(depth)));
         }
         if self.random.chance(60) {
-            let put = |s: &mut Self| if s.random.chance(60) { s.inserts() } else { s.props(30, |s| s.random.value(2)) };
+            let put = |s: &mut Self| {
+                if s.random.chance(60) { s.inserts() } else { s.props(30, |s| s.random.value(2)) }
+            };
             insert.insert("add".into(), self.props(40, put));
         }
         if self.random.chance(60) {
@@ -481,7 +489,10 @@ fn history(seed: u64) {
         let at = position(step, writer, step);
         let seen: Vec<&Change> = changes.iter().filter(|_| random.chance(70)).collect();
         let base = fold(seen);
-        let mut ids = vec!["ffffffffffffffff-1-0".to_owned(), format!("{}-{step:x}-1", format!("{writer:02x}").repeat(8))];
+        let mut ids = vec![
+            "ffffffffffffffff-1-0".to_owned(),
+            format!("{}-{step:x}-1", format!("{writer:02x}").repeat(8)),
+        ];
         if let Some(Body::Object(props)) = &naive.live {
             all_ids(&Node::Object(props.clone()), &mut ids);
         }
