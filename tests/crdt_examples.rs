@@ -27,7 +27,9 @@ fn fold(changes: &[&Change]) -> State {
     let mut sorted = changes.to_vec();
     sorted.sort_by_key(|change| change.position);
     let mut state = State::empty();
-    sorted.into_iter().for_each(|change| state.fold(change));
+    for change in sorted {
+        state.fold(change);
+    }
     state
 }
 

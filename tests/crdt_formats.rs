@@ -55,7 +55,7 @@ fn each_rule_of_the_json_domain_has_its_error() {
     for bad in [
         r#"{"a":1,}"#,
         r#"{"a":[1,]}"#,
-        r#"{a:1}"#,
+        "{a:1}",
         r#"{"a":tru}"#,
         "{\"a\":\"\n\"}",
         r#"{"a":"\x"}"#,
@@ -123,6 +123,8 @@ fn a_malformed_list_is_refused() {
         }
         assert!(List::parse(&json!({"list": {"p": {"add": {name: 1}}}}).to_string()).is_ok());
     }
+    let twice = vec![json!({"id": "ab00000000000001-0-0", "list": {}}); 2];
+    assert!(matches!(refused(&json!({"list": {"l": twice}})), ListError::EditedTwice { .. }));
     let many = vec![json!({"after": 1, "value": 1}); MAX_BY_VALUE + 1];
     let many = json!({"insert": {"add": {"l": many}}});
     assert_eq!(refused(&many), ListError::TooManyByValue { limit: MAX_BY_VALUE });
