@@ -198,7 +198,7 @@ fn check_intents(base: &[Value], mut meant: Vec<(u64, u8, Meant)>, end: &Value) 
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(600))]
+    #![proptest_config(ProptestConfig::with_cases(300))]
 
     #[test]
     fn i1_a_fold_of_a_diff_gives_the_value(seed: u64) {

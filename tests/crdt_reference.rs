@@ -536,7 +536,7 @@ fn history(seed: u64) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(1_500))]
+    #![proptest_config(ProptestConfig::with_cases(800))]
 
     #[test]
     fn folds_as_the_document_says(seed: u64) {
