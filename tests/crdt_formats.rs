@@ -140,8 +140,8 @@ fn i3_a_list_that_would_nest_too_deep_is_refused_and_the_deepest_that_fits_folds
     let insert = format!("{{\"insert\":{{\"add\":{{\"a\":[{{\"value\":{}}}]}}}}}}", value(63));
     assert_eq!(List::parse(&insert), Err(ListError::TooDeep { limit: 64 }));
     // An edit at the bottom of the deepest value, through objects and through arrays.
-    for (open, close) in [("{\"a\":", "}"), ("[0,", "]")] {
-        let deep = |leaf: &str| format!("{{\"a\":{}{leaf}{}}}", open.repeat(63), close.repeat(63));
+    for (open, close, times) in [("{\"a\":", "}", 63), ("[0,1,", "]", 63), ("[{\"id\":1,\"a\":", "}]", 31)] {
+        let deep = |leaf: &str| format!("{{\"a\":{}{leaf}{}}}", open.repeat(times), close.repeat(times));
         let mut state = State::empty();
         for (step, leaf) in (1..).zip(["1", "2"]) {
             let value = serde_json::from_str(&deep(leaf)).unwrap();

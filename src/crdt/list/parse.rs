@@ -3,8 +3,8 @@ use crate::codec::limits::MAX_JSON_DEPTH;
 use crate::crdt::element::ElementId;
 use crate::crdt::json::{self, JsonError, Props, Scalar, Value};
 
-/// Nesting of a list's text: each level of the value takes at most two in the text. Bounds recursion.
-pub const MAX_LIST_DEPTH: usize = 2 * MAX_JSON_DEPTH + 8;
+/// Nesting of a list's text: each level of the value takes at most three in the text (an edit in arrays of arrays). Bounds recursion.
+pub const MAX_LIST_DEPTH: usize = 3 * MAX_JSON_DEPTH + 8;
 
 /// Removals and anchors of one list that go by value: each may compare with every element of an array.
 pub const MAX_BY_VALUE: usize = 1_024;
