@@ -51,7 +51,8 @@ fn main() {
     let db = create(&store);
     let start = Instant::now();
     for tick in 0..ENTRIES / PER_TICK {
-        let writes = (tick * PER_TICK..(tick + 1) * PER_TICK).map(|index| put_write(&key(index), &value(index)));
+        let writes =
+            (tick * PER_TICK..(tick + 1) * PER_TICK).map(|index| put_write(&key(index), &value(index)));
         db.write(writes.collect()).wait().unwrap();
     }
     report("put: new keys, 1,000 at once", ENTRIES, start);

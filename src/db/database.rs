@@ -7,8 +7,8 @@ use super::members::{FeedProgress, Member};
 use super::store::Shared;
 use super::write::{Write, Written};
 use crate::codec::limits::MAX_KEY_BYTES;
-use crate::store::{ReadTxn, Table};
 use crate::crdt::Live;
+use crate::store::{ReadTxn, Table};
 use crate::types::{FeedKey, Hash};
 use crate::view::{self, ViewError};
 use parking_lot::RwLock;
@@ -163,7 +163,9 @@ impl Db {
 
     fn job<T: Send + 'static>(
         &self,
-        mut run: impl FnMut(&mut super::engine::Work<'_, '_>, u32) -> Result<T, super::error::Failure> + Send + 'static,
+        mut run: impl FnMut(&mut super::engine::Work<'_, '_>, u32) -> Result<T, super::error::Failure>
+        + Send
+        + 'static,
     ) -> Reply<T> {
         match self.inner() {
             Ok(Inner { shared, open }) => shared.job(move |work| run(work, open.id)),

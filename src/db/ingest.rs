@@ -8,7 +8,11 @@ use crate::types::FeedKey;
 
 impl Work<'_, '_> {
     /// Verifies and stores blocks of a feed, then places what has become ready. The inner error is the sender's.
-    pub fn ingest(&mut self, key: FeedKey, received: &Received<'_>) -> Result<Result<(), FeedError>, Failure> {
+    pub fn ingest(
+        &mut self,
+        key: FeedKey,
+        received: &Received<'_>,
+    ) -> Result<Result<(), FeedError>, Failure> {
         let Some(record) = self.feed(&key)?.cloned() else { return Ok(Ok(())) };
         let verified = match feed::verify(self.txn, &record, received) {
             Ok(verified) => verified,
@@ -89,7 +93,9 @@ impl From<FeedError> for Error {
             FeedError::Behind { .. } => {
                 return Error::new(
                     Code::Restored,
-                    format!("{error}: this store is older than what it once sent; connect to a peer that has the rest"),
+                    format!(
+                        "{error}: this store is older than what it once sent; connect to a peer that has the rest"
+                    ),
                 );
             }
             FeedError::NotWritable { .. } => Code::NotWritable,

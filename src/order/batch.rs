@@ -78,7 +78,9 @@ pub fn control(op: &Op<'_>, database: FeedKey, seq: u64) -> Option<Control> {
         Op::Grant { database: of, writer, indexer } if of == database => {
             Some(Control::Grant { writer, indexer, seq })
         }
-        Op::Revoke { database: of, writer, lost } if of == database => Some(Control::Revoke { writer, lost, seq }),
+        Op::Revoke { database: of, writer, lost } if of == database => {
+            Some(Control::Revoke { writer, lost, seq })
+        }
         _ => None,
     }
 }
