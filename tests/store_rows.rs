@@ -208,7 +208,6 @@ fn names_and_orders_of_the_tables_are_the_file_format() {
         ("tree-1", RowOrder::Bytes),
         ("databases-1", RowOrder::Bytes),
         ("members-1", RowOrder::Bytes),
-        ("placed-1", RowOrder::Bytes),
         ("pasts-1", RowOrder::Bytes),
         ("effectives-1", RowOrder::Bytes),
         ("controls-1", RowOrder::Bytes),

@@ -45,6 +45,9 @@ impl Default for DatabaseOptions {
     }
 }
 
+/// View writes a state hash is brought forward over before it is worth keeping on disk.
+const KEEP_HASH_AFTER: u64 = 1_000;
+
 /// One handle on an open database; clones are the same handle.
 #[derive(Clone)]
 pub struct Db(Arc<RwLock<Option<Inner>>>);
@@ -113,14 +116,19 @@ impl Db {
     /// One hash of the live content, alike wherever the content is.
     pub fn state_hash(&self) -> Result<Hash, Error> {
         self.read(|inner, txn| {
-            let version = inner.version(txn)?;
+            let (id, version) = (inner.open.id, inner.version(txn)?);
             let mut cached = inner.open.hash.lock();
-            if cached.0 > version {
-                *cached = Default::default();
+            if cached.0 == 0 || cached.0 > version {
+                *cached = view::kept_hash(txn, id)?;
             }
             let from = cached.0;
-            view::advance(txn, inner.open.id, &mut cached.1, from, version)?;
+            view::advance(txn, id, &mut cached.1, from, version)?;
             cached.0 = version;
+            if version - from >= KEEP_HASH_AFTER {
+                let hash = cached.1.clone();
+                // Nobody needs to know: what is not kept is computed again.
+                drop(inner.shared.job(move |work| Ok(view::keep_hash(work.txn, id, version, &hash)?)));
+            }
             Ok(cached.1.digest())
         })
     }

@@ -21,85 +21,81 @@ pub enum RowOrder {
     Tail24,
 }
 
-/// A table of the store.
+/// A table of the store. What a part of a row is, and how it is encoded, stands at the module that owns the table.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub enum Table {
-    /// What concerns the whole store: format, clock, counters of the short numbers, restore mark.
+    /// What concerns the whole store (`store`, `feed`, `db`).
     ///
-    /// Key: a name (bytes). Value: by name; `format` is u32.
+    /// Key: a name. Value: by name: `format` u32, `next-feed` u32, `next database` u32, `feed name …` key 32.
     Meta,
-    /// Heads of feeds.
+    /// What is known of each feed (`feed`).
     ///
-    /// Key: `feed u32`. Value: by `feed/`.
+    /// Key: public key 32. Value: flags u8 ‖ id u32 ‖ length u64 ‖ byte length u64 ‖ left u64 ‖ heads and seed, by flags.
     Feeds,
-    /// Blocks as they travel.
+    /// Blocks as they travel (`feed`).
     ///
-    /// Key: `feed u32 ‖ seq u64`. Value: the block's bytes.
+    /// Key: feed u32 ‖ seq u64. Value: the block's bytes.
     Blocks,
-    /// Tree nodes, many leaves to a row.
+    /// Tree nodes, sixteen to a row (`feed`).
     ///
-    /// Key: `feed u32 ‖ first leaf of the pack u64`. Value: by `feed/`.
+    /// Key: feed u32 ‖ tier u8 ‖ group u64. Value: (hash 32 ‖ bytes u64)*.
     Tree,
-    /// The databases of the store.
+    /// The databases of the store, and what of each changes with every commit (`db`).
     ///
-    /// Key: `database u32`. Value: by `db/`.
+    /// Key: 0x00 ‖ name. Value: id u32 ‖ key 32 ‖ local 32 ‖ encodings ‖ open bool.
+    /// Key: 0x01 ‖ database u32. Value: version varint ‖ clock u64.
     Databases,
-    /// Feeds that take part in a database.
+    /// Feeds that take part in a database (`db`).
     ///
-    /// Key: `database u32 ‖ feed u32`. Value: by `order/`.
+    /// Key: database u32 ‖ public key 32. Value: feed u32 ‖ added bool ‖ merged varint ‖ until varint ‖ halt u8.
     Members,
-    /// Position of each placed batch.
+    /// Causal pasts of placed batches that read links (`order`).
     ///
-    /// Key: `database u32 ‖ feed u32 ‖ seq u64`. Value: by `order/`.
-    Placed,
-    /// Causal pasts (version vectors) of batches.
-    ///
-    /// Key: `database u32 ‖ feed u32 ‖ seq u64`. Value: by `order/`.
+    /// Key: database u32 ‖ feed u32 ‖ seq u64. Value: (public key 32 ‖ length varint)*, counted.
     Pasts,
-    /// Effective timestamps that differ from the entry's own.
+    /// Effective timestamps of placed batches that are not their own (`order`).
     ///
-    /// Key: `database u32 ‖ feed u32 ‖ seq u64`. Value: by `order/`.
+    /// Key: database u32 ‖ feed u32 ‖ seq u64. Value: time u64 ‖ tick varint.
     Effectives,
-    /// Grants and revokes by position: the input of the walk.
+    /// Placed batches that grant or revoke (`order`).
     ///
-    /// Key: `database u32 ‖ position u64`. Value: by `order/`.
+    /// Key: database u32 ‖ feed u32 ‖ seq u64. Value: a control batch of `causal`.
     Controls,
-    /// The linear order.
+    /// What is placed and what of it counts (`order`).
     ///
-    /// Key: `database u32 ‖ position u64`. Value: by `order/`.
+    /// Key: database u32. Value: an order state of `causal`, without the controls.
     Order,
-    /// Merge mode's diffs of a key, in linear order; they point into blocks.
+    /// The diffs of a key, in linear order; they point into blocks (`view`).
     ///
-    /// Key: `database u32 ‖ key ‖ tail 24`. Value: by `view/`.
+    /// Key: database u32 ‖ key ‖ time u64 ‖ tick 6 ‖ feed u32 ‖ seq 6. Value: version varint.
     Diffs,
-    /// The view, all versions; a key's newest version first (the tail is the version's complement).
+    /// The view, all versions; a key's newest version first (`view`).
     ///
-    /// Key: `database u32 ‖ key ‖ !version u64`. Value: by `view/`.
+    /// Key: database u32 ‖ key ‖ !version u64. Value: low ‖ fold state of `crdt`.
     View,
-    /// Which key each version wrote.
+    /// Which key each version wrote (`view`).
     ///
-    /// Key: `database u32 ‖ version u64`. Value: by `view/`.
+    /// Key: database u32 ‖ version u64. Value: key.
     Log,
-    /// Published commits: version to the store's clock.
+    /// When each published version was committed (`db`).
     ///
-    /// Key: `database u32 ‖ version u64`. Value: by `view/`.
+    /// Key: database u32 ‖ version u64. Value: clock u64.
     Commits,
-    /// State hashes.
+    /// The state hash, as far as it was last brought forward (`view`).
     ///
-    /// Key: `database u32 ‖ …`. Value: by `view/`.
+    /// Key: database u32. Value: version u64 ‖ 1,024 lanes u16.
     Hashes,
 }
 
 impl Table {
     /// All tables, in the order of their declaration.
-    pub const ALL: [Table; 16] = [
+    pub const ALL: [Table; 15] = [
         Table::Meta,
         Table::Feeds,
         Table::Blocks,
         Table::Tree,
         Table::Databases,
         Table::Members,
-        Table::Placed,
         Table::Pasts,
         Table::Effectives,
         Table::Controls,
@@ -120,7 +116,6 @@ impl Table {
             Table::Tree => ("tree-1", RowOrder::Bytes),
             Table::Databases => ("databases-1", RowOrder::Bytes),
             Table::Members => ("members-1", RowOrder::Bytes),
-            Table::Placed => ("placed-1", RowOrder::Bytes),
             Table::Pasts => ("pasts-1", RowOrder::Bytes),
             Table::Effectives => ("effectives-1", RowOrder::Bytes),
             Table::Controls => ("controls-1", RowOrder::Bytes),

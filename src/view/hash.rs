@@ -5,9 +5,9 @@
 
 use super::rows::{Row, log_key};
 use super::{ViewError, newest};
-use crate::codec::{DecodeError, put_bytes};
+use crate::codec::{DecodeError, Reader, put_bytes};
 use crate::crdt::{Live, parse_object};
-use crate::store::{Read, Table};
+use crate::store::{Read, StoreError, Table, WriteTxn};
 use crate::types::Hash;
 use std::ops::Bound;
 
@@ -93,6 +93,27 @@ fn element(key: &[u8], row: Row<'_>) -> Result<Option<Vec<u8>>, ViewError> {
         None => return Ok(None),
     }
     Ok(Some(out))
+}
+
+/// The hash as it was last kept, and its version.
+pub fn kept_hash(txn: &impl Read, database: u32) -> Result<(u64, LatticeHash), ViewError> {
+    let Some(row) = txn.get(Table::Hashes, &database.to_be_bytes())? else { return Ok(Default::default()) };
+    let mut reader = Reader::new(row);
+    let version = reader.u64("a hash's version")?;
+    let hash =
+        LatticeHash::from_bytes(reader.rest()).ok_or(DecodeError::Malformed { what: "a state hash" })?;
+    Ok((version, hash))
+}
+
+/// Keeps the hash of a version, so that a store opened again goes on from there.
+pub fn keep_hash(
+    txn: &mut WriteTxn<'_>,
+    database: u32,
+    version: u64,
+    hash: &LatticeHash,
+) -> Result<(), StoreError> {
+    let row = [&version.to_be_bytes()[..], &hash.to_bytes()].concat();
+    txn.put(Table::Hashes, &database.to_be_bytes(), &row)
 }
 
 /// Brings `hash`, which is that of version `from`, forward to version `to`.

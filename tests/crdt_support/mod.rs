@@ -125,7 +125,9 @@ pub fn fold<'a>(changes: impl IntoIterator<Item = &'a Change>) -> State {
     let mut changes: Vec<_> = changes.into_iter().collect();
     changes.sort_by_key(|change| change.position);
     let mut state = State::empty();
-    changes.into_iter().for_each(|change| state.fold(change));
+    for change in changes {
+        state.fold(change);
+    }
     state
 }
 

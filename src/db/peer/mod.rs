@@ -12,6 +12,7 @@
 
 mod driver;
 mod fetch;
+mod io;
 mod serve;
 
 use super::database::{Db, Inner};
