@@ -125,7 +125,7 @@ test('ERR_AUTH: who does not know the key learns nothing', async (t) => {
   a.on('peer-error', (error, stream) => errors.push([error.code, stream]))
   const streams = connect(a, b)
   await Promise.all(streams.map(closed))
-  assert.ok(errors.every(([code, stream]) => code === 'ERR_AUTH' && stream === streams[0]))
+  assert.deepEqual(errors, [['ERR_AUTH', streams[0]]])
 })
 
 test('ERR_PROTOCOL: a peer speaking garbage ends the stream and nothing else', async (t) => {

@@ -167,16 +167,13 @@ impl NativeDb {
         if found.is_none() {
             return Ok(-1);
         }
-        match scratch.get_mut(..packed.len()) {
-            Some(place) => {
-                place.copy_from_slice(packed);
-                Ok(i32::try_from(packed.len()).unwrap_or(-2))
-            }
-            None => {
-                *packed = Vec::new();
-                Ok(-2)
-            }
+        if let Some(place) = scratch.get_mut(..packed.len()) {
+            place.copy_from_slice(packed);
+            return Ok(i32::try_from(packed.len()).unwrap_or(-2));
         }
+        // One large value is no reason to hold on to so much.
+        *packed = Vec::new();
+        Ok(-2)
     }
 
     /// Packed entries of many keys (`count u32`, then `bytes` each), in one crossing: what is absent has no value.
