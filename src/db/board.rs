@@ -12,6 +12,7 @@ use parking_lot::{Mutex, RwLock};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 #[derive(Default)]
 pub(super) struct Board {
@@ -46,6 +47,7 @@ pub struct DbStatus {
 pub(super) struct OpenDatabase {
     pub id: u32,
     pub info: DbInfo,
+    pub max_drift: Duration,
     pub handles: AtomicUsize,
     pub status: RwLock<DbStatus>,
     pub feeds: RwLock<BTreeMap<FeedKey, PublishedFeed>>,
@@ -98,6 +100,13 @@ impl PublishedFeed {
 impl Board {
     pub fn database(&self, id: u32) -> Option<Arc<OpenDatabase>> {
         self.databases.read().get(&id).cloned()
+    }
+
+    /// Takes a database off the board, unless somebody has opened it again.
+    pub fn close_database(&self, id: u32) -> bool {
+        let mut databases = self.databases.write();
+        let unused = databases.get(&id).is_some_and(|open| open.handles.load(Ordering::Acquire) == 0);
+        unused && databases.remove(&id).is_some()
     }
 
     pub fn send(&self, database: u32, event: &Event) {
@@ -214,10 +223,11 @@ impl PublishedFeed {
 }
 
 impl OpenDatabase {
-    pub fn new(id: u32, info: DbInfo) -> Self {
+    pub fn new(id: u32, info: DbInfo, max_drift: Duration) -> Self {
         Self {
             id,
             info,
+            max_drift,
             handles: AtomicUsize::new(0),
             status: RwLock::default(),
             feeds: RwLock::default(),

@@ -1,9 +1,11 @@
 //! A database's public handle: its reads, on the calling thread, and the way of its writes to the owner.
 
 use super::board::{DbInfo, DbStatus, OpenDatabase};
-use super::error::{Code, Error};
-use super::events::{Reply, Subscription, Wake};
+use super::engine::Work;
+use super::error::{Code, Error, Failure};
+use super::events::{Replier, Reply, Subscription, Wake};
 use super::members::{FeedProgress, Member};
+use super::owner::Job;
 use super::store::Shared;
 use super::write::{Write, Written};
 use crate::codec::limits::MAX_KEY_BYTES;
@@ -50,7 +52,19 @@ const KEEP_HASH_AFTER: u64 = 1_000;
 
 /// One handle on an open database; clones are the same handle.
 #[derive(Clone)]
-pub struct Db(Arc<RwLock<Option<Inner>>>);
+pub struct Db(Arc<Handle>);
+
+/// Counts as one handle until it is closed or dropped.
+struct Handle(RwLock<Option<Inner>>);
+
+impl Drop for Handle {
+    fn drop(&mut self) {
+        // A dropped handle queues nothing: the database stays loaded until it is closed or the store is.
+        if let Some(inner) = self.0.get_mut().take() {
+            inner.open.release();
+        }
+    }
+}
 
 #[derive(Clone)]
 pub(super) struct Inner {
@@ -60,11 +74,11 @@ pub(super) struct Inner {
 
 impl Db {
     pub(super) fn new(shared: Arc<Shared>, open: Arc<OpenDatabase>) -> Self {
-        Self(Arc::new(RwLock::new(Some(Inner { shared, open }))))
+        Self(Arc::new(Handle(RwLock::new(Some(Inner { shared, open })))))
     }
 
     pub(super) fn inner(&self) -> Result<Inner, Error> {
-        self.0.read().clone().ok_or_else(Error::closed)
+        self.0.0.read().clone().ok_or_else(Error::closed)
     }
 
     pub fn info(&self) -> Result<DbInfo, Error> {
@@ -78,14 +92,11 @@ impl Db {
 
     /// Ends this handle, after everything accepted before. Closing twice is harmless.
     pub fn close(&self) -> Reply<()> {
-        let Some(Inner { shared, open }) = self.0.write().take() else { return Reply::ready(Ok(())) };
-        let last = open.release();
-        shared.clone().job(move |work| {
-            if last {
-                work.close_database(open.id);
-            }
-            Ok(())
-        })
+        let Some(Inner { shared, open }) = self.0.0.write().take() else { return Reply::ready(Ok(())) };
+        open.release();
+        let (replier, reply) = Reply::channel();
+        shared.owner.submit(Box::new(Closing { id: open.id, replier }));
+        reply
     }
 
     pub(super) fn read<T>(
@@ -115,7 +126,7 @@ impl Db {
 
     /// One hash of the live content, alike wherever the content is.
     pub fn state_hash(&self) -> Result<Hash, Error> {
-        self.read(|inner, txn| {
+        let (digest, worth_keeping) = self.read(|inner, txn| {
             let (id, version) = (inner.open.id, inner.version(txn)?);
             let mut cached = inner.open.hash.lock();
             if cached.0 == 0 || cached.0 > version {
@@ -124,13 +135,15 @@ impl Db {
             let from = cached.0;
             view::advance(txn, id, &mut cached.1, from, version)?;
             cached.0 = version;
-            if version - from >= KEEP_HASH_AFTER {
-                let hash = cached.1.clone();
-                // Nobody needs to know: what is not kept is computed again.
-                drop(inner.shared.job(move |work| Ok(view::keep_hash(work.txn, id, version, &hash)?)));
-            }
-            Ok(cached.1.digest())
-        })
+            let worth_keeping = (version - from >= KEEP_HASH_AFTER).then(|| (version, cached.1.clone()));
+            Ok((cached.1.digest(), worth_keeping))
+        })?;
+        // Queued after the read has ended: a full queue waits for the owner, which may wait for reads to end.
+        if let Some((version, hash)) = worth_keeping {
+            // Nobody needs to know: what is not kept is computed again.
+            drop(self.job(move |work, id| Ok(view::keep_hash(work.txn, id, version, &hash)?)));
+        }
+        Ok(digest)
     }
 
     /// Writes in order, each atomic, all in one commit if they fit. One result for each: what is wrong with one does
@@ -163,9 +176,7 @@ impl Db {
 
     fn job<T: Send + 'static>(
         &self,
-        mut run: impl FnMut(&mut super::engine::Work<'_, '_>, u32) -> Result<T, super::error::Failure>
-        + Send
-        + 'static,
+        mut run: impl FnMut(&mut Work<'_, '_>, u32) -> Result<T, Failure> + Send + 'static,
     ) -> Reply<T> {
         match self.inner() {
             Ok(Inner { shared, open }) => shared.job(move |work| run(work, open.id)),
@@ -200,6 +211,26 @@ impl Db {
     /// `wake` is called, from any thread, when there are events to take.
     pub fn subscribe(&self, wake: Wake) -> Result<Subscription, Error> {
         Ok(self.inner()?.open.subscribers.subscribe(wake))
+    }
+}
+
+/// The end of a handle, after everything queued before it.
+struct Closing {
+    id: u32,
+    replier: Replier<()>,
+}
+
+impl Job for Closing {
+    fn run(&mut self, work: &mut Work<'_, '_>) -> Result<(), Failure> {
+        work.engine.effects.closed.insert(self.id);
+        Ok(())
+    }
+
+    fn done(self: Box<Self>, result: Result<(), Error>) {
+        // A store that is closed has closed its databases.
+        let result = result.or_else(|error| if error.code == Code::Closed { Ok(()) } else { Err(error) });
+        // A caller that no longer listens has chosen not to know.
+        let _ = self.replier.send(result);
     }
 }
 

@@ -35,6 +35,10 @@ pub(super) struct Effects {
     pub events: Vec<(u32, Event)>,
     pub feeds: BTreeSet<FeedKey>,
     pub databases: BTreeSet<u32>,
+    /// Databases whose opening is part of the transaction.
+    pub opened: BTreeSet<u32>,
+    /// Databases whose last handle was closed: they stay until what was queued before is synced.
+    pub closed: BTreeSet<u32>,
 }
 
 /// One open database, as of the last row written.
@@ -123,7 +127,8 @@ impl Engine {
     pub fn forget(&mut self) {
         self.databases.clear();
         self.feeds.clear();
-        self.effects = Effects::default();
+        let Effects { opened, .. } = std::mem::take(&mut self.effects);
+        self.board.databases.write().retain(|id, _| !opened.contains(id));
     }
 
     /// Tells readers, subscribers and peers what the transaction that was just synced has changed.
@@ -144,6 +149,11 @@ impl Engine {
             self.board.send(*id, event);
         }
         self.board.notify_peers(&effects.feeds, &effects.databases);
+        for id in &effects.closed {
+            if self.board.close_database(*id) {
+                self.databases.remove(id);
+            }
+        }
     }
 }
 
@@ -211,16 +221,31 @@ impl<'e, 't> Work<'e, 't> {
         Ok(())
     }
 
+    /// Signs what was appended to one feed; what reads it next sees all of it.
+    pub fn finish_feed(&mut self, key: &FeedKey) -> Result<(), Failure> {
+        let Some(appender) = self.appenders.remove(key) else { return Ok(()) };
+        let mut record = appender.finish(self.txn)?;
+        // Where a connection is live the block may leave as soon as it is synced: that is noted in this commit.
+        if self.engine.board.has_peers() {
+            record.left = record.length;
+            crate::feed::save(self.txn, &record)?;
+        }
+        self.engine.feeds.insert(*key, record);
+        self.engine.effects.feeds.insert(*key);
+        Ok(())
+    }
+
     fn finish_feeds(&mut self) -> Result<(), Failure> {
-        for (key, appender) in std::mem::take(&mut self.appenders) {
-            let mut record = appender.finish(self.txn)?;
-            // Where a connection is live the block may leave as soon as it is synced: that is noted in this commit.
-            if self.engine.board.has_peers() {
-                record.left = record.length;
-                crate::feed::save(self.txn, &record)?;
+        for key in self.appenders.keys().copied().collect::<Vec<_>>() {
+            self.finish_feed(&key)?;
+            for id in self.databases_of(&key)? {
+                let database = self.database(id)?;
+                // The database that writes the feed has placed it by now; others of this store may merge it too.
+                if database.row.local != key {
+                    database.behind.insert(key);
+                    self.place_ready(id)?;
+                }
             }
-            self.engine.feeds.insert(key, record);
-            self.engine.effects.feeds.insert(key);
         }
         Ok(())
     }

@@ -13,11 +13,13 @@ impl Work<'_, '_> {
         key: FeedKey,
         received: &Received<'_>,
     ) -> Result<Result<(), FeedError>, Failure> {
+        // Own blocks of this very transaction are part of the feed.
+        self.finish_feed(&key)?;
         let Some(record) = self.feed(&key)?.cloned() else { return Ok(Ok(())) };
         let verified = match feed::verify(self.txn, &record, received) {
             Ok(verified) => verified,
             Err(FeedError::Fork(fork)) => {
-                self.report_fork(&key, record.length);
+                self.report_fork(&key, record.length)?;
                 return Ok(Err(FeedError::Fork(fork)));
             }
             Err(error) => return own_or_theirs(error),
@@ -28,7 +30,7 @@ impl Work<'_, '_> {
         }
         self.engine.feeds.insert(key, record);
         self.engine.effects.feeds.insert(key);
-        for id in self.databases_of(&key) {
+        for id in self.databases_of(&key)? {
             self.database(id)?.behind.insert(key);
             self.place_ready(id)?;
             self.engine.effects.databases.insert(id);
@@ -36,16 +38,23 @@ impl Work<'_, '_> {
         Ok(Ok(()))
     }
 
-    /// Open databases that a feed is part of.
-    pub fn databases_of(&mut self, feed: &FeedKey) -> Vec<u32> {
-        let open = self.engine.board.databases.read();
-        open.values().filter(|open| open.feeds.read().contains_key(feed)).map(|open| open.id).collect()
+    /// Open databases that a feed is part of, as of the last row written.
+    pub fn databases_of(&mut self, feed: &FeedKey) -> Result<Vec<u32>, Failure> {
+        let open: Vec<u32> = self.engine.board.databases.read().keys().copied().collect();
+        let mut found = Vec::new();
+        for id in open {
+            if self.database(id)?.members.contains_key(feed) {
+                found.push(id);
+            }
+        }
+        Ok(found)
     }
 
-    fn report_fork(&mut self, feed: &FeedKey, length: u64) {
-        for id in self.databases_of(feed) {
+    fn report_fork(&mut self, feed: &FeedKey, length: u64) -> Result<(), Failure> {
+        for id in self.databases_of(feed)? {
             self.event(id, Event::Fork { feed: *feed, length });
         }
+        Ok(())
     }
 
     /// From now on blocks of these own feeds may leave the machine.
@@ -59,8 +68,7 @@ impl Work<'_, '_> {
             let record = record.clone();
             feed::save(self.txn, &record)?;
             self.engine.effects.feeds.insert(*key);
-            for id in self.databases_of(key) {
-                self.database(id)?;
+            for id in self.databases_of(key)? {
                 self.engine.effects.databases.insert(id);
             }
         }

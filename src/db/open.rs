@@ -67,18 +67,25 @@ impl Work<'_, '_> {
             value_encoding: row.value_encoding,
             open: row.open,
         };
-        let open = Arc::new(OpenDatabase::new(id, info));
+        let open = Arc::new(OpenDatabase::new(id, info, options.max_drift));
         self.engine.board.databases.write().insert(id, Arc::clone(&open));
-        let database = self.database(id)?;
-        database.max_drift = options.max_drift;
-        let members: Vec<FeedKey> = database.members.keys().copied().collect();
+        self.engine.effects.opened.insert(id);
+        self.engine.effects.databases.insert(id);
+        let started = self.start_database(id);
+        if started.is_err() {
+            self.engine.board.databases.write().remove(&id);
+            self.engine.databases.remove(&id);
+        }
+        started.map(|()| open)
+    }
+
+    fn start_database(&mut self, id: u32) -> Result<(), Failure> {
+        let members: Vec<FeedKey> = self.database(id)?.members.keys().copied().collect();
         for feed in members {
             self.feed(&feed)?;
         }
         self.begin_own_feed(id)?;
-        self.place_ready(id)?;
-        self.engine.effects.databases.insert(id);
-        Ok(open)
+        self.place_ready(id)
     }
 
     fn create_database(&mut self, options: &DatabaseOptions, name: &str) -> Result<DatabaseRow, Failure> {
@@ -164,15 +171,6 @@ impl Work<'_, '_> {
         Ok(id)
     }
 
-    pub fn close_database(&mut self, id: u32) {
-        let reopened =
-            self.engine.board.database(id).is_some_and(|open| open.handles.load(Ordering::Acquire) > 0);
-        if !reopened {
-            self.engine.databases.remove(&id);
-            self.engine.board.databases.write().remove(&id);
-        }
-    }
-
     /// Reads a database's state from the store.
     pub fn load_database(&mut self, id: u32) -> Result<DatabaseState, Failure> {
         let damaged = |error| Failure::damaged(&error);
@@ -209,7 +207,7 @@ impl Work<'_, '_> {
         let mut database = DatabaseState {
             state,
             clock,
-            max_drift: DatabaseOptions::default().max_drift,
+            max_drift: open.max_drift,
             writers,
             own_past,
             own_last,

@@ -92,12 +92,14 @@ impl Work<'_, '_> {
         loop {
             let behind: Vec<FeedKey> = self.database(id)?.behind.iter().copied().collect();
             let mut progress = false;
-            for feed in behind {
-                while let Step::Placed = self.place_next(id, feed, &mut pending)? {
+            for feed in &behind {
+                while let Step::Placed = self.place_next(id, *feed, &mut pending)? {
                     progress = true;
                 }
             }
-            if !progress {
+            // What was waited for may be here already, in a feed that was no part of the database before.
+            let learned = !self.database(id)?.behind.iter().all(|feed| behind.contains(feed));
+            if !progress && !learned {
                 break;
             }
         }
@@ -119,7 +121,8 @@ impl Work<'_, '_> {
         }
         let batch = match read_batch(self.txn, database.row.key, feed, member.feed, seq, length) {
             Ok(batch) => batch,
-            Err(BatchError::Incomplete) => return Ok(Step::Stays),
+            // A link may have ended in the middle of it.
+            Err(BatchError::Incomplete { end }) => return self.wait_for(id, feed, end),
             Err(BatchError::Store(error)) => return Err(error.into()),
             Err(BatchError::Newer) => return self.halt(id, feed, Halt::Newer),
             Err(BatchError::Invalid) => return self.halt(id, feed, Halt::Frozen),
@@ -139,6 +142,12 @@ impl Work<'_, '_> {
         let Batch { facts, .. } = batch;
         changes.stand_at(facts.position(effective));
         let counts_by_choice = seq < database.counted_by_choice(&feed);
+        if feed == database.row.local {
+            // Own entries of which this store is an older copy, or whose commit ended before they were placed.
+            database.own_past.clone_from(&past);
+            database.own_past.raise(feed, facts.end());
+            database.own_last = effective;
+        }
         let placed = Placement { facts, past, effective, has_read: !read.is_empty() };
         if self.place(id, member.feed, placed)? || counts_by_choice {
             pending.add(member.feed, changes);
@@ -174,7 +183,7 @@ impl Work<'_, '_> {
         Ok(Step::Stays)
     }
 
-    /// A batch links to what is not placed: its feed is fetched that far at least.
+    /// A batch needs what is not here or not placed: that feed is fetched so far at least.
     fn wait_for(&mut self, id: u32, on: FeedKey, length: u64) -> Result<Step, Failure> {
         self.learn(id, on, length)?;
         Ok(Step::Stays)

@@ -11,7 +11,7 @@ use crate::feed::{self, Appender};
 use crate::order::{Batches, Placing, control};
 use crate::types::{Effective, FeedKey, Link, Position, Stamp};
 use crate::view;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 
 /// One write, as a caller gives it.
 #[derive(Clone, Debug)]
@@ -59,29 +59,49 @@ pub enum Written {
     Yes { length: u64, version: u64 },
 }
 
-/// States that puts of one read object have made: how many are remembered, over all keys of a database. What is
+/// States of which it is remembered what puts have made of them, over all keys of a database. What is
 /// forgotten costs a larger diff for an object put again long after.
 const MAX_REMEMBERED_PUTS: usize = 4_096;
+
+/// Of those made from one state, how many of the latest a put is compared with: putting one object again and again
+/// costs no more each time.
+const MAX_COMPARED_PUTS: usize = 16;
 
 /// Versions that puts made from one read state, newest last.
 #[derive(Default)]
 pub(super) struct PutsFrom {
-    made: BTreeMap<(Vec<u8>, u64), Vec<u64>>,
-    order: std::collections::VecDeque<(Vec<u8>, u64)>,
+    made: BTreeMap<(Vec<u8>, u64), VecDeque<u64>>,
+    /// States in the order in which they were first put from.
+    order: VecDeque<(Vec<u8>, u64)>,
 }
 
 impl PutsFrom {
-    fn of(&self, key: &[u8], state: u64) -> &[u64] {
-        self.made.get(&(key.to_vec(), state)).map_or(&[], Vec::as_slice)
+    fn of(&self, key: &[u8], state: u64) -> Vec<u64> {
+        self.made.get(&(key.to_vec(), state)).map_or_else(Vec::new, |made| made.iter().copied().collect())
     }
 
     fn note(&mut self, key: &[u8], state: u64, version: u64) {
         let name = (key.to_vec(), state);
-        self.made.entry(name.clone()).or_default().push(version);
-        self.order.push_back(name);
+        let made = self.made.entry(name.clone()).or_default();
+        if made.is_empty() {
+            self.order.push_back(name);
+        }
+        made.push_back(version);
+        if made.len() > MAX_COMPARED_PUTS {
+            made.pop_front();
+        }
         if self.order.len() > MAX_REMEMBERED_PUTS {
             if let Some(oldest) = self.order.pop_front() {
                 self.made.remove(&oldest);
+            }
+        }
+    }
+
+    /// Notes the puts among writes that `version` has made.
+    fn note_all(&mut self, writes: &[Write], version: u64) {
+        for write in writes {
+            if let Write::Put { key, base: Some((_, state)), .. } = write {
+                self.note(key, *state, version);
             }
         }
     }
@@ -101,7 +121,13 @@ enum Outcome {
 }
 
 /// What a batch has made of the keys it touched, before any of it is written.
-type Overlay = BTreeMap<Vec<u8>, State>;
+type Overlay = BTreeMap<Vec<u8>, Staged>;
+
+struct Staged {
+    state: State,
+    /// What puts of this batch have made, by the state they were made from.
+    made: Vec<(u64, State)>,
+}
 
 impl Work<'_, '_> {
     /// Writes in order. One result for each; only a failure of the store fails them all.
@@ -128,12 +154,7 @@ impl Work<'_, '_> {
             Outcome::Conflict => return Ok(Written::Conflict),
             Outcome::Change(prepared) => prepared,
         };
-        let key = prepared.key.clone();
-        let written = self.append_changes(id, vec![prepared])?;
-        if let (Write::Put { base: Some((_, state)), .. }, Written::Yes { version, .. }) = (write, written) {
-            self.database(id)?.puts_from.note(&key, *state, version);
-        }
-        Ok(written)
+        self.append_changes(id, vec![prepared], std::slice::from_ref(write))
     }
 
     fn must_be_writable(&mut self, id: u32) -> Result<(), Failure> {
@@ -155,32 +176,37 @@ impl Work<'_, '_> {
             return Err(too_many().into());
         }
         let mut overlay = Overlay::new();
-        for write in writes {
+        for (write, seq) in writes.iter().zip(0..) {
             match self.prepare(id, write, Some(&overlay))? {
                 Outcome::Nothing => {}
                 Outcome::Conflict => return Ok(Written::Conflict),
                 Outcome::Change(Prepared { key, prev, kind }) => {
-                    let mut state = match overlay.remove(&key) {
-                        Some(state) => state,
-                        None => self.current(id, &key)?.map_or_else(State::empty, |(_, state)| state),
+                    let mut staged = match overlay.remove(&key) {
+                        Some(staged) => staged,
+                        None => Staged {
+                            state: self.current(id, &key)?.map_or_else(State::empty, |(_, state)| state),
+                            made: Vec::new(),
+                        },
                     };
                     // Only the value is kept of this state, so where it stands does not matter: after everything.
                     let effective = Effective { time: u64::MAX, tick: u64::MAX };
-                    let position =
-                        Position { effective, writer: FeedKey([0xff; 32]), seq: overlay.len() as u64 };
-                    state.fold(&Change { position, prev, kind });
-                    overlay.insert(key, state);
+                    let position = Position { effective, writer: FeedKey([0xff; 32]), seq };
+                    staged.state.fold(&Change { position, prev, kind });
+                    if let Write::Put { base: Some((_, from)), .. } = write {
+                        staged.made.push((*from, staged.state.clone()));
+                    }
+                    overlay.insert(key, staged);
                 }
             }
         }
         let mut changes = Vec::new();
-        for (key, wanted) in overlay {
+        for (key, Staged { state: wanted, .. }) in overlay {
             let current = self.current(id, &key)?.map_or_else(State::empty, |(_, state)| state);
             if let Some(prepared) = between(key, &current, &wanted)? {
                 changes.push(prepared);
             }
         }
-        if changes.is_empty() { Ok(Written::No) } else { self.append_changes(id, changes) }
+        if changes.is_empty() { Ok(Written::No) } else { self.append_changes(id, changes, writes) }
     }
 
     fn current(&mut self, id: u32, key: &[u8]) -> Result<Option<(u64, State)>, Failure> {
@@ -210,8 +236,9 @@ impl Work<'_, '_> {
         if !holds {
             return Ok(Outcome::Conflict);
         }
-        let current = match overlay.and_then(|overlay| overlay.get(key)) {
-            Some(state) => state.clone(),
+        let staged = overlay.and_then(|overlay| overlay.get(key));
+        let current = match staged {
+            Some(staged) => staged.state.clone(),
             None => stored.map_or_else(State::empty, |(_, state)| state),
         };
         let change = |prev, kind| Outcome::Change(Prepared { key: key.clone(), prev, kind });
@@ -220,6 +247,9 @@ impl Work<'_, '_> {
             Write::Delete { .. } => change(current.base(), ChangeKind::Delete),
             Write::Register { value, .. } => {
                 check_value(value.len(), key)?;
+                if current.register() == Some(value) {
+                    return Ok(Outcome::Nothing);
+                }
                 change(current.base(), ChangeKind::Register(value.clone()))
             }
             Write::Put { diff: Some(text), .. } => {
@@ -231,7 +261,7 @@ impl Work<'_, '_> {
                 check_value(value.len(), key)?;
                 let text = std::str::from_utf8(value).map_err(|_| invalid(key, "it is not UTF-8"))?;
                 let value = parse_object(text).map_err(|error| invalid(key, &error.to_string()))?;
-                match self.smallest_diff(id, key, &current, *base, &value)? {
+                match self.smallest_diff(id, key, &current, staged, *base, &value)? {
                     Some((prev, list)) => change(prev, ChangeKind::List(list)),
                     None => Outcome::Nothing,
                 }
@@ -247,6 +277,7 @@ impl Work<'_, '_> {
         id: u32,
         key: &[u8],
         current: &State,
+        staged: Option<&Staged>,
         base: Option<(Stamp, u64)>,
         value: &Value,
     ) -> Result<Option<(Option<Stamp>, List)>, Failure> {
@@ -262,9 +293,15 @@ impl Work<'_, '_> {
             None => return Ok(None),
             Some(best) => best,
         };
-        for version in self.database(id)?.puts_from.of(key, state).to_vec() {
-            let Some(row) = view::newest(self.txn, id, key, Some(version))? else { continue };
-            match against(&row.decode_state()?) {
+        let mut since = Vec::new();
+        for version in self.database(id)?.puts_from.of(key, state) {
+            if let Some(row) = view::newest(self.txn, id, key, Some(version))? {
+                since.push(row.decode_state()?);
+            }
+        }
+        let in_batch = staged.iter().flat_map(|staged| &staged.made).filter(|(from, _)| *from == state);
+        for made in since.iter().chain(in_batch.map(|(_, made)| made)) {
+            match against(made) {
                 None => return Ok(None),
                 Some(found) if list_size(&found.1) <= list_size(&best.1) => best = found,
                 Some(_) => {}
@@ -273,8 +310,13 @@ impl Work<'_, '_> {
         Ok(Some(best))
     }
 
-    /// Writes changes as one batch of the local feed.
-    fn append_changes(&mut self, id: u32, changes: Vec<Prepared>) -> Result<Written, Failure> {
+    /// Writes changes, which `writes` asked for, as one batch of the local feed.
+    fn append_changes(
+        &mut self,
+        id: u32,
+        changes: Vec<Prepared>,
+        writes: &[Write],
+    ) -> Result<Written, Failure> {
         let mut texts = Vec::with_capacity(changes.len());
         for Prepared { key, kind, .. } in &changes {
             let text = if let ChangeKind::List(list) = kind { list.to_text() } else { String::new() };
@@ -302,7 +344,10 @@ impl Work<'_, '_> {
         }
         self.rewalk_if_due(id, &mut pending)?;
         self.merge(id, pending)?;
-        Ok(Written::Yes { length, version: self.database(id)?.state.version })
+        let database = self.database(id)?;
+        let version = database.state.version;
+        database.puts_from.note_all(writes, version);
+        Ok(Written::Yes { length, version })
     }
 
     /// Grants a writer, for everybody.
@@ -338,6 +383,9 @@ impl Work<'_, '_> {
         if ops.len() > MAX_BATCH_ENTRIES {
             return Err(too_many().into());
         }
+        // What refuses to append does so before anything in memory has changed.
+        let local = self.database(id)?.row.local;
+        self.open_appender(local)?;
         let mut links = self.due_links(id)?;
         while links.len() > MAX_LINKS {
             let rest = links.split_off(MAX_LINKS);
@@ -368,13 +416,18 @@ impl Work<'_, '_> {
         Ok(Appended { number, position, counts, length })
     }
 
+    fn open_appender(&mut self, local: FeedKey) -> Result<(), Failure> {
+        if !self.appenders.contains_key(&local) {
+            let record = self.feed(&local)?.ok_or_else(Error::stopped)?.clone();
+            let appender = Appender::new(self.txn, record)?;
+            self.appenders.insert(local, appender);
+        }
+        Ok(())
+    }
+
     fn append_blocks(&mut self, local: FeedKey, facts: &BatchFacts, ops: &[Op<'_>]) -> Result<u32, Failure> {
-        let record = self.feed(&local)?.ok_or_else(Error::stopped)?.clone();
-        let number = record.id;
-        let appender = match self.appenders.entry(local) {
-            std::collections::btree_map::Entry::Occupied(open) => open.into_mut(),
-            std::collections::btree_map::Entry::Vacant(slot) => slot.insert(Appender::new(self.txn, record)?),
-        };
+        let appender = self.appenders.get_mut(&local).ok_or_else(Error::stopped)?;
+        let number = appender.record().id;
         let mut block = Vec::new();
         for (op, offset) in ops.iter().zip(0..) {
             block.clear();

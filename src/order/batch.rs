@@ -16,8 +16,10 @@ pub struct Batch<'t> {
 /// Why the next batch of a feed cannot be read.
 #[derive(Debug)]
 pub enum BatchError {
-    /// Not all of it is here yet.
-    Incomplete,
+    /// Not all of it is here yet: it ends at `end`.
+    Incomplete {
+        end: u64,
+    },
     /// A block of a newer version: the feed waits.
     Newer,
     /// No version could decode it: the feed is frozen here, alike everywhere.
@@ -50,19 +52,21 @@ pub fn read_batch<'t>(
     seq: u64,
     length: u64,
 ) -> Result<Batch<'t>, BatchError> {
+    let missing = |end| BatchError::Incomplete { end };
     if seq >= length {
-        return Err(BatchError::Incomplete);
+        return Err(missing(seq.saturating_add(1)));
     }
-    let first = Entry::decode(block(txn, feed, seq)?.ok_or(BatchError::Incomplete)?)?;
+    let first = Entry::decode(block(txn, feed, seq)?.ok_or_else(|| missing(length))?)?;
     let Place::First(BatchHead { timestamp, length: count, links }) = first.place else {
         return Err(BatchError::Invalid);
     };
-    if seq.saturating_add(count) > length {
-        return Err(BatchError::Incomplete);
+    let end = seq.saturating_add(count);
+    if end > length {
+        return Err(missing(end));
     }
     let mut ops = vec![first.op];
     for offset in 1..count {
-        let entry = Entry::decode(block(txn, feed, seq + offset)?.ok_or(BatchError::Incomplete)?)?;
+        let entry = Entry::decode(block(txn, feed, seq + offset)?.ok_or_else(|| missing(end))?)?;
         if entry.place != (Place::Later { offset }) {
             return Err(BatchError::Invalid);
         }
