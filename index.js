@@ -6,4 +6,12 @@ const { Feed } = require('./lib/feed.js')
 const { MultiHyperbeeError } = require('./lib/errors.js')
 
 module.exports = MultiHyperbee
-Object.assign(module.exports, { MultiHyperbee, Autobee: MultiHyperbee, Store, Feed, MultiHyperbeeError })
+Object.assign(module.exports, {
+  // For compilers that read `export default` as a property.
+  default: MultiHyperbee,
+  MultiHyperbee,
+  Autobee: MultiHyperbee,
+  Store,
+  Feed,
+  MultiHyperbeeError
+})
