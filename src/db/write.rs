@@ -142,7 +142,7 @@ impl Work<'_, '_> {
             return Err(too_many().into());
         }
         let mut overlay = Overlay::new();
-        for write in writes {
+        for (write, seq) in writes.iter().zip(0..) {
             match self.prepare(id, write, Some(&overlay))? {
                 Outcome::Nothing => {}
                 Outcome::Conflict => return Ok(Written::Conflict),
@@ -151,9 +151,10 @@ impl Work<'_, '_> {
                         Some(state) => state,
                         None => self.current(id, &key)?.map_or_else(State::empty, |(_, state)| state),
                     };
-                    // Only the value is kept of this state, so where it stands does not matter: after everything.
+                    // Only the value is kept of this state, so where it stands does not matter: after everything, each
+                    // at a dot of its own, or two of its array elements would be one.
                     let effective = Effective { time: u64::MAX, tick: u64::MAX };
-                    let position = Position { effective, writer: FeedKey([0xff; 32]), seq: overlay.len() as u64 };
+                    let position = Position { effective, writer: FeedKey([0xff; 32]), seq };
                     state.fold(&Change { position, prev, kind });
                     overlay.insert(key, state);
                 }

@@ -14,6 +14,7 @@
 
 mod check;
 mod fold;
+mod found;
 mod line;
 mod model;
 mod random;
