@@ -132,7 +132,7 @@ pub fn act(replica: &mut Replica, write: &Write) -> Result<(), String> {
             Some(entry) => After::Object(serde_json::from_slice(&entry.value).unwrap()),
         };
         if expected != After::Unsure && found != expected {
-            return Err(format!("{key:?} was written as {expected:?} and reads {found:?}"));
+            return Err(format!("{key:?} was written as {expected:?} and reads {found:?}, by {write:?}"));
         }
     }
     Ok(())
