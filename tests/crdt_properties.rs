@@ -15,7 +15,7 @@ fn check_row(state: &State) {
     assert_eq!(State::decode(&bytes).as_ref(), Ok(state));
     let view = StateView::decode(&bytes).unwrap();
     assert_eq!((view.id, view.prev), (state.id(), state.prev()));
-    assert_eq!(view.last, state.last().map(|last| last.stamp()));
+    assert_eq!(view.last, state.last());
     let text = state.to_text();
     assert_eq!(view.live.is_some(), state.is_live());
     assert_eq!(view.live, text.as_deref().map(Live::Object));

@@ -188,7 +188,8 @@ impl Work<'_, '_> {
                             made: Vec::new(),
                         },
                     };
-                    // Only the value is kept of this state, so where it stands does not matter: after everything.
+                    // Only the value is kept of this state, so where it stands does not matter: after everything, each
+                    // at a dot of its own, or two of its array elements would be one.
                     let effective = Effective { time: u64::MAX, tick: u64::MAX };
                     let position = Position { effective, writer: FeedKey([0xff; 32]), seq };
                     staged.state.fold(&Change { position, prev, kind });
