@@ -16,23 +16,35 @@ function pickEntry({ keys, values }) {
 function over(Abstract, pickFor) {
   return class extends Abstract {
     constructor(db, options) {
+      // First, since it may throw: what super attaches to the database must be complete.
+      const scan = db._scanner(options.snapshot)
       super(db, options)
-      this._rows = new Rows(db._scanner(options.snapshot), options, pickFor(options))
+      this._rows = new Rows(scan, options, pickFor(options))
+      this._signal = options.signal ?? null
       this._check = () => {
-        if (options.signal?.aborted) throw aborted(options.signal)
+        if (this._signal?.aborted) throw aborted(this._signal)
       }
     }
 
     async _next() {
+      if (this._signal !== null) await this._awaitAbort()
       return this._rows.one()
     }
 
     async _nextv(size) {
+      if (this._signal !== null) await this._awaitAbort()
       return this._rows.many(size, this._check)
     }
 
     async _all() {
+      if (this._signal !== null) await this._awaitAbort()
       return this._rows.many(this.limit - this.count, this._check)
+    }
+
+    /** A read is synchronous: only before it can who asked for it still take it back. */
+    async _awaitAbort() {
+      await null
+      this._check()
     }
 
     _seek(target) {

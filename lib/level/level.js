@@ -14,7 +14,7 @@ const { Rows, pickKey } = require('./rows.js')
 const { levelError, mapped, mappedAsync } = require('./errors.js')
 
 const BYTES = { keyEncoding: 'binary', valueEncoding: 'binary' }
-/** Keys that one batch of `clear` deletes at most: each batch is one commit, and one entry for peers. */
+/** Keys that one batch of `clear` deletes at most: each batch is one commit, which holds up other writes. */
 const CLEAR_BATCH = 1024
 
 /** LevelDB's interface, as `abstract-level` defines it, on a `MultiHyperbee`. See `level.d.ts` and `docs/level.md`. */
@@ -96,7 +96,7 @@ class MultiHyperbeeLevel extends AbstractLevel {
     await mappedAsync(this._bee.del(key))
   }
 
-  /** One entry for peers: they see all of it or nothing. */
+  /** Takes effect together, here and on peers. */
   async _batch(operations) {
     const codec = this._bee._codec
     // Encoded before anything is queued: one that is refused refuses the batch.
