@@ -78,7 +78,7 @@ impl Db {
     }
 
     pub(super) fn inner(&self) -> Result<Inner, Error> {
-        self.0.0.read().clone().ok_or_else(Error::closed)
+        self.0.0.read().clone().filter(|inner| !inner.shared.is_closed()).ok_or_else(Error::closed)
     }
 
     pub fn info(&self) -> Result<DbInfo, Error> {

@@ -71,10 +71,13 @@ impl Owner {
         self.push(queue, job);
     }
 
-    /// Queues a job of a session, whose window bounds how many there are. Never waits.
+    /// Queues a job of a session, whose window bounds how many there are. Never waits. A store that has ended has ended
+    /// its sessions: the job is dropped, since its caller holds the lock that its `done` would take.
     pub fn submit_windowed(&self, job: Box<dyn Job>) {
         let queue = self.inbox.queue.lock();
-        self.push(queue, job);
+        if !queue.poisoned && !queue.stopping {
+            self.push(queue, job);
+        }
     }
 
     fn push(&self, mut queue: parking_lot::MutexGuard<'_, Queue>, job: Box<dyn Job>) {
@@ -149,6 +152,7 @@ fn commit_guarded(engine: &mut Engine, group: Vec<Box<dyn Job>>, inbox: &Inbox) 
             drop(queue);
             inbox.drained.notify_all();
             jobs.into_iter().for_each(|job| job.done(Err(Error::stopped())));
+            engine.board.peers().iter().for_each(|peer| peer.abort(&Error::stopped()));
             Vec::new()
         }
     }

@@ -130,6 +130,11 @@ impl Shared {
         self.handles.fetch_sub(1, Ordering::AcqRel) == 1
     }
 
+    /// Whether its last handle is closed.
+    pub fn is_closed(&self) -> bool {
+        self.handles.load(Ordering::Acquire) == 0
+    }
+
     pub fn peer_number(&self) -> u64 {
         self.next_peer.fetch_add(1, Ordering::Relaxed)
     }

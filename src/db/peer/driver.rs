@@ -46,6 +46,9 @@ impl State {
             Event::TopicOpen { topic, kind, key } => self.open_topic(topic, Topic { kind, key }, peer),
             Event::TopicClosed { topic } => {
                 self.topics.remove(&topic);
+                if self.topics.values().all(|shown| shown.heard) {
+                    peer.0.unheard.store(false, Ordering::Release);
+                }
             }
             Event::Shown { opened } => self.shown(opened, peer),
             Event::Vector { topic, feeds, first_complete } => {
@@ -59,7 +62,7 @@ impl State {
                 self.serving.push_back(Serving { answer: Some(id), feed, next: start, end });
             }
             Event::Cancelled { id } => self.serving.retain(|serving| serving.answer != Some(id)),
-            Event::Refused { feed, .. } => self.request_over(&feed),
+            Event::Refused { feed, next, .. } => self.refused(&feed, next, peer),
             Event::Blocks { feed, blocks, finished } => self.received(feed, blocks, finished, peer),
             Event::Access { topic, kind: OWN_FEED_SAID, .. } => {
                 if let Some(shown) = self.topics.get_mut(&topic) {

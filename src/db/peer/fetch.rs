@@ -1,6 +1,6 @@
 //! What is asked for, and what becomes of what arrives.
 
-use super::{Peer, State};
+use super::{MAX_UNVERIFIED, Peer, State};
 use crate::db::error::{Code, Error};
 use crate::feed::{FeedError, Received};
 use crate::merkle::Node;
@@ -71,32 +71,36 @@ impl State {
         }
     }
 
-    fn release(&self, feed: &FeedKey, peer: &Peer) {
-        if let Some(shared) = &self.shared {
-            let mut claims = shared.board.claims.lock();
-            if claims.get(feed) == Some(&peer.0.id) {
-                claims.remove(feed);
-            }
+    /// Gives a feed up, if nothing of it is on its way over this connection.
+    fn release(&mut self, feed: &FeedKey, peer: &Peer) {
+        let is_idle = self.remote.get(feed).is_none_or(|remote| remote.inflight.is_idle());
+        let Some(shared) = self.shared.as_ref().filter(|_| is_idle) else { return };
+        let mut claims = shared.board.claims.lock();
+        if claims.get(feed) == Some(&peer.0.id) {
+            claims.remove(feed);
+            self.released = true;
         }
     }
 
-    /// The last word on a request.
-    pub(super) fn request_over(&mut self, feed: &FeedKey) {
+    /// The other side does not serve a feed from `next` on: it is not asked again before it announces more.
+    pub(super) fn refused(&mut self, feed: &FeedKey, next: u64, peer: &Peer) {
         if let Some(remote) = self.remote.get_mut(feed) {
             remote.inflight.request = None;
+            remote.length = remote.length.min(next);
         }
+        self.release(feed, peer);
     }
 
     /// Hands blocks to the owner thread, which verifies and stores them.
     pub(super) fn received(&mut self, feed: FeedKey, blocks: Blocks, finished: bool, peer: &Peer) {
-        let end = blocks.start + blocks.blocks.len() as u64;
+        let end = blocks.start.saturating_add(blocks.blocks.len() as u64);
         let remote = self.remote.entry(feed).or_default();
         remote.length = remote.length.max(end);
         if finished {
             remote.inflight.request = None;
         }
         let wanted = self.databases(peer).iter().any(|open| open.feeds.read().contains_key(&feed));
-        let Some(shared) = self.shared.clone().filter(|_| wanted) else { return };
+        let Some(shared) = self.shared.clone().filter(|_| wanted) else { return self.release(&feed, peer) };
         if let Some(remote) = self.remote.get_mut(&feed) {
             remote.inflight.storing += 1;
         }
@@ -132,17 +136,18 @@ impl Peer {
             Ok(Err(error)) => Err(Error::new(Code::Protocol, format!("the other side sent blocks that are refused: {error}"))),
             Err(error) => Err(error),
         };
+        let mut goes_on = false;
         let failed = self.with_state(|state, peer| {
+            let was_full = state.unverified >= MAX_UNVERIFIED;
             state.unverified -= bytes.min(state.unverified);
+            goes_on = was_full && state.unverified < MAX_UNVERIFIED;
             if let Some(remote) = state.remote.get_mut(&feed) {
                 remote.inflight.storing = remote.inflight.storing.saturating_sub(1);
                 if matches!(failure, Ok(Stored::Forked)) {
                     remote.length = 0;
                 }
-                if remote.inflight.is_idle() {
-                    state.release(&feed, peer);
-                }
             }
+            state.release(&feed, peer);
             match failure {
                 Ok(_) => {
                     state.refresh(None, peer);
@@ -159,6 +164,9 @@ impl Peer {
         });
         if failed {
             self.leave();
+        } else if goes_on {
+            (self.0.wake)();
         }
+        self.hand_over();
     }
 }

@@ -102,6 +102,8 @@ struct State {
     remote: BTreeMap<FeedKey, RemoteFeed>,
     serving: VecDeque<Serving>,
     unverified: usize,
+    /// A feed was given up that another connection may go on with.
+    released: bool,
     ticks: u32,
     own_allowed: bool,
     was_synced: bool,
@@ -159,6 +161,7 @@ impl Peer {
             remote: BTreeMap::new(),
             serving: VecDeque::new(),
             unverified: 0,
+            released: false,
             ticks: 0,
             own_allowed: false,
             was_synced: false,
@@ -201,13 +204,9 @@ impl Peer {
             state.unverified < MAX_UNVERIFIED
         });
         self.after_first_vectors();
-        match failed {
-            Some(error) => {
-                self.leave();
-                Err(error)
-            }
-            None => Ok(ready),
-        }
+        self.hand_over();
+        self.leave_if_over();
+        failed.map_or(Ok(ready), Err)
     }
 
     pub fn ready_for_more(&self) -> bool {
@@ -215,11 +214,18 @@ impl Peer {
     }
 
     /// The next bytes for the other side, about `max` at most; none: nothing now, `wake` is called when there is.
+    /// Wakes nobody but for a new event: who pulls goes on until there is nothing.
     pub fn pull(&self, max: usize) -> Option<Vec<u8>> {
-        self.with_state(|state, peer| {
-            state.fill(max.max(MAX_OUTGOING), peer);
-            state.session.pull(max)
-        })
+        let mut state = self.0.state.lock();
+        let events = state.events.len();
+        state.fill(max.max(MAX_OUTGOING), self);
+        let bytes = state.session.pull(max);
+        let is_news = state.events.len() > events;
+        drop(state);
+        if is_news {
+            (self.0.wake)();
+        }
+        bytes
     }
 
     pub fn take_events(&self) -> Vec<PeerEvent> {
@@ -247,6 +253,7 @@ impl Peer {
             }
             state.refresh(None, peer);
         });
+        self.leave_if_over();
     }
 
     /// Says goodbye; what is queued can still be pulled.
@@ -258,6 +265,42 @@ impl Peer {
             state.push(PeerEvent::Closed);
         });
         self.leave();
+    }
+
+    /// The store has failed.
+    pub(super) fn abort(&self, error: &Error) {
+        self.with_state(|state, _| {
+            state.session.finish(CloseReason::ShuttingDown);
+            state.fail(error.clone());
+        });
+        self.leave();
+    }
+
+    /// A session that is over, for whichever side ended it, holds nothing that others wait for.
+    fn leave_if_over(&self) {
+        let is_over = {
+            let state = self.0.state.lock();
+            state.shared.is_some() && (state.failed.is_some() || state.session.is_closed())
+        };
+        if is_over {
+            self.leave();
+        }
+    }
+
+    /// Lets the other connections fetch what this one has given up.
+    fn hand_over(&self) {
+        let shared = {
+            let mut state = self.0.state.lock();
+            if !std::mem::take(&mut state.released) {
+                return;
+            }
+            state.shared.clone()
+        };
+        for peer in shared.iter().flat_map(|shared| shared.board.peers()) {
+            if peer.id() != self.id() {
+                peer.with_state(State::fetch);
+            }
+        }
     }
 
     /// Takes the connection off the board: nothing more is fetched or told.
