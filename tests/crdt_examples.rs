@@ -27,7 +27,9 @@ fn fold(changes: &[&Change]) -> State {
     let mut sorted = changes.to_vec();
     sorted.sort_by_key(|change| change.position);
     let mut state = State::empty();
-    sorted.into_iter().for_each(|change| state.fold(change));
+    for change in sorted {
+        state.fold(change);
+    }
     state
 }
 
@@ -172,6 +174,37 @@ fn equal_elements_are_told_apart() {
     let b = put(9, 1, &base, r#"{"l":["x","m","x","B"]}"#);
     assert_eq!(text(&[&create, &a, &b]), r#"{"l":["x","A","m","x","B"]}"#);
     assert_eq!(text(&[&create, &first, &b]), r#"{"l":["m","x","B"]}"#);
+}
+
+#[test]
+fn values_and_indexes_see_live_elements_only() {
+    let create = put(1, 1, &State::empty(), r#"{"l":["x","y","z"]}"#);
+    let base = fold(&[&create]);
+    let gone = put(2, 1, &base, r#"{"l":["y","z"]}"#);
+    for (insert, result) in [
+        (r#"{"after":"x","value":1}"#, r#"["y","z",1]"#),
+        (r#"{"before":"x","index":1,"value":1}"#, r#"["y",1,"z"]"#),
+        (r#"{"index":0,"value":1}"#, r#"[1,"y","z"]"#),
+        (r#"{"index":9,"value":1}"#, r#"["y","z",1]"#),
+        (r#"{"after":"y","before":"y","value":1}"#, r#"["y",1,"z"]"#),
+        (r#"{"afterId":null,"value":1}"#, r#"[1,"y","z"]"#),
+        (r#"{"afterId":"0101010101010101-1-0","value":1}"#, r#"[1,"y","z"]"#),
+        (r#"{"afterId":"0101010101010101-9-0","after":"y","value":1}"#, r#"["y",1,"z"]"#),
+    ] {
+        let list = format!(r#"{{"insert":{{"add":{{"l":[{insert}]}}}}}}"#);
+        assert_eq!(
+            text(&[&create, &gone, &change(3, 1, gone.prev, &list)]),
+            format!(r#"{{"l":{result}}}"#),
+            "{insert}"
+        );
+    }
+    for (removal, result) in [(r#"{"value":"x"}"#, r#"["y","z"]"#), (r#"{"index":0}"#, r#"["z"]"#)] {
+        let list = format!(r#"{{"insert":{{"remove":{{"l":[{removal}]}}}}}}"#);
+        assert_eq!(text(&[&create, &gone, &change(3, 1, gone.prev, &list)]), format!(r#"{{"l":{result}}}"#));
+    }
+    // Both name a place before any removal.
+    let both = r#"{"insert":{"remove":{"l":[{"index":0},{"index":1}]}}}"#;
+    assert_eq!(text(&[&create, &change(3, 1, gone.prev, both)]), r#"{"l":["z"]}"#);
 }
 
 #[test]

@@ -15,7 +15,7 @@ fn check_row(state: &State) {
     assert_eq!(State::decode(&bytes).as_ref(), Ok(state));
     let view = StateView::decode(&bytes).unwrap();
     assert_eq!((view.id, view.prev), (state.id(), state.prev()));
-    assert_eq!(view.last, state.last().map(|last| last.stamp()));
+    assert_eq!(view.last, state.last());
     let text = state.to_text();
     assert_eq!(view.live.is_some(), state.is_live());
     assert_eq!(view.live, text.as_deref().map(Live::Object));
@@ -87,27 +87,27 @@ fn concurrent(seed: u64) {
     let start = json!({"l": base, "o": {"p": {"a": 0, "b": 0}}});
     let first = put(position(1, 200, 0), &State::empty(), &start).unwrap();
     let mut log = vec![first];
-    let mut seen = vec![vec![0_usize]; writers];
+    let mut heard = vec![vec![0_usize]; writers];
     let mut meant: Vec<(u64, u8, Meant)> = Vec::new();
     let (mut time, mut names) = (1, 0);
     for _ in 0..2 + random.below(8) {
         time += 1 + random.below(3) as u64;
         let w = random.below(writers);
         if random.chance(30) {
-            let other = seen[random.below(writers)].clone();
-            seen[w].extend(other);
-            seen[w].sort_unstable();
-            seen[w].dedup();
+            let other = heard[random.below(writers)].clone();
+            heard[w].extend(other);
+            heard[w].sort_unstable();
+            heard[w].dedup();
             continue;
         }
-        let state = fold(seen[w].iter().map(|index| &log[*index]));
+        let state = fold(heard[w].iter().map(|index| &log[*index]));
         let old = plain(&state).unwrap();
         let mut new = old.clone();
         let mut moved = Vec::new();
         edit_list(&mut random, &mut new, &mut moved, &mut names, time);
         let writer = u8::try_from(w).unwrap() + 1;
         let Some(change) = put(position(time, writer, time), &state, &new) else { continue };
-        seen[w].push(log.len());
+        heard[w].push(log.len());
         let ChangeKind::List(list) = &change.kind else { unreachable!() };
         let sent: Value = serde_json::from_str(&list.to_text()).unwrap();
         log.push(change);
@@ -198,7 +198,7 @@ fn check_intents(base: &[Value], mut meant: Vec<(u64, u8, Meant)>, end: &Value) 
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(600))]
+    #![proptest_config(ProptestConfig::with_cases(300))]
 
     #[test]
     fn i1_a_fold_of_a_diff_gives_the_value(seed: u64) {
@@ -220,9 +220,9 @@ proptest! {
                 None => random.object(),
             };
             let at = position(step, 1, step);
-            let change = match random.chance(15) {
-                true => delete(at, &kept),
-                false => match put(at, &kept, &value) {
+            let change = match random.below(100) {
+                0..15 => delete(at, &kept),
+                _ => match put(at, &kept, &value) {
                     Some(change) => change,
                     None => continue,
                 },
@@ -255,7 +255,9 @@ fn i4_arrays_of_ten_thousand_elements_take_no_quadratic_time() {
     next(&mut state, 3, &numbers(N..2 * N));
     next(&mut state, 4, &numbers((0..N).map(|k| k % 2)));
     next(&mut state, 5, &numbers((0..N).map(|k| k / 3 % 2)));
-    let objects = |x: usize| -> Value { json!({"l": (0..N).map(|k| json!({"k": k, "x": x, "y": 0})).collect::<Vec<_>>()}) };
+    let objects = |x: usize| -> Value {
+        json!({"l": (0..N).map(|k| json!({"k": k, "x": x, "y": 0})).collect::<Vec<_>>()})
+    };
     next(&mut state, 6, &objects(0));
     next(&mut state, 7, &objects(1));
     let all_first = (0..N).map(|k| json!({"index": 0, "value": k})).collect::<Vec<_>>();

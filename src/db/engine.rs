@@ -3,8 +3,8 @@
 use super::board::Board;
 use super::error::{Error, Failure};
 use super::events::Event;
-use super::write::PutsFrom;
 use super::rows::{DatabaseRow, MemberRow, StateRow};
+use super::write::PutsFrom;
 use crate::causal::{OrderState, Past};
 use crate::clock::Clock;
 use crate::feed::{Appender, FeedRecord};

@@ -105,7 +105,10 @@ pub(super) enum Failure {
 impl Failure {
     /// Rows that cannot be read as what they should be.
     pub fn damaged(what: &dyn std::fmt::Display) -> Self {
-        Failure::Refused(Error::new(Code::Corrupt, format!("{what}; restore the store from a peer or a backup")))
+        Failure::Refused(Error::new(
+            Code::Corrupt,
+            format!("{what}; restore the store from a peer or a backup"),
+        ))
     }
 }
 
@@ -118,13 +121,19 @@ impl From<StoreError> for Failure {
 impl From<StoreError> for Error {
     fn from(error: StoreError) -> Self {
         let (code, advice) = match &error {
-            StoreError::Open { .. } | StoreError::Io { .. } => (Code::StoreOpen, "pass a directory that can be written to"),
-            StoreError::Locked { .. } => (Code::StoreLocked, "close it there first, or use one process for both"),
+            StoreError::Open { .. } | StoreError::Io { .. } => {
+                (Code::StoreOpen, "pass a directory that can be written to")
+            }
+            StoreError::Locked { .. } => {
+                (Code::StoreLocked, "close it there first, or use one process for both")
+            }
             StoreError::Corrupt { .. } | StoreError::Row { .. } => {
                 (Code::Corrupt, "restore it from a backup, or start anew and replicate from a peer")
             }
             StoreError::FormatVersion { .. } => (Code::FormatVersion, "update the package"),
-            StoreError::DiskFull(_) => (Code::DiskFull, "nothing committed is lost; free some room and try again"),
+            StoreError::DiskFull(_) => {
+                (Code::DiskFull, "nothing committed is lost; free some room and try again")
+            }
             StoreError::ReadOnly => (Code::ReadOnly, "open it without readOnly to write"),
             StoreError::NoAddressSpace { .. } | StoreError::TooManyReaders { .. } => {
                 (Code::StoreOpen, "close what is not needed")

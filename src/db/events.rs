@@ -15,20 +15,43 @@ const MAX_WAITING_EVENTS: usize = 1_024;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Event {
     /// View writes `from` (exclusive) to `to` are published. Neighbouring ones are joined while nobody reads.
-    Update { from: u64, to: u64 },
+    Update {
+        from: u64,
+        to: u64,
+    },
     Writable,
     Unwritable,
-    Writer { key: FeedKey, added: bool },
-    PeerAdd { key: FeedKey },
-    PeerRemove { key: FeedKey },
-    Drift { writer: FeedKey, ahead_ms: u64 },
-    Fork { feed: FeedKey, length: u64 },
-    UpgradeNeeded { feed: FeedKey },
+    Writer {
+        key: FeedKey,
+        added: bool,
+    },
+    PeerAdd {
+        key: FeedKey,
+    },
+    PeerRemove {
+        key: FeedKey,
+    },
+    Drift {
+        writer: FeedKey,
+        ahead_ms: u64,
+    },
+    Fork {
+        feed: FeedKey,
+        length: u64,
+    },
+    UpgradeNeeded {
+        feed: FeedKey,
+    },
     /// A connection has delivered all it announced at first; the number names it.
-    Synced { peer: u64 },
+    Synced {
+        peer: u64,
+    },
     /// Something arrived or was announced: whoever waits to be flushed looks again.
     Progress,
-    AccessRequest { key: FeedKey, user_data: Vec<u8> },
+    AccessRequest {
+        key: FeedKey,
+        user_data: Vec<u8>,
+    },
 }
 
 pub type Wake = Arc<dyn Fn() + Send + Sync>;

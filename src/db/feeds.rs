@@ -121,7 +121,8 @@ impl Work<'_, '_> {
         for row in self.txn.range(Table::Databases, Bound::Included(&[0]), Bound::Excluded(&[1]))? {
             let row = DatabaseRow::decode(row?.1).map_err(|error| Failure::damaged(&error))?;
             if row.local == *key {
-                let message = "this feed belongs to a database: write with put, del and batch of that database";
+                let message =
+                    "this feed belongs to a database: write with put, del and batch of that database";
                 return Err(Error::new(Code::Mode, message).into());
             }
         }

@@ -8,7 +8,11 @@ use crate::types::FeedKey;
 
 impl Work<'_, '_> {
     /// Verifies and stores blocks of a feed, then places what has become ready. The inner error is the sender's.
-    pub fn ingest(&mut self, key: FeedKey, received: &Received<'_>) -> Result<Result<(), FeedError>, Failure> {
+    pub fn ingest(
+        &mut self,
+        key: FeedKey,
+        received: &Received<'_>,
+    ) -> Result<Result<(), FeedError>, Failure> {
         // Own blocks of this very transaction are part of the feed.
         self.finish_feed(&key)?;
         let Some(record) = self.feed(&key)?.cloned() else { return Ok(Ok(())) };
@@ -97,7 +101,9 @@ impl From<FeedError> for Error {
             FeedError::Behind { .. } => {
                 return Error::new(
                     Code::Restored,
-                    format!("{error}: this store is older than what it once sent; connect to a peer that has the rest"),
+                    format!(
+                        "{error}: this store is older than what it once sent; connect to a peer that has the rest"
+                    ),
                 );
             }
             FeedError::NotWritable { .. } => Code::NotWritable,

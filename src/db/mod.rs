@@ -29,9 +29,9 @@ mod rows;
 mod store;
 mod write;
 
+pub use crate::crdt::Live;
 pub use crate::store::Location;
 pub use board::{DbInfo, DbStatus};
-pub use crate::crdt::Live;
 pub use database::{DatabaseOptions, Db, LiveRow};
 pub use engine::WallClock;
 pub use error::{Code, Error};

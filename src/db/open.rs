@@ -40,7 +40,11 @@ impl Work<'_, '_> {
         let default = || options.key.map_or_else(|| "db".to_owned(), |key| key.to_string());
         let name = options.name.clone().unwrap_or_else(default);
         if name.len() > MAX_DATABASE_NAME {
-            return Err(Error::new(Code::Options, format!("a database's name has at most {MAX_DATABASE_NAME} bytes")).into());
+            return Err(Error::new(
+                Code::Options,
+                format!("a database's name has at most {MAX_DATABASE_NAME} bytes"),
+            )
+            .into());
         }
         let row = match self.txn.get(Table::Databases, &DatabaseRow::key_of(&name))? {
             Some(row) => {
@@ -116,7 +120,8 @@ impl Work<'_, '_> {
         self.txn.put(Table::Databases, &DatabaseRow::key_of(name), &row.encode())?;
         self.txn.put(Table::Databases, &StateRow::key_of(id), &StateRow::default().encode())?;
         for (feed, number) in BTreeMap::from([(key, creator_number), (local, local_number)]) {
-            let member = MemberRow { feed: number, added: false, merged: 0, until: u64::MAX, halt: Halt::None };
+            let member =
+                MemberRow { feed: number, added: false, merged: 0, until: u64::MAX, halt: Halt::None };
             self.txn.put(Table::Members, &MemberRow::key_of(id, &feed), &member.encode())?;
         }
         Ok(row)
@@ -157,7 +162,9 @@ impl Work<'_, '_> {
 
     fn next_database(&mut self) -> Result<u32, Failure> {
         let id = match self.txn.get(Table::Meta, NEXT_DATABASE)? {
-            Some(row) => Reader::new(row).u32("the next database").map_err(|error| Failure::damaged(&error))?,
+            Some(row) => {
+                Reader::new(row).u32("the next database").map_err(|error| Failure::damaged(&error))?
+            }
             None => 1,
         };
         self.txn.put(Table::Meta, NEXT_DATABASE, &id.saturating_add(1).to_be_bytes())?;
@@ -168,15 +175,22 @@ impl Work<'_, '_> {
     pub fn load_database(&mut self, id: u32) -> Result<DatabaseState, Failure> {
         let damaged = |error| Failure::damaged(&error);
         let open = self.engine.board.database(id).ok_or_else(Error::closed)?;
-        let row = self.txn.get(Table::Databases, &DatabaseRow::key_of(&open.info.name))?.ok_or_else(Error::closed)?;
+        let row = self
+            .txn
+            .get(Table::Databases, &DatabaseRow::key_of(&open.info.name))?
+            .ok_or_else(Error::closed)?;
         let row = DatabaseRow::decode(row).map_err(damaged)?;
         let state = self.txn.get(Table::Databases, &StateRow::key_of(id))?;
         let state = state.map(StateRow::decode).transpose().map_err(damaged)?.unwrap_or_default();
         let mut members = BTreeMap::new();
-        let (from, to) = (MemberRow::key_of(id, &FeedKey([0; 32])), MemberRow::key_of(id, &FeedKey([0xff; 32])));
+        let (from, to) =
+            (MemberRow::key_of(id, &FeedKey([0; 32])), MemberRow::key_of(id, &FeedKey([0xff; 32])));
         for member in self.txn.range(Table::Members, Bound::Included(&from), Bound::Included(&to))? {
             let (key, value) = member?;
-            members.insert(MemberRow::feed_of(key).map_err(damaged)?, MemberRow::decode(value).map_err(damaged)?);
+            members.insert(
+                MemberRow::feed_of(key).map_err(damaged)?,
+                MemberRow::decode(value).map_err(damaged)?,
+            );
         }
         let writers = members.iter().map(|(feed, member)| (member.feed, *feed)).collect();
         let order = order::order_state(self.txn, id, row.key)?;
@@ -219,12 +233,16 @@ impl Work<'_, '_> {
 /// What a store remembers of a database must be what its caller says, where the caller says it.
 fn agree(row: &DatabaseRow, options: &DatabaseOptions, name: &str) -> Result<(), Error> {
     if options.key.is_some_and(|key| key != row.key) {
-        let message = format!("the database {name:?} of this store has the key {}: open it without a key, or give this one another name", row.key);
+        let message = format!(
+            "the database {name:?} of this store has the key {}: open it without a key, or give this one another name",
+            row.key
+        );
         return Err(Error::new(Code::InvalidKey, message));
     }
     let local = options.secret.map(|secret| Seed::new(secret).feed());
     if local.is_some_and(|local| local != row.local) {
-        let message = format!("the database {name:?} is written with another key pair, that of {}", row.local);
+        let message =
+            format!("the database {name:?} is written with another key pair, that of {}", row.local);
         return Err(Error::new(Code::Options, message));
     }
     let fits = row.key_encoding == options.key_encoding
@@ -257,7 +275,8 @@ fn clock_id(local: &FeedKey) -> [u8; 16] {
 
 pub(super) fn random() -> Result<[u8; 32], Error> {
     let mut seed = [0; 32];
-    getrandom::fill(&mut seed)
-        .map_err(|error| Error::new(Code::StoreOpen, format!("the system gives no randomness for a key: {error}")))?;
+    getrandom::fill(&mut seed).map_err(|error| {
+        Error::new(Code::StoreOpen, format!("the system gives no randomness for a key: {error}"))
+    })?;
     Ok(seed)
 }

@@ -53,7 +53,8 @@ pub(super) struct Owner {
 
 impl Owner {
     pub fn spawn(engine: Engine) -> Result<Self, Error> {
-        let inbox = Arc::new(Inbox { queue: Mutex::default(), arrived: Condvar::new(), drained: Condvar::new() });
+        let inbox =
+            Arc::new(Inbox { queue: Mutex::default(), arrived: Condvar::new(), drained: Condvar::new() });
         let theirs = Arc::clone(&inbox);
         let thread = std::thread::Builder::new()
             .name("multi-hyperbee owner".into())
@@ -160,9 +161,15 @@ fn commit_guarded(engine: &mut Engine, group: Vec<Box<dyn Job>>, inbox: &Inbox) 
 
 enum Attempt {
     /// Committed; the first `ran` jobs were in it.
-    Committed { ran: usize, refused: Vec<Option<Error>> },
+    Committed {
+        ran: usize,
+        refused: Vec<Option<Error>>,
+    },
     /// The job at this index wrote and then failed.
-    Spoiled { index: usize, error: Error },
+    Spoiled {
+        index: usize,
+        error: Error,
+    },
     MapFull,
     Failed(Error),
 }

@@ -5,16 +5,14 @@ use super::error::{Error, Failure};
 use super::events::Event;
 use super::rows::{Halt, MemberRow};
 use super::write::link_rule;
-use crate::causal::{
-    BatchFacts, ControlBatch, Past, Readiness, Verdict, WalkSource as _, resolve,
-};
+use crate::causal::{BatchFacts, ControlBatch, Past, Readiness, Verdict, WalkSource as _, resolve};
 use crate::clock::Drift;
+use crate::crdt::Change;
 use crate::entry::Op;
 use crate::feed;
 use crate::order::{self, Batch, BatchError, Batches, OrderError, Placing, read_batch};
 use crate::store::WriteTxn;
 use crate::types::{Effective, FeedKey, Position};
-use crate::crdt::Change;
 use crate::view::{self, Added, Removed, ViewError, change_of};
 use std::collections::BTreeMap;
 
@@ -131,7 +129,8 @@ impl Work<'_, '_> {
         };
         let Some(mut changes) = Changes::of(&batch.ops) else { return self.halt(id, feed, Halt::Frozen) };
         let batches = Batches { txn: &*self.txn, database: id, numbers: &database.members };
-        let readiness = resolve(&batch.facts, link_rule(database), &Placing { batches, order: &database.order })?;
+        let readiness =
+            resolve(&batch.facts, link_rule(database), &Placing { batches, order: &database.order })?;
         let (past, effective, read) = match readiness {
             Readiness::Ready { past, effective, read } => (past, effective, read),
             Readiness::Waits { feed: on, length } => return self.wait_for(id, on, length),

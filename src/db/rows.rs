@@ -169,8 +169,7 @@ mod tests {
         assert_eq!(state.encode(), hex::decode("ac020000000000000005").unwrap());
         assert_eq!(StateRow::decode(&state.encode()), Ok(state));
 
-        let member =
-            MemberRow { feed: 3, added: true, merged: 0, until: u64::MAX, halt: Halt::Newer };
+        let member = MemberRow { feed: 3, added: true, merged: 0, until: u64::MAX, halt: Halt::Newer };
         let bytes = member.encode();
         assert_eq!(hex::encode(&bytes), "000000030100ffffffffffffffffff0102");
         assert_eq!(MemberRow::decode(&bytes), Ok(member));

@@ -18,10 +18,23 @@ use std::collections::{BTreeMap, VecDeque};
 pub enum Write {
     /// `value`: JSON text of an object, without the reserved properties. `base`: the state that the `_timestamp` it
     /// carried names. `diff`: the caller's own diff list, instead of a generated one.
-    Put { key: Vec<u8>, value: Vec<u8>, base: Option<(Stamp, u64)>, diff: Option<String>, expect: Expect },
+    Put {
+        key: Vec<u8>,
+        value: Vec<u8>,
+        base: Option<(Stamp, u64)>,
+        diff: Option<String>,
+        expect: Expect,
+    },
     /// The whole value of a last-writer-wins register.
-    Register { key: Vec<u8>, value: Vec<u8>, expect: Expect },
-    Delete { key: Vec<u8>, expect: Expect },
+    Register {
+        key: Vec<u8>,
+        value: Vec<u8>,
+        expect: Expect,
+    },
+    Delete {
+        key: Vec<u8>,
+        expect: Expect,
+    },
     /// All or nothing, visible at once everywhere.
     Batch(Vec<Write>),
 }
@@ -175,7 +188,8 @@ impl Work<'_, '_> {
                             made: Vec::new(),
                         },
                     };
-                    // Only the value is kept of this state, so where it stands does not matter: after everything.
+                    // Only the value is kept of this state, so where it stands does not matter: after everything, each
+                    // at a dot of its own, or two of its array elements would be one.
                     let effective = Effective { time: u64::MAX, tick: u64::MAX };
                     let position = Position { effective, writer: FeedKey([0xff; 32]), seq };
                     staged.state.fold(&Change { position, prev, kind });
@@ -206,9 +220,9 @@ impl Work<'_, '_> {
     /// What a write changes, found without writing anything.
     fn prepare(&mut self, id: u32, write: &Write, overlay: Option<&Overlay>) -> Result<Outcome, Failure> {
         let (key, expect) = match write {
-            Write::Put { key, expect, .. } | Write::Register { key, expect, .. } | Write::Delete { key, expect } => {
-                (key, *expect)
-            }
+            Write::Put { key, expect, .. }
+            | Write::Register { key, expect, .. }
+            | Write::Delete { key, expect } => (key, *expect),
             Write::Batch(_) => return Err(Error::new(Code::Options, "a batch cannot hold a batch").into()),
         };
         check_key(key)?;
@@ -273,7 +287,9 @@ impl Work<'_, '_> {
         if current.id() == state && current.last().is_some_and(|last| last.stamp() == stamp) {
             return Ok(against(current));
         }
-        let Some((_, read)) = view::find_base(self.txn, id, key, stamp, state)? else { return Ok(against(current)) };
+        let Some((_, read)) = view::find_base(self.txn, id, key, stamp, state)? else {
+            return Ok(against(current));
+        };
         let mut best = match against(&read) {
             None => return Ok(None),
             Some(best) => best,
@@ -296,7 +312,12 @@ impl Work<'_, '_> {
     }
 
     /// Writes changes, which `writes` asked for, as one batch of the local feed.
-    fn append_changes(&mut self, id: u32, changes: Vec<Prepared>, writes: &[Write]) -> Result<Written, Failure> {
+    fn append_changes(
+        &mut self,
+        id: u32,
+        changes: Vec<Prepared>,
+        writes: &[Write],
+    ) -> Result<Written, Failure> {
         let mut texts = Vec::with_capacity(changes.len());
         for Prepared { key, kind, .. } in &changes {
             let text = if let ChangeKind::List(list) = kind { list.to_text() } else { String::new() };
@@ -346,7 +367,8 @@ impl Work<'_, '_> {
         if database.is_indexer() {
             return Ok(database.row.key);
         }
-        Err(Error::new(Code::NotPermitted, "only an indexer grants and revokes: ask the database's creator").into())
+        Err(Error::new(Code::NotPermitted, "only an indexer grants and revokes: ask the database's creator")
+            .into())
     }
 
     fn append_control(&mut self, id: u32, op: &Op<'_>) -> Result<Written, Failure> {
@@ -439,7 +461,9 @@ impl Work<'_, '_> {
         match resolve(facts, link_rule(database), &Placing { batches, order: &database.order })? {
             Readiness::Ready { past, effective, read } => Ok((past, effective, !read.is_empty())),
             // What is linked is placed: that is how it came to be linked.
-            Readiness::Waits { feed, .. } => Err(Failure::damaged(&format!("feed {feed} was linked before it was placed"))),
+            Readiness::Waits { feed, .. } => {
+                Err(Failure::damaged(&format!("feed {feed} was linked before it was placed")))
+            }
         }
     }
 
@@ -524,7 +548,10 @@ fn check_key(key: &[u8]) -> Result<(), Error> {
     }
     Err(Error::new(
         Code::KeyTooLarge,
-        format!("the key is {} bytes long, encoded and with its prefix; the most is {MAX_KEY_BYTES}", key.len()),
+        format!(
+            "the key is {} bytes long, encoded and with its prefix; the most is {MAX_KEY_BYTES}",
+            key.len()
+        ),
     ))
 }
 
@@ -536,12 +563,17 @@ fn too_large(key: &[u8], length: usize) -> Error {
     let key = String::from_utf8_lossy(key);
     Error::new(
         Code::ValueTooLarge,
-        format!("the value of {key:?} takes {length} bytes; the most is {MAX_VALUE_BYTES}: split it over several keys"),
+        format!(
+            "the value of {key:?} takes {length} bytes; the most is {MAX_VALUE_BYTES}: split it over several keys"
+        ),
     )
 }
 
 fn invalid(key: &[u8], why: &str) -> Error {
-    Error::new(Code::InvalidValue, format!("the value of {:?} cannot be stored: {why}", String::from_utf8_lossy(key)))
+    Error::new(
+        Code::InvalidValue,
+        format!("the value of {:?} cannot be stored: {why}", String::from_utf8_lossy(key)),
+    )
 }
 
 fn too_many() -> Error {

@@ -3,7 +3,8 @@ use super::encode::{
 };
 use super::{BatchHead, Change, Diff, Entry, EntryError, Genesis, Mode, Op, Place, VERSION};
 use crate::codec::limits::{
-    MAX_BATCH_ENTRIES, MAX_FEED_LENGTH, MAX_KEY_BYTES, MAX_LINKS, MAX_LIST_BYTES, MAX_NAME_BYTES, MAX_VALUE_BYTES,
+    MAX_BATCH_ENTRIES, MAX_FEED_LENGTH, MAX_KEY_BYTES, MAX_LINKS, MAX_LIST_BYTES, MAX_NAME_BYTES,
+    MAX_VALUE_BYTES,
 };
 use crate::codec::{DecodeError, Reader};
 use crate::types::{Effective, FeedKey, Link, Stamp};

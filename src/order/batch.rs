@@ -17,7 +17,9 @@ pub struct Batch<'t> {
 #[derive(Debug)]
 pub enum BatchError {
     /// Not all of it is here yet: it ends at `end`.
-    Incomplete { end: u64 },
+    Incomplete {
+        end: u64,
+    },
     /// A block of a newer version: the feed waits.
     Newer,
     /// No version could decode it: the feed is frozen here, alike everywhere.
@@ -80,7 +82,9 @@ pub fn control(op: &Op<'_>, database: FeedKey, seq: u64) -> Option<Control> {
         Op::Grant { database: of, writer, indexer } if of == database => {
             Some(Control::Grant { writer, indexer, seq })
         }
-        Op::Revoke { database: of, writer, lost } if of == database => Some(Control::Revoke { writer, lost, seq }),
+        Op::Revoke { database: of, writer, lost } if of == database => {
+            Some(Control::Revoke { writer, lost, seq })
+        }
         _ => None,
     }
 }

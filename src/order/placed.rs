@@ -8,9 +8,7 @@
 //! ```
 
 use super::{OrderError, batch_start};
-use crate::causal::{
-    ControlBatch, Controls, OrderState, Past, Placed, PlacedBatch, WalkRule, WalkSource,
-};
+use crate::causal::{ControlBatch, Controls, OrderState, Past, Placed, PlacedBatch, WalkRule, WalkSource};
 use crate::codec::{Reader, put_varint};
 use crate::store::{Read, StoreError, Table, WriteTxn};
 use crate::types::{Effective, FeedKey};

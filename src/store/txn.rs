@@ -138,7 +138,14 @@ impl<'e> WriteTxn<'e> {
         // SAFETY: the caller promises that the value stands still for 'e; nothing writes to it (`grow` does) while
         // the guard is held, and the transaction is dropped before the guard.
         let txn = unsafe { &*opened }.env.write_txn()?;
-        Ok(Self { txn: Some(txn), map, full: false, writes: 0, _writing: writing, _owner_thread: PhantomData })
+        Ok(Self {
+            txn: Some(txn),
+            map,
+            full: false,
+            writes: 0,
+            _writing: writing,
+            _owner_thread: PhantomData,
+        })
     }
 
     /// Writes a row, replacing what stood there.

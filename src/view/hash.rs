@@ -100,7 +100,8 @@ pub fn kept_hash(txn: &impl Read, database: u32) -> Result<(u64, LatticeHash), V
     let Some(row) = txn.get(Table::Hashes, &database.to_be_bytes())? else { return Ok(Default::default()) };
     let mut reader = Reader::new(row);
     let version = reader.u64("a hash's version")?;
-    let hash = LatticeHash::from_bytes(reader.rest()).ok_or(DecodeError::Malformed { what: "a state hash" })?;
+    let hash =
+        LatticeHash::from_bytes(reader.rest()).ok_or(DecodeError::Malformed { what: "a state hash" })?;
     Ok((version, hash))
 }
 
@@ -116,13 +117,22 @@ pub fn keep_hash(
 }
 
 /// Brings `hash`, which is that of version `from`, forward to version `to`.
-pub fn advance(txn: &impl Read, database: u32, hash: &mut LatticeHash, from: u64, to: u64) -> Result<(), ViewError> {
+pub fn advance(
+    txn: &impl Read,
+    database: u32,
+    hash: &mut LatticeHash,
+    from: u64,
+    to: u64,
+) -> Result<(), ViewError> {
     let (low, high) = (log_key(database, from.saturating_add(1)), log_key(database, to));
     if from >= to {
         return Ok(());
     }
-    for (version, row) in (from.saturating_add(1)..).zip(txn.range(Table::Log, Bound::Included(&low), Bound::Included(&high))?)
-    {
+    for (version, row) in (from.saturating_add(1)..).zip(txn.range(
+        Table::Log,
+        Bound::Included(&low),
+        Bound::Included(&high),
+    )?) {
         let (_, key) = row?;
         if let Some(before) = newest(txn, database, key, Some(version - 1))? {
             if let Some(element) = element(key, before)? {

@@ -1,13 +1,10 @@
 //! What each message of the peer does.
 
 use super::feeds::{FeedsError, Numbered};
-use super::limits::{MAX_FRAME, MAX_PIECED, MAX_REQUESTS};
 use super::message::{self, Held, Mac, Message, Named, Tag};
-use super::requests::{AnswerError, Open, is_range};
+use super::requests::Open;
 use super::topics::Answered;
-use super::{
-    Blocks, CloseReason, Event, FeedState, ProtocolError, RequestId, Role, Session, capability, decode,
-};
+use super::{CloseReason, Event, FeedState, ProtocolError, RequestId, Role, Session, capability, decode};
 use crate::types::FeedKey;
 
 impl From<FeedsError> for ProtocolError {
@@ -35,7 +32,7 @@ impl Session {
         }
     }
 
-    fn act(&mut self, message: Message) -> Result<(), ProtocolError> {
+    pub(super) fn act(&mut self, message: Message) -> Result<(), ProtocolError> {
         match message {
             Message::Close { code } => self.remote_close(CloseReason::from_code(code)),
             Message::Ping => {
@@ -140,6 +137,10 @@ impl Session {
 
     fn on_answer(&mut self, proofs: &[(u64, Mac)]) -> Result<(), ProtocolError> {
         self.only_for(Role::Initiator, "Answer")?;
+        // Else a Nudge and an invented Answer, over and over, would queue one Show after another.
+        if !self.outbox.has_left(self.shown) {
+            return Err(ProtocolError::Unasked { message: "Answer" });
+        }
         let mut opened = 0;
         for accepted in self.topics.accept(proofs)? {
             if accepted.wanted {
@@ -219,88 +220,6 @@ impl Session {
             self.emit(Event::Vector { topic: id, feeds: states, first_complete });
         }
         Ok(())
-    }
-
-    fn on_request(&mut self, alias: u64, start: u64, end: u64) -> Result<(), ProtocolError> {
-        if self.heard_done {
-            return Err(ProtocolError::AfterDone { message: "Request" });
-        }
-        self.may_come("Request")?;
-        let Numbered { feed, reach, live } = self.ours.numbered(alias)?;
-        if !is_range(start, end, reach) {
-            return Err(ProtocolError::Range { start, end, reach });
-        }
-        if !self.serving.has_room(&self.outbox) {
-            return Err(ProtocolError::TooMany { what: "requests open at once", limit: MAX_REQUESTS });
-        }
-        let id = self.serving.number(live.then_some(Open { alias, next: start, end }));
-        if live {
-            self.emit(Event::Request { id, feed, start, end });
-        } else {
-            self.end_request(id);
-        }
-        Ok(())
-    }
-
-    /// Whether both sides said in their Hello that they would do what this message is part of.
-    fn may_come(&self, message: &'static str) -> Result<(), ProtocolError> {
-        let Some(remote) = &self.remote else { return Err(ProtocolError::BeforeHello { message }) };
-        let declined = |side, what| Err(ProtocolError::Declined { message, side, what });
-        let is_request = message == "Request";
-        match (is_request, &self.config, remote) {
-            (true, us, _) if !us.upload => declined("this side", "upload"),
-            (true, _, them) if !them.download => declined("the peer", "download"),
-            (false, us, _) if !us.download => declined("this side", "download"),
-            (false, _, them) if !them.upload => declined("the peer", "upload"),
-            _ => Ok(()),
-        }
-    }
-
-    fn on_blocks(&mut self, alias: u64, blocks: Blocks) -> Result<(), ProtocolError> {
-        self.may_come("Blocks")?;
-        let Numbered { feed, live, .. } = self.theirs.numbered(alias)?;
-        let mut finished = false;
-        if let Some(id) = blocks.answer {
-            let (start, count) = (blocks.start, blocks.blocks.len());
-            let end = start.saturating_add(count as u64);
-            finished = self.asked.answer(id, alias, start, count).map_err(|error| match error {
-                AnswerError::Unknown => ProtocolError::UnknownRequest { id },
-                AnswerError::Wrong { next } => ProtocolError::WrongAnswer { id, start, end, next },
-            })?;
-        }
-        self.theirs.reached(alias, blocks.head.length);
-        if live {
-            self.emit(Event::Blocks { feed, blocks, finished });
-        }
-        Ok(())
-    }
-
-    fn on_piece(&mut self, total: u64, offset: u64, bytes: &[u8]) -> Result<(), ProtocolError> {
-        if !self.topics.proved() {
-            return Err(ProtocolError::Unproved { message: "Piece" });
-        }
-        self.may_come("Piece")?;
-        if total > MAX_PIECED as u64 {
-            return Err(ProtocolError::FrameTooLarge { found: total, limit: MAX_PIECED });
-        }
-        if total <= MAX_FRAME as u64 {
-            return Err(ProtocolError::PiecedMessage);
-        }
-        let (started, mut here) = self.piece.take().unwrap_or((total, Vec::new()));
-        let expected = here.len() as u64;
-        let end = offset.saturating_add(bytes.len() as u64);
-        if started != total || offset != expected || bytes.is_empty() || end > total {
-            return Err(ProtocolError::Piece { total, offset, expected });
-        }
-        here.extend_from_slice(bytes);
-        if end < total {
-            self.piece = Some((total, here));
-            return Ok(());
-        }
-        match here.split_first() {
-            Some((tag, body)) if *tag == Tag::Blocks as u8 => self.act(decode::message(Tag::Blocks, body)?),
-            _ => Err(ProtocolError::PiecedMessage),
-        }
     }
 }
 

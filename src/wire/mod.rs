@@ -18,6 +18,9 @@ mod commands;
 mod decode;
 mod error;
 mod feeds;
+mod frames;
+#[cfg(test)]
+mod golden;
 mod incoming;
 pub mod limits;
 mod message;
@@ -25,6 +28,7 @@ mod outbox;
 mod requests;
 mod session;
 mod topics;
+mod transfer;
 mod transport;
 
 pub use error::{CloseReason, CommandError, ProtocolError};

@@ -4,18 +4,14 @@
 //! more. Hold back `receive` while [`Session::unprocessed`] is high, and block data while [`Session::outgoing`] is.
 
 use super::feeds::Feeds;
-use super::limits::{MAX_CLIENT_BYTES, MAX_FRAME, MAX_UNPROVED_FRAME, MAX_USER_DATA_BYTES};
-use super::message::{self, Tag};
+use super::limits::{MAX_CLIENT_BYTES, MAX_USER_DATA_BYTES};
+use super::message;
 use super::outbox::{Outbox, Place};
 use super::requests::Requests;
 use super::topics::Topics;
 use super::transport::{Read, Transport, role_of};
 use super::{CloseReason, CommandError, Config, Event, ProtocolError, Remote, Role};
-use crate::codec::{DecodeError, Reader};
 use std::collections::VecDeque;
-
-/// Room that is kept for the next messages once a large one is through.
-const KEPT_BUFFER: usize = 256 << 10;
 
 /// What an event counts besides the bytes it carries.
 const EVENT_COST: usize = 64;
@@ -29,13 +25,13 @@ pub struct Session {
     pub(super) role: Role,
     pub(super) config: Config,
     transport: Transport,
-    inbox: Vec<u8>,
+    pub(super) inbox: Vec<u8>,
     pub(super) outbox: Outbox,
     events: VecDeque<(usize, Event)>,
     unprocessed: usize,
     error: Option<ProtocolError>,
     pub(super) remote: Option<Remote>,
-    remote_closed: bool,
+    pub(super) remote_closed: bool,
     pub(super) closing: bool,
     /// Our Hello is queued or sent.
     pub(super) introduced: bool,
@@ -53,6 +49,7 @@ pub struct Session {
     pub(super) ping_open: bool,
     pub(super) pong: Place,
     pub(super) answer: Place,
+    pub(super) shown: Place,
 }
 
 impl Session {
@@ -96,6 +93,7 @@ impl Session {
             ping_open: false,
             pong: 0,
             answer: 0,
+            shown: 0,
         }
     }
 
@@ -113,7 +111,7 @@ impl Session {
             return;
         }
         if let Some(macs) = self.topics.next_show() {
-            self.outbox.push(message::show(&macs));
+            self.shown = self.outbox.push(message::show(&macs));
         }
     }
 
@@ -141,55 +139,6 @@ impl Session {
                 Read::Plain => self.take_messages()?,
             }
         }
-    }
-
-    fn take_messages(&mut self) -> Result<(), ProtocolError> {
-        let inbox = std::mem::take(&mut self.inbox);
-        let mut rest = Reader::new(&inbox);
-        let mut taken = Ok(());
-        while let Some(body) = self.next_frame(&mut rest).transpose() {
-            taken = body.and_then(|body| self.take_message(body));
-            if taken.is_err() || self.remote_closed {
-                break;
-            }
-        }
-        let left = rest.remaining();
-        if taken.is_ok() && self.remote_closed && left > 0 {
-            taken = Err(ProtocolError::AfterClose);
-        }
-        self.inbox = inbox;
-        self.inbox.drain(..self.inbox.len() - left);
-        if left == 0 {
-            self.inbox.shrink_to(KEPT_BUFFER);
-        }
-        taken
-    }
-
-    /// The next whole frame (tag and body), or nothing if more bytes are needed.
-    fn next_frame<'a>(&self, rest: &mut Reader<'a>) -> Result<Option<&'a [u8]>, ProtocolError> {
-        let mut reader = rest.clone();
-        let found = match reader.varint("a message's length") {
-            Ok(found) => found,
-            Err(DecodeError::Truncated { .. }) => return Ok(None),
-            Err(source) => return Err(ProtocolError::Malformed { message: "a frame", source }),
-        };
-        let limit = if self.topics.proved() { MAX_FRAME } else { MAX_UNPROVED_FRAME };
-        let length = usize::try_from(found).ok().filter(|length| *length <= limit);
-        let length = length.ok_or(ProtocolError::FrameTooLarge { found, limit })?;
-        match reader.take(length, "a message") {
-            Ok(body) => {
-                *rest = reader;
-                Ok(Some(body))
-            }
-            Err(_) => Ok(None),
-        }
-    }
-
-    fn take_message(&mut self, body: &[u8]) -> Result<(), ProtocolError> {
-        let mut reader = Reader::new(body);
-        let tag =
-            reader.u8("a type").map_err(|source| ProtocolError::Malformed { message: "a frame", source })?;
-        self.incoming(Tag::try_from(tag)?, reader.rest())
     }
 
     /// The stream below has ended. An end without Close is [`ProtocolError::Cut`].
@@ -298,6 +247,19 @@ impl Session {
 
     pub(super) fn check_open(&self) -> Result<(), CommandError> {
         if self.is_closed() { Err(CommandError::Closed) } else { Ok(()) }
+    }
+}
+
+/// Says where the session stands, and none of its keys or bytes.
+impl std::fmt::Debug for Session {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Session")
+            .field("role", &self.role)
+            .field("handshake_done", &self.handshake_done())
+            .field("closed", &self.is_closed())
+            .field("outgoing", &self.outgoing())
+            .field("unprocessed", &self.unprocessed)
+            .finish_non_exhaustive()
     }
 }
 

@@ -23,11 +23,18 @@ pub struct Opened {
     pub writer_proofs: u32,
 }
 
+#[derive(Debug, Default)]
+struct Offered {
+    open: Option<TopicId>,
+    /// What the initiator shows for it, once computed: showing again, at every Nudge, costs next to nothing.
+    capability: Option<Mac>,
+}
+
 #[derive(Debug)]
 pub struct Topics {
     role: Role,
     handshake_hash: Vec<u8>,
-    offered: BTreeMap<Topic, Option<TopicId>>,
+    offered: BTreeMap<Topic, Offered>,
     opened: Vec<Opened>,
     /// Initiator: what the Show that waits for its Answer has shown, in its order.
     shown: Option<Vec<Topic>>,
@@ -78,7 +85,7 @@ impl Topics {
             return Err(CommandError::TooMany { what: "topics offered", limit: MAX_TOPICS });
         }
         for topic in topics {
-            self.offered.entry(*topic).or_insert(None);
+            self.offered.entry(*topic).or_default();
         }
         if new > 0 {
             self.due = true;
@@ -89,7 +96,7 @@ impl Topics {
 
     /// No longer offered; the number it had, if it was open.
     pub fn withdraw(&mut self, topic: &Topic) -> Option<TopicId> {
-        let id = self.offered.remove(topic)??;
+        let id = self.offered.remove(topic)?.open?;
         self.expected = None;
         self.close(id);
         Some(id)
@@ -99,8 +106,8 @@ impl Topics {
     pub fn close(&mut self, id: TopicId) {
         if let Some(opened) = self.opened.get_mut(id.0 as usize) {
             opened.live = false;
-            if let Some(place) = self.offered.get_mut(&opened.topic).filter(|place| **place == Some(id)) {
-                *place = None;
+            if let Some(offered) = self.offered.get_mut(&opened.topic).filter(|o| o.open == Some(id)) {
+                offered.open = None;
             }
         }
     }
@@ -119,14 +126,18 @@ impl Topics {
         if self.role == Role::Responder || self.shown.is_some() || !std::mem::take(&mut self.due) {
             return None;
         }
-        let closed: Vec<Topic> =
-            self.offered.iter().filter(|(_, id)| id.is_none()).map(|(topic, _)| *topic).collect();
-        if closed.is_empty() {
+        let mut shown = Vec::new();
+        let mut macs = Vec::new();
+        for (topic, offered) in self.offered.iter_mut().filter(|(_, offered)| offered.open.is_none()) {
+            shown.push(*topic);
+            let hash = &self.handshake_hash;
+            let mac = offered.capability.get_or_insert_with(|| capability(topic, Role::Initiator, hash));
+            macs.push(*mac);
+        }
+        if shown.is_empty() {
             return None;
         }
-        let macs =
-            closed.iter().map(|topic| capability(topic, Role::Initiator, &self.handshake_hash)).collect();
-        self.shown = Some(closed);
+        self.shown = Some(shown);
         Some(macs)
     }
 
@@ -141,7 +152,7 @@ impl Topics {
             let tag = *blake3::keyed_hash(&lookup, mac).as_bytes();
             let Some(topic) = expected.get(&tag) else { continue };
             let known = same(mac, &capability(topic, Role::Initiator, &self.handshake_hash));
-            let is_open = !matches!(self.offered.get(topic), Some(None));
+            let is_open = self.offered.get(topic).is_none_or(|offered| offered.open.is_some());
             if known
                 && !is_open
                 && let Some(id) = self.open(*topic)
@@ -170,8 +181,8 @@ impl Topics {
         }
         let opened = Opened { topic, live: true, said_first: false, heard_first: false, writer_proofs: 0 };
         self.opened.push(opened);
-        if let Some(place) = self.offered.get_mut(&topic) {
-            *place = Some(id);
+        if let Some(offered) = self.offered.get_mut(&topic) {
+            offered.open = Some(id);
         }
         Some(id)
     }

@@ -28,8 +28,13 @@ impl Random {
     }
 
     fn scalar(&mut self) -> Value {
-        let all = [json!(null), json!(0), json!(1), json!(false), json!(true), json!(""), json!("a"), json!("b")];
-        if self.chance(20) { self.pick(&[json!(1.5), json!("ü\u{1f600}\n"), json!(-7)]) } else { self.pick(&all) }
+        let all =
+            [json!(null), json!(0), json!(1), json!(false), json!(true), json!(""), json!("a"), json!("b")];
+        if self.chance(20) {
+            self.pick(&[json!(1.5), json!("ü\u{1f600}\n"), json!(-7)])
+        } else {
+            self.pick(&all)
+        }
     }
 
     pub fn value(&mut self, depth: usize) -> Value {
@@ -48,7 +53,8 @@ impl Random {
 
     pub fn object(&mut self) -> Value {
         let names = ["a", "b", "c", "", "__proto__", "0"];
-        let props: Map<_, _> = (0..self.below(6)).map(|_| (self.pick(&names).into(), self.value(1))).collect();
+        let props: Map<_, _> =
+            (0..self.below(6)).map(|_| (self.pick(&names).into(), self.value(1))).collect();
         Value::Object(props)
     }
 
@@ -119,7 +125,9 @@ pub fn fold<'a>(changes: impl IntoIterator<Item = &'a Change>) -> State {
     let mut changes: Vec<_> = changes.into_iter().collect();
     changes.sort_by_key(|change| change.position);
     let mut state = State::empty();
-    changes.into_iter().for_each(|change| state.fold(change));
+    for change in changes {
+        state.fold(change);
+    }
     state
 }
 

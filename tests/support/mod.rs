@@ -2,8 +2,8 @@
 #![allow(dead_code, clippy::unwrap_used, reason = "each test file uses a part of it")]
 
 use multi_hyperbee::db::{
-    DatabaseOptions, Db, Expect, Live, Location, Peer, PeerEvent, PeerOptions, Store, StoreOptions, Transport, Write,
-    Written,
+    DatabaseOptions, Db, Expect, Live, Location, Peer, PeerEvent, PeerOptions, Store, StoreOptions,
+    Transport, Write, Written,
 };
 use multi_hyperbee::types::FeedKey;
 use std::sync::Arc;

@@ -26,9 +26,9 @@ pub(super) fn fold_list(props: &mut Props<Node>, list: &List, ids: &mut Numberin
     }
     let places = props.places(list.put.names());
     for ((name, put), place) in list.put.iter().zip(places) {
-        match container(props, name, place, put.adds(), matches!(put, Put::Object(_))) {
-            Some(node) => fold_put(node, put, ids),
-            None => ids.skip(put.ids()),
+        // Where there is none, it adds nothing, so it takes no ids.
+        if let Some(node) = container(props, name, place, put.adds(), matches!(put, Put::Object(_))) {
+            fold_put(node, put, ids);
         }
     }
 }

@@ -119,3 +119,52 @@ impl Sequence {
         self.order.insert(after, number);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn step() -> impl Strategy<Value = (u8, prop::sample::Index, prop::sample::Index)> {
+        (0..6_u8, any::<prop::sample::Index>(), any::<prop::sample::Index>())
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(30))]
+
+        #[test]
+        fn orders_as_a_plain_vector_does(
+            start in prop::collection::vec(any::<bool>(), 0..1_500),
+            steps in prop::collection::vec(step(), 0..1_500),
+        ) {
+            let mut sequence = Sequence::of(start.iter().copied());
+            let mut plain: Vec<usize> = (0..start.len()).collect();
+            let mut live = start;
+            for (kind, at, other) in steps {
+                // Moves one, or inserts the next.
+                let slot = if kind == 0 && !plain.is_empty() {
+                    let slot = plain.remove(at.index(plain.len()));
+                    sequence.remove(slot);
+                    live[slot] = true;
+                    slot
+                } else {
+                    live.push(true);
+                    live.len() - 1
+                };
+                let anchor = (!plain.is_empty()).then(|| other.index(plain.len()));
+                let (place, index) = match (kind, anchor) {
+                    (1, _) | (_, None) => (Place::Start, 0),
+                    (2, _) => (Place::End, plain.len()),
+                    (3, Some(anchor)) => (Place::Before(plain[anchor]), anchor),
+                    (_, Some(anchor)) => (Place::After(plain[anchor]), anchor + 1),
+                };
+                sequence.insert(slot, place);
+                plain.insert(index, slot);
+                let shown: Vec<usize> = plain.iter().copied().filter(|slot| live[*slot]).collect();
+                let nth = at.index(shown.len() + 1);
+                prop_assert_eq!(sequence.nth_live(nth), shown.get(nth).copied());
+            }
+            prop_assert_eq!(sequence.slots().collect::<Vec<_>>(), plain);
+        }
+    }
+}

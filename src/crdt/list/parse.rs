@@ -3,11 +3,11 @@ use crate::codec::limits::MAX_JSON_DEPTH;
 use crate::crdt::element::ElementId;
 use crate::crdt::json::{self, JsonError, Props, Scalar, Value};
 
-/// Nesting of a list's text: each level of the value takes at most two in the text. Bounds recursion.
-pub const MAX_LIST_DEPTH: usize = 2 * MAX_JSON_DEPTH + 8;
+/// Nesting of a list's text: each level of the value takes at most three in the text (an edit in arrays of arrays). Bounds recursion.
+pub const MAX_LIST_DEPTH: usize = 3 * MAX_JSON_DEPTH + 8;
 
 /// Removals and anchors of one list that go by value: each may compare with every element of an array.
-pub const MAX_BY_VALUE: usize = 4_096;
+pub const MAX_BY_VALUE: usize = 1_024;
 
 /// Names that a read value carries; as properties of the object itself they cannot be set.
 const RESERVED: [&str; 4] = ["_objectId", "_timestamp", "_prevTimestamp", "_diff"];
@@ -27,6 +27,8 @@ pub enum ListError {
     Reserved { name: String },
     #[error("the diff list would nest the value deeper than {limit} levels")]
     TooDeep { limit: usize },
+    #[error("the diff list edits the array element {id} twice in one place")]
+    EditedTwice { id: ElementId },
     #[error("the diff list looks for more than {limit} array elements by value")]
     TooManyByValue { limit: usize },
 }
@@ -147,7 +149,15 @@ impl Parser {
     }
 
     fn edits(&mut self, edits: Vec<Value>, level: usize) -> Result<Vec<Edit>, ListError> {
-        edits.into_iter().map(|edit| self.edit(edit, level)).collect()
+        let edits: Vec<Edit> =
+            edits.into_iter().map(|edit| self.edit(edit, level)).collect::<Result<_, _>>()?;
+        // Else a short list could make a fold go through one long array many times.
+        let mut ids: Vec<ElementId> = edits.iter().map(|edit| edit.id).collect();
+        ids.sort_unstable();
+        match ids.windows(2).find(|pair| pair.first() == pair.last()).and_then(<[ElementId]>::first) {
+            Some(id) => Err(ListError::EditedTwice { id: *id }),
+            None => Ok(edits),
+        }
     }
 
     /// An edit of an element of an array at `level`.

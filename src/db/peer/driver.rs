@@ -78,11 +78,16 @@ impl State {
     fn closed(&mut self, reason: CloseReason) {
         let error = match reason {
             CloseReason::Finished | CloseReason::ShuttingDown => return self.push(PeerEvent::Closed),
-            CloseReason::Auth => Error::new(Code::Auth, "the other side does not have this database, or its key differs"),
-            CloseReason::VersionMismatch => {
-                Error::new(Code::VersionMismatch, "the other side speaks another protocol version: update the older one")
+            CloseReason::Auth => {
+                Error::new(Code::Auth, "the other side does not have this database, or its key differs")
             }
-            CloseReason::ClientMismatch => Error::new(Code::ClientMismatch, "the other side is another kind of program"),
+            CloseReason::VersionMismatch => Error::new(
+                Code::VersionMismatch,
+                "the other side speaks another protocol version: update the older one",
+            ),
+            CloseReason::ClientMismatch => {
+                Error::new(Code::ClientMismatch, "the other side is another kind of program")
+            }
             CloseReason::Timeout => Error::new(Code::Timeout, "the other side waited too long"),
             CloseReason::Protocol | CloseReason::Busy | CloseReason::Other(_) => {
                 Error::new(Code::Protocol, format!("the other side ended the connection: {reason:?}"))
@@ -96,7 +101,10 @@ impl State {
         let nothing = opened == 0 && self.topics.is_empty();
         if nothing && peer.0.scope.is_some() && self.session.role() == Role::Initiator {
             self.session.finish(CloseReason::Auth);
-            self.fail(Error::new(Code::Auth, "the other side does not have this database, or its key differs"));
+            self.fail(Error::new(
+                Code::Auth,
+                "the other side does not have this database, or its key differs",
+            ));
         }
     }
 
@@ -237,7 +245,9 @@ impl State {
                 continue;
             }
             let length = feed.offered();
-            let Some(said) = self.topics.get_mut(&id).and_then(|shown| shown.said.get_mut(&key)) else { continue };
+            let Some(said) = self.topics.get_mut(&id).and_then(|shown| shown.said.get_mut(&key)) else {
+                continue;
+            };
             if length <= *said {
                 continue;
             }
@@ -247,7 +257,8 @@ impl State {
             if reached >= length {
                 continue;
             }
-            if reached >= before && self.session.remote().is_some_and(|remote| remote.live && remote.download) {
+            if reached >= before && self.session.remote().is_some_and(|remote| remote.live && remote.download)
+            {
                 remote.sent = length;
                 self.serving.push_back(Serving { answer: None, feed: key, next: reached, end: length });
             } else if let Some(state) = state_of(key, &feed) {

@@ -133,7 +133,10 @@ impl Peer {
             Ok(Ok(())) => Ok(Stored::Taken),
             Ok(Err(FeedError::Gap { .. })) => Ok(Stored::Gap),
             Ok(Err(FeedError::Fork(_))) => Ok(Stored::Forked),
-            Ok(Err(error)) => Err(Error::new(Code::Protocol, format!("the other side sent blocks that are refused: {error}"))),
+            Ok(Err(error)) => Err(Error::new(
+                Code::Protocol,
+                format!("the other side sent blocks that are refused: {error}"),
+            )),
             Err(error) => Err(error),
         };
         let mut goes_on = false;

@@ -12,6 +12,7 @@
 
 mod driver;
 mod fetch;
+mod io;
 mod serve;
 
 use super::database::{Db, Inner};
@@ -60,13 +61,18 @@ pub enum Transport {
     Initiator,
     Responder,
     /// A channel that is encrypted already; its handshake hash binds our proofs to it.
-    Attached { initiator: bool, handshake_hash: [u8; 64] },
+    Attached {
+        initiator: bool,
+        handshake_hash: [u8; 64],
+    },
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum PeerEvent {
     /// The other side has said who it is.
-    Open { user_data: Vec<u8> },
+    Open {
+        user_data: Vec<u8>,
+    },
     /// What the other side has is known.
     RemoteFeeds,
     /// All it had at first is here and in the view.

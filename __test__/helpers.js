@@ -1,0 +1,78 @@
+'use strict'
+
+const fs = require('node:fs')
+const net = require('node:net')
+const os = require('node:os')
+const path = require('node:path')
+const { once } = require('node:events')
+const MultiHyperbee = require('..')
+
+/** A directory that is gone when the test is over. */
+function directory(t) {
+  const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'multi-hyperbee-'))
+  t.after(() => fs.rmSync(folder, { recursive: true, force: true }))
+  return folder
+}
+
+/** An open database that is closed when the test is over. */
+async function open(t, storage = ':memory:', ...rest) {
+  const db = new MultiHyperbee(storage, ...rest)
+  // Databases connected in memory hold no process up; a test that waits for one does.
+  const hold = setInterval(() => {}, 1000)
+  t.after(() => clearInterval(hold))
+  t.after(() => db.close())
+  await db.ready()
+  return db
+}
+
+/** A second replica of `db` whose writes count. */
+async function openWriter(t, db, options) {
+  const other = await open(t, ':memory:', { key: db.key, ...options })
+  await db.addWriter(other.local.key)
+  return other
+}
+
+/** Connects two databases in memory. */
+function connect(a, b, options) {
+  const one = a.replicate(true, options)
+  const two = b.replicate(false, options)
+  one.pipe(two).pipe(one)
+  return [one, two]
+}
+
+/** Connects two databases over a loopback socket. */
+async function connectTcp(t, a, b) {
+  const server = net.createServer()
+  t.after(() => server.close())
+  await new Promise((resolve) => server.listen(0, '127.0.0.1', resolve))
+  const client = net.connect(server.address().port, '127.0.0.1')
+  const [[socket]] = await Promise.all([once(server, 'connection'), once(client, 'connect')])
+  t.after(() => client.destroy())
+  t.after(() => socket.destroy())
+  return [a.replicate(client), b.replicate(socket)]
+}
+
+/** Waits until both have everything the other has. */
+async function converge(...dbs) {
+  for (;;) {
+    await Promise.all(dbs.map((db) => db.flush({ timeout: 20_000 })))
+    const hashes = await Promise.all(dbs.map((db) => db.stateHash()))
+    if (hashes.every((hash) => hash.equals(hashes[0]))) return hashes[0]
+    await Promise.race(dbs.map((db) => once(db, 'update')))
+  }
+}
+
+async function collect(stream) {
+  const all = []
+  for await (const entry of stream) all.push(entry)
+  return all
+}
+
+/** The stored properties of a value that was read. */
+function plain(value) {
+  const rest = { ...value }
+  for (const name of ['_objectId', '_timestamp', '_prevTimestamp']) delete rest[name]
+  return rest
+}
+
+module.exports = { MultiHyperbee, directory, open, openWriter, connect, connectTcp, converge, collect, plain }

@@ -1,0 +1,454 @@
+import { EventEmitter } from 'node:events'
+import { Duplex, Readable } from 'node:stream'
+
+/** 32 bytes, 64 hex characters or 52 z-base-32 characters. */
+export type Key = Uint8Array | string
+
+/** Names an encoding, or is one: `{ encode, decode }`, or a codec of compact-encoding. */
+export type EncodingOption<T> = EncodingName | Encoding<T> | CompactEncoding<T>
+export type EncodingName = 'binary' | 'buffer' | 'utf-8' | 'utf8' | 'ascii' | 'json'
+export interface Encoding<T> {
+  encode(value: T): Uint8Array
+  decode(bytes: Buffer): T
+}
+export interface CompactEncoding<T> {
+  preencode(state: object, value: T): void
+  encode(state: object, value: T): void
+  decode(state: object): T
+}
+
+export type ErrorCode =
+  | 'ERR_CLOSED'
+  | 'ERR_NOT_READY'
+  | 'ERR_MODE'
+  | 'ERR_OPTIONS'
+  | 'ERR_NOT_WRITABLE'
+  | 'ERR_NOT_PERMITTED'
+  | 'ERR_INVALID_KEY'
+  | 'ERR_INVALID_VALUE'
+  | 'ERR_KEY_TOO_LARGE'
+  | 'ERR_VALUE_TOO_LARGE'
+  | 'ERR_BATCH_TOO_LARGE'
+  | 'ERR_ENCRYPTION_KEY'
+  | 'ERR_STORE_OPEN'
+  | 'ERR_STORE_LOCKED'
+  | 'ERR_READ_ONLY'
+  | 'ERR_CORRUPT'
+  | 'ERR_FORMAT_VERSION'
+  | 'ERR_DISK_FULL'
+  | 'ERR_VERSION_GONE'
+  | 'ERR_FORKED'
+  | 'ERR_RESTORED'
+  | 'ERR_RELAY'
+  | 'ERR_APPLY'
+  | 'ERR_MERGE'
+  | 'ERR_AUTH'
+  | 'ERR_PROTOCOL'
+  | 'ERR_VERSION_MISMATCH'
+  | 'ERR_CLIENT_MISMATCH'
+  | 'ERR_TIMEOUT'
+  | 'ERR_ABORTED'
+  | 'ERR_UNSUPPORTED_PLATFORM'
+
+/** The one class of error this package throws and rejects with. Codes are stable, messages are not. */
+export class MultiHyperbeeError extends Error {
+  constructor(code: ErrorCode, message: string, options?: { cause?: unknown })
+  readonly code: ErrorCode
+}
+
+/** What a read adds to an object. Putting the object back is compared with the state it was read at. */
+export interface Read {
+  /** The key; in hex if keys are binary. */
+  readonly _objectId: string
+  /** The effective timestamp, and what exactly was folded. Sorts as text in merge order. */
+  readonly _timestamp: string
+  /** The timestamp of the last diff before. */
+  readonly _prevTimestamp?: string
+}
+
+/** A value as it is read: objects carry {@link Read}. */
+export type Stored<V> = V extends Uint8Array | string | number | boolean ? V : V & Read
+
+export interface Entry<K, V> {
+  /** The version that this write of the view made. */
+  seq: number
+  key: K
+  value: Stored<V>
+}
+
+export interface HistoryEntry<K, V> {
+  type: 'put' | 'del'
+  seq: number
+  key: K
+  /** null in a deletion */
+  value: Stored<V> | null
+}
+
+export interface Encodings {
+  keyEncoding?: EncodingOption<any>
+  valueEncoding?: EncodingOption<any>
+}
+
+export interface Range<K> {
+  gt?: K
+  gte?: K
+  lt?: K
+  lte?: K
+  reverse?: boolean
+  /** -1: all */
+  limit?: number
+}
+
+export interface ReadStreamOptions extends Encodings {
+  reverse?: boolean
+  limit?: number
+  signal?: AbortSignal
+}
+
+export interface HistoryOptions extends Encodings {
+  /** Goes on with what happens. Not together with `reverse`. */
+  live?: boolean
+  reverse?: boolean
+  limit?: number
+  /** Bounds are seqs; negative ones count from the end, -1 being the newest. */
+  gt?: number
+  gte?: number
+  lt?: number
+  lte?: number
+  signal?: AbortSignal
+}
+
+/** Ends a wait. An accepted write cannot be cancelled. */
+export interface WaitOptions {
+  /** milliseconds */
+  timeout?: number
+  signal?: AbortSignal
+}
+
+/** Names an entry: the first `length` entries of that feed end with it. */
+export interface Receipt {
+  key: Buffer
+  length: number
+}
+
+export interface WriteOptions<K, V> extends Encodings {
+  /** Asked only if the key exists; a falsy answer leaves it as it is. Asked again if a peer's write came between. */
+  cas?: (prev: Entry<K, V>, next: { seq: number; key: K; value: V | null }) => boolean | Promise<boolean>
+  receipt?: boolean
+}
+
+/** A stream of entries: a Node stream in object mode, async-iterable. */
+export interface EntryStream<T> extends Readable {
+  [Symbol.asyncIterator](): AsyncIterableIterator<T>
+}
+
+/** The read half of the key-value API. */
+export interface View<K = string, V = any> {
+  readonly version: number
+  readonly writable: boolean
+  readonly keyEncoding: Encoding<K> & { name: string }
+  readonly valueEncoding: Encoding<V> & { name: string }
+  ready(): Promise<void>
+  close(): Promise<void>
+  get(key: K, options?: Encodings): Promise<Entry<K, V> | null>
+  /** Throws `ERR_NOT_READY` before {@link ready}. */
+  getSync(key: K, options?: Encodings): Entry<K, V> | null
+  getMany(keys: K[], options?: Encodings): Promise<(Entry<K, V> | null)[]>
+  getBySeq(seq: number, options?: Encodings): Promise<{ key: K; value: Stored<V> | null } | null>
+  peek(range?: Range<K>, options?: ReadStreamOptions): Promise<Entry<K, V> | null>
+  /** One consistent version, in key order. `gt` wins over `gte`, `lt` over `lte`. */
+  createReadStream(range?: Range<K>, options?: ReadStreamOptions): EntryStream<Entry<K, V>>
+  createHistoryStream(options?: HistoryOptions): EntryStream<HistoryEntry<K, V>>
+  /** This replica as it was when its version was that. */
+  checkout(version: number, options?: Encodings): View<K, V>
+  snapshot(options?: Encodings): View<K, V>
+  sub<SK = K, SV = V>(prefix: string | Uint8Array, options?: SubOptions): View<SK, SV>
+}
+
+export interface SubOptions extends Encodings {
+  /** Between the prefix and the key; a zero byte by default. */
+  sep?: string | Uint8Array
+}
+
+/** The key-value API, reads and writes. */
+export interface Bee<K = string, V = any> extends View<K, V> {
+  /** Whether it wrote. Resolves when it is on disk. */
+  put(key: K, value: V, options?: WriteOptions<K, V> & { receipt?: false }): Promise<boolean>
+  put(key: K, value: V, options: WriteOptions<K, V> & { receipt: true }): Promise<Receipt | null>
+  /** Replicated: a delete, not a local removal. */
+  del(key: K, options?: WriteOptions<K, V> & { receipt?: false }): Promise<boolean>
+  del(key: K, options: WriteOptions<K, V> & { receipt: true }): Promise<Receipt | null>
+  batch(options?: Encodings): Batch<K, V>
+  sub<SK = K, SV = V>(prefix: string | Uint8Array, options?: SubOptions): Bee<SK, SV>
+}
+
+/** Writes that take effect together, here and on peers. Takes the write lock from its first write to its end. */
+export interface Batch<K = string, V = any> {
+  put(key: K, value: V, options?: WriteOptions<K, V>): Promise<boolean>
+  del(key: K, options?: WriteOptions<K, V>): Promise<boolean>
+  get(key: K, options?: Encodings): Promise<Entry<K, V> | null>
+  peek(range?: Range<K>, options?: ReadStreamOptions): Promise<Entry<K, V> | null>
+  createReadStream(range?: Range<K>, options?: ReadStreamOptions): EntryStream<Entry<K, V>>
+  /** Commits, and ends the batch. Whether anything changed. */
+  flush(): Promise<boolean>
+  /** Drops what was not flushed. */
+  close(): Promise<void>
+}
+
+export interface KeyPair {
+  publicKey?: Uint8Array
+  secretKey: Uint8Array
+}
+
+export interface Options<K = string, V = any> {
+  /** The shared database to join: the creator's `db.key`. None: this replica creates one. */
+  key?: Key | null
+  /** Which database of the store: `'db'` without a key, else the key. */
+  name?: string
+  /** `'utf-8'` by default. */
+  keyEncoding?: EncodingOption<K>
+  /** `'json'` by default: merged objects. Any other: last-writer-wins registers. */
+  valueEncoding?: EncodingOption<V>
+  /** Of the local writer; generated and kept by default. Names one feed of one database. */
+  keyPair?: KeyPair | Promise<KeyPair> | null
+  /** `'granted'` (default): who is granted writes. `'open'`: every feed announced by a peer that proves `key`. */
+  writers?: 'granted' | 'open'
+  /** How far ahead of the wall clock (ms) a timestamp may be before it raises `drift` and is not followed: 60,000. */
+  maxDrift?: number
+  /** How much of the past is kept. */
+  history?: 'all'
+}
+
+export interface ReplicateOptions {
+  /** Goes on with what is written later; true by default. False: ends when both sides have what the other had. */
+  live?: boolean
+  download?: boolean
+  upload?: boolean
+  /** How long (ms) the peer may be silent. */
+  timeout?: number
+  /** Handed to the other side. */
+  userData?: Uint8Array | null
+}
+
+/** One connection: events `open`, `remote-feeds`, `synced` besides a Duplex's own. Its errors never reach the process. */
+export interface ReplicationStream extends Duplex {
+  /** What the other side passed. */
+  readonly userData: Buffer | null
+}
+
+export interface FeedProgress {
+  key: Buffer
+  /** blocks that are here */
+  have: number
+  /** blocks that are in the view */
+  placed: number
+  /** blocks that somebody announced */
+  want: number
+}
+
+export interface Status {
+  state: 'opening' | 'open' | 'closing' | 'closed'
+  version: number
+  writable: boolean
+  isIndexer: boolean
+  /** Everything that any peer has announced is here and applied. */
+  flushed: boolean
+  feeds: FeedProgress[]
+  /** connections of this store */
+  peers: number
+  /** the last error that nobody awaited */
+  error: MultiHyperbeeError | null
+}
+
+export interface Writer {
+  key: Buffer
+  /** entries in the order here */
+  length: number
+  /** how many of them count */
+  counted: number
+  isIndexer: boolean
+  removedBy: Buffer | null
+}
+
+/** A feed that this replica chose to merge. */
+export interface Peer {
+  readonly key: Buffer
+  readonly id: string
+  readonly feed: Feed
+  readonly length: number
+  status(): FeedProgress
+}
+
+export interface MultiHyperbeeEvents {
+  /** View writes `from` (exclusive) to `to`. */
+  update: [from: number, to: number]
+  writable: []
+  unwritable: []
+  writer: [{ key: Buffer; added: boolean }]
+  'peer-add': [Peer]
+  'peer-remove': [key: Buffer]
+  'peer-error': [error: Error, stream: ReplicationStream]
+  synced: [stream: ReplicationStream]
+  /** A timestamp was that many milliseconds ahead of the wall clock. */
+  drift: [{ writer: Buffer; ahead: number }]
+  fork: [{ feed: Buffer; length: number }]
+  'upgrade-needed': [{ feed: Buffer }]
+  /** Emitted only if somebody listens; else it is in `status()`, and a warning once. */
+  error: [Error]
+  close: []
+}
+
+/**
+ * A multi-writer, offline-first key-value database. Every replica writes to its own feed, replicas exchange feeds, and
+ * each computes the same view from them.
+ */
+export class MultiHyperbee<K = string, V = any>
+  extends EventEmitter<MultiHyperbeeEvents>
+  implements Bee<K, V>
+{
+  /**
+   * @param storage the path of a directory, `':memory:'`, or a {@link Store}
+   */
+  constructor(storage: string | Store, options?: Options<K, V>)
+  constructor(storage: string | Store, key: Key | null, options?: Options<K, V>)
+
+  static isMultiHyperbee(x: unknown): x is MultiHyperbee
+  static isAutobee(x: unknown): x is MultiHyperbee
+  static readonly MultiHyperbee: typeof MultiHyperbee
+  static readonly Autobee: typeof MultiHyperbee
+  static readonly Store: typeof Store
+  static readonly Feed: typeof Feed
+  static readonly MultiHyperbeeError: typeof MultiHyperbeeError
+
+  /** What others pass to join. null before {@link ready}, as `discoveryKey`, `id`, `name` and `local`. */
+  readonly key: Buffer | null
+  /** What to announce and look up on a network: it does not tell the key. */
+  readonly discoveryKey: Buffer | null
+  /** `key` in hex. */
+  readonly id: string | null
+  readonly name: string | null
+  /** The feed this replica writes. */
+  readonly local: Feed | null
+  readonly feed: Feed | null
+  readonly view: this
+  readonly bee: this
+  readonly store: Store
+  readonly writable: boolean
+  readonly isIndexer: boolean
+  readonly version: number
+  readonly opened: boolean
+  readonly closed: boolean
+  readonly encrypted: boolean
+  readonly keyEncoding: Encoding<K> & { name: string }
+  readonly valueEncoding: Encoding<V> & { name: string }
+
+  ready(): Promise<void>
+  close(): Promise<void>
+  get(key: K, options?: Encodings): Promise<Entry<K, V> | null>
+  getSync(key: K, options?: Encodings): Entry<K, V> | null
+  getMany(keys: K[], options?: Encodings): Promise<(Entry<K, V> | null)[]>
+  getBySeq(seq: number, options?: Encodings): Promise<{ key: K; value: Stored<V> | null } | null>
+  peek(range?: Range<K>, options?: ReadStreamOptions): Promise<Entry<K, V> | null>
+  createReadStream(range?: Range<K>, options?: ReadStreamOptions): EntryStream<Entry<K, V>>
+  createHistoryStream(options?: HistoryOptions): EntryStream<HistoryEntry<K, V>>
+  checkout(version: number, options?: Encodings): View<K, V>
+  snapshot(options?: Encodings): View<K, V>
+  sub<SK = K, SV = V>(prefix: string | Uint8Array, options?: SubOptions): Bee<SK, SV>
+  put(key: K, value: V, options?: WriteOptions<K, V> & { receipt?: false }): Promise<boolean>
+  put(key: K, value: V, options: WriteOptions<K, V> & { receipt: true }): Promise<Receipt | null>
+  del(key: K, options?: WriteOptions<K, V> & { receipt?: false }): Promise<boolean>
+  del(key: K, options: WriteOptions<K, V> & { receipt: true }): Promise<Receipt | null>
+  batch(options?: Encodings): Batch<K, V>
+
+  /** Rejects with `ERR_MODE`: it is a call of apply mode. */
+  append(value: unknown): Promise<never>
+  /** Merges that feed into this replica, from its first entry on. Kept over a restart. */
+  addPeer(feedKey: Key): Promise<Peer>
+  /** Merges nothing more of it; what was merged stays. */
+  removePeer(feedKey: Key): Promise<Peer | false>
+  getPeers(): Promise<Peer[]>
+  /** Grants, for everybody. Only an indexer may. */
+  addWriter(key: Key, options?: { isIndexer?: boolean }): Promise<boolean>
+  /** @param options `lost`: nothing longer exists of it than is here */
+  removeWriter(key: Key, options?: { lost?: boolean }): Promise<boolean>
+  writers(): Promise<Writer[]>
+  waitForWritable(options?: WaitOptions): Promise<void>
+  /** One hash of the live content: equal on equal views, on every machine. */
+  stateHash(): Promise<Buffer>
+  /** Processes what is here. */
+  update(): Promise<void>
+  updated(): Promise<void>
+  /** Waits until all that any connected peer has announced is here and applied. */
+  flush(options?: WaitOptions): Promise<void>
+  /** Waits until that entry is in the view. */
+  applied(receipt: { key: Key; length: number }, options?: WaitOptions): Promise<void>
+  /** How much of every feed is in the view. */
+  heads(): Promise<Receipt[]>
+  /** A stream to be piped both ways to any other byte stream. */
+  replicate(isInitiator: boolean, options?: ReplicateOptions & { stream?: Duplex }): ReplicationStream
+  /** Attaches by itself: to a plain stream with Noise, to a Hyperswarm connection as a Protomux channel. */
+  replicate(stream: Duplex, options?: ReplicateOptions & { isInitiator?: boolean }): ReplicationStream
+  status(): Status
+  /** The status whenever it changed, at most ten times a second, until the database closes. */
+  syncProgress(options?: WaitOptions): AsyncIterableIterator<Status>
+}
+
+export { MultiHyperbee as Autobee }
+export default MultiHyperbee
+
+/** A directory that holds feeds and databases. */
+export class Store {
+  constructor(location: string, options?: { readOnly?: boolean })
+  readonly closed: boolean
+  ready(): Promise<void>
+  get(which: Key | { key: Key } | { name: string } | { keyPair: KeyPair | Promise<KeyPair> }): Feed
+  /** This store, its names beginning with `name`. */
+  namespace(name: string): Store
+  /** The keys of what is open in it. */
+  list(): Buffer[]
+  replicate(isInitiator: boolean, options?: ReplicateOptions & { stream?: Duplex }): ReplicationStream
+  replicate(stream: Duplex, options?: ReplicateOptions & { isInitiator?: boolean }): ReplicationStream
+  /** Closes everything that was opened from it. */
+  close(): Promise<void>
+}
+
+export interface FeedEvents {
+  append: []
+  close: []
+}
+
+/** One writer's signed, append-only log. */
+export class Feed extends EventEmitter<FeedEvents> {
+  private constructor()
+  readonly key: Buffer | null
+  readonly id: string | null
+  readonly discoveryKey: Buffer | null
+  readonly length: number
+  readonly byteLength: number
+  readonly writable: boolean
+  readonly readable: boolean
+  ready(): Promise<void>
+  /** Resolves when it is on disk. */
+  append(
+    blocks: unknown | unknown[],
+    options?: { valueEncoding?: EncodingOption<any> }
+  ): Promise<{ length: number; byteLength: number }>
+  /** Waits until the block is here, unless `wait` is false: then null if it is not. */
+  get(seq: number, options?: WaitOptions & { wait?: true; valueEncoding?: EncodingOption<any> }): Promise<any>
+  get(
+    seq: number,
+    options: WaitOptions & { wait: boolean; valueEncoding?: EncodingOption<any> }
+  ): Promise<any>
+  has(seq: number): Promise<boolean>
+  createReadStream(options?: {
+    start?: number
+    end?: number
+    live?: boolean
+    reverse?: boolean
+    valueEncoding?: EncodingOption<any>
+    signal?: AbortSignal
+  }): EntryStream<any>
+  /** The root hash of the first `length` blocks. */
+  treeHash(length?: number): Promise<Buffer>
+  close(): Promise<void>
+}

@@ -1,0 +1,78 @@
+'use strict'
+
+const { View } = require('./view.js')
+const { Batch } = require('./batch.js')
+const { ANY, ABSENT, exactly } = require('./packed.js')
+const { readEntry } = require('./reader.js')
+
+/** The key-value API, reads and writes: what `db` is in merge mode, and each of its subs. */
+class Bee extends View {
+  get writable() {
+    return this._session.state === 'open' && (this._session.native().rights() & 1) !== 0
+  }
+
+  /** @returns {Promise<boolean | { key: Buffer, length: number } | null>} whether it wrote; its receipt if asked for */
+  async put(key, value, options) {
+    this._session.accept()
+    const codec = this._codec.with(options)
+    const write = codec.encodeWrite(codec.encodeKey(key), value)
+    const pack = (packer, expect) => packWrite(packer, write, expect)
+    return this._write(codec, key, value, pack, options)
+  }
+
+  async del(key, options) {
+    this._session.accept()
+    const codec = this._codec.with(options)
+    const bytes = codec.encodeKey(key)
+    return this._write(codec, key, null, (packer, expect) => packer.delete(bytes, expect), options)
+  }
+
+  batch(options) {
+    this._session.accept()
+    return new Batch(this._session, this._codec.with(options))
+  }
+
+  sub(prefix, options) {
+    this._session.accept()
+    return new Bee(this._session, this._subCodec(prefix, options))
+  }
+
+  async _write(codec, key, value, pack, options) {
+    const { cas, receipt = false } = options ?? {}
+    // Queued before anything is awaited: the order of calls is the order of writes.
+    const writing = cas
+      ? this._compareAndSwap(codec, key, value, pack, cas)
+      : this._session.queue.write((packer) => pack(packer, ANY))
+    const result = await writing
+    if (!receipt) return result.kind === 'yes'
+    if (result.kind !== 'yes') return null
+    return { key: this._session.info.local, length: result.length }
+  }
+
+  /** Reads, asks `cas`, writes on condition that nothing came between; again if something did. */
+  async _compareAndSwap(codec, key, value, pack, cas) {
+    const lock = await this._session.queue.lock()
+    try {
+      for (;;) {
+        const native = await this._session.ready()
+        const prev = readEntry(native, codec, key, null)
+        // As in Hyperbee: nothing to delete, nobody to ask.
+        if (prev === null && value === null) return { kind: 'no' }
+        const next = { seq: native.version() + 1, key, value }
+        if (prev !== null && !(await cas(prev, next))) return { kind: 'no' }
+        const expect = prev === null ? ABSENT : exactly(prev.seq)
+        const result = await lock.submit((packer) => pack(packer, expect))
+        if (result.kind !== 'conflict') return result
+      }
+    } finally {
+      lock.release()
+    }
+  }
+}
+
+function packWrite(packer, write, expect) {
+  if (write.register !== null) packer.register(write.key, write.register, expect)
+  else packer.put(write.key, write.text, write.base, write.diff, expect)
+}
+
+module.exports = { Bee, packWrite }

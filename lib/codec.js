@@ -1,0 +1,116 @@
+'use strict'
+
+const { MultiHyperbeeError } = require('./errors.js')
+const { resolveEncoding, encodeObject, isPlainObject } = require('./encodings.js')
+const { FLAG_REGISTER } = require('./packed.js')
+
+// src/codec/limits.rs says why.
+const MAX_KEY_BYTES = 1900
+const MAX_VALUE_BYTES = 16 << 20
+
+const FORM_OBJECT = 0
+const FORM_OBJECT_HEX = 1
+const FORM_PLAIN = 2
+
+const RESERVED = ['_objectId', '_timestamp', '_prevTimestamp', '_diff']
+const TEXT_ENCODINGS = new Set(['utf-8', 'ascii', 'json'])
+const NO_PREFIX = Buffer.alloc(0)
+const STAMP_AND_STATE = /^\d{4,6}-\d\d-\d\dT[\d:.]+Z-[0-9a-f]{8}-[0-9a-f]{12}-[0-9a-f]{16}-[0-9a-f]{16}$/
+
+/** How one handle reads and writes: its encodings, and the prefix of its sub. */
+class Codec {
+  constructor(keyEncoding, valueEncoding, prefix = NO_PREFIX) {
+    this.keyEncoding = keyEncoding
+    this.valueEncoding = valueEncoding
+    this.prefix = prefix
+    /** Whether values are merged objects; else they are last-writer-wins registers. */
+    this.objects = valueEncoding.name === 'json'
+    this.textIds = TEXT_ENCODINGS.has(keyEncoding.name)
+    this.form = this.objects ? (this.textIds ? FORM_OBJECT : FORM_OBJECT_HEX) : FORM_PLAIN
+  }
+
+  /** This codec, but for what one call's options say. */
+  with(options) {
+    if (options == null || (options.keyEncoding == null && options.valueEncoding == null)) return this
+    const { keyEncoding, valueEncoding } = options
+    return new Codec(
+      keyEncoding == null ? this.keyEncoding : resolveEncoding(keyEncoding, 'keyEncoding'),
+      valueEncoding == null ? this.valueEncoding : resolveEncoding(valueEncoding, 'valueEncoding'),
+      this.prefix
+    )
+  }
+
+  encodeKey(key) {
+    let bytes = this.keyEncoding.encode(key)
+    if (this.prefix.length > 0) bytes = Buffer.concat([this.prefix, bytes])
+    if (bytes.length <= MAX_KEY_BYTES) return bytes
+    const what = `a key has at most ${MAX_KEY_BYTES} bytes, sub prefix included`
+    throw new MultiHyperbeeError('ERR_KEY_TOO_LARGE', `${what}; this has ${bytes.length}: use a shorter one`)
+  }
+
+  decodeKey(bytes) {
+    return this.keyEncoding.decode(this.prefix.length === 0 ? bytes : bytes.subarray(this.prefix.length))
+  }
+
+  /** @param {number} flags of the packed entry */
+  decodeValue(flags, bytes) {
+    if (!this.objects) return this.valueEncoding.decode(bytes)
+    if ((flags & FLAG_REGISTER) === 0) return JSON.parse(bytes.utf8Slice(0, bytes.length))
+    try {
+      return this.valueEncoding.decode(bytes)
+    } catch (cause) {
+      const what = 'this key holds a value that was written with another valueEncoding: pass that one'
+      throw new MultiHyperbeeError('ERR_INVALID_VALUE', what, { cause })
+    }
+  }
+
+  /**
+   * What is written for `value` under the encoded `key`. Never changes `value`.
+   *
+   * @returns {{ key: Buffer, register: Buffer | null, text: string, base: string, diff: string }}
+   */
+  encodeWrite(key, value) {
+    if (!this.objects) {
+      const register = this.valueEncoding.encode(value)
+      checkSize(register.length)
+      return { key, register, text: '', base: '', diff: '' }
+    }
+    const object = isPlainObject(value) ? stripped(value) : value
+    const text = encodeObject(object)
+    checkSize(text.length > MAX_VALUE_BYTES / 3 ? Buffer.byteLength(text) : text.length)
+    if (object === value) return { key, register: null, text, base: '', diff: '' }
+    return { key, register: null, text, base: this._base(key, value), diff: diffText(value._diff) }
+  }
+
+  /** The state `value` was read at, if it was read under this key. */
+  _base(key, value) {
+    const { _timestamp: base, _objectId: id } = value
+    if (typeof base !== 'string' || typeof id !== 'string' || !STAMP_AND_STATE.test(base)) return ''
+    return id === key.toString(this.textIds ? 'utf8' : 'hex') ? base : ''
+  }
+}
+
+/** The value without what only a read adds; itself if there is none of it. */
+function stripped(value) {
+  if (!RESERVED.some((name) => Object.hasOwn(value, name))) return value
+  // Spreading defines properties, so one named __proto__ stays one.
+  const rest = { ...value }
+  for (const name of RESERVED) delete rest[name]
+  return rest
+}
+
+/** The caller's own diff: only its list is the caller's to say. */
+function diffText(diff) {
+  if (diff == null) return ''
+  const list = isPlainObject(diff) ? (diff.list ?? {}) : null
+  if (isPlainObject(list)) return encodeObject(list)
+  throw new MultiHyperbeeError('ERR_INVALID_VALUE', '_diff must be an object { list }, as getDiff shows them')
+}
+
+function checkSize(bytes) {
+  if (bytes <= MAX_VALUE_BYTES) return
+  const what = `a value has at most ${MAX_VALUE_BYTES} bytes encoded; this has ${bytes}: split it`
+  throw new MultiHyperbeeError('ERR_VALUE_TOO_LARGE', what)
+}
+
+module.exports = { Codec, FORM_OBJECT, MAX_KEY_BYTES, MAX_VALUE_BYTES }

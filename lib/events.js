@@ -1,0 +1,57 @@
+'use strict'
+
+const { MultiHyperbeeError } = require('./errors.js')
+
+/** Turns what the core reports into the events of a database. */
+class Events {
+  constructor(db, session) {
+    /** The last error, for `status()`. */
+    this.error = null
+    this._db = db
+    this._session = session
+    this._warned = new Set()
+  }
+
+  /** Called by the core's weak, coalesced wake-up. */
+  take(native) {
+    if (this._session.state === 'closed') return
+    const events = native.takeEvents()
+    if (events.length === 0) return
+    this._session.changed()
+    for (const event of events) this._emit(event)
+  }
+
+  _emit(event) {
+    const db = this._db
+    const { kind, key } = event
+    if (kind === 'update') db.emit('update', event.from, event.to)
+    else if (kind === 'writable' || kind === 'unwritable') db.emit(kind)
+    else if (kind === 'writer') db.emit('writer', { key, added: event.flag })
+    else if (kind === 'peer-add') db.emit('peer-add', db._members.peer(key))
+    else if (kind === 'peer-remove') db.emit('peer-remove', key)
+    else if (kind === 'drift') db.emit('drift', { writer: key, ahead: event.to })
+    else if (kind === 'fork') db.emit('fork', { feed: key, length: event.to })
+    else if (kind === 'upgrade-needed') db.emit('upgrade-needed', { feed: key })
+    else if (kind === 'synced') this._synced(event.to)
+    else if (kind === 'error') this.report(MultiHyperbeeError.from(new Error(event.error)))
+  }
+
+  _synced(id) {
+    const stream = this._db.store._shared.streams.get(id)
+    if (stream !== undefined) this._db.emit('synced', stream)
+  }
+
+  /** An error nobody awaited: to whoever listens, else kept, and a warning once per code. */
+  report(error) {
+    this.error = error
+    if (this._db.listenerCount('error') > 0) {
+      this._db.emit('error', error)
+      return
+    }
+    if (this._warned.has(error.code)) return
+    this._warned.add(error.code)
+    process.emitWarning(error.message, { type: 'MultiHyperbeeWarning', code: error.code })
+  }
+}
+
+module.exports = { Events }

@@ -1,0 +1,52 @@
+'use strict'
+
+const { setTimeout: sleep } = require('node:timers/promises')
+const { waitUntil } = require('./wait.js')
+
+/** At most ten a second. */
+const INTERVAL_MS = 100
+
+/** What has been synced and what has not. */
+class Progress {
+  constructor(session, streams) {
+    this._session = session
+    this._streams = streams
+  }
+
+  status() {
+    const { state } = this._session
+    const native = state === 'open' ? this._session.native() : null
+    const rights = native?.rights() ?? 0
+    return {
+      state,
+      version: native?.version() ?? 0,
+      writable: (rights & 1) !== 0,
+      isIndexer: (rights & 2) !== 0,
+      flushed: native?.isFlushed() ?? false,
+      feeds: native?.progress() ?? [],
+      peers: this._streams.size
+    }
+  }
+
+  /** The status now, and again whenever it changed, until the database closes. */
+  async *changes(status, options) {
+    await this._session.ready()
+    while (this._session.state === 'open') {
+      let changed = false
+      const unlisten = this._session.listen(() => (changed = true))
+      try {
+        yield status()
+        await sleep(INTERVAL_MS, undefined, { ref: false })
+        if (this._session.state !== 'open') return
+        await waitUntil(this._session, () => changed, options, 'progress')
+      } catch (error) {
+        if (error.code === 'ERR_CLOSED') return
+        throw error
+      } finally {
+        unlisten()
+      }
+    }
+  }
+}
+
+module.exports = { Progress }

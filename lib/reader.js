@@ -1,0 +1,50 @@
+'use strict'
+
+const { MultiHyperbeeError, translated } = require('./errors.js')
+const { readU64, forEachEntry, FLAG_VALUE } = require('./packed.js')
+
+/** Keys go in and entries come out here, without a Buffer being made for either; larger ones take another way. */
+const scratch = Buffer.allocUnsafeSlow(64 * 1024)
+const NO_ENTRY = -1
+const TOO_LARGE = -2
+
+/**
+ * One key's entry: a synchronous call into the core.
+ *
+ * @param {object} native the open database
+ * @param {import('./codec.js').Codec} codec
+ * @param {number | null} at the version to read at; null: the newest
+ */
+function readEntry(native, codec, key, at) {
+  const bytes = codec.encodeKey(key)
+  scratch.set(bytes, 0)
+  let length
+  try {
+    length = native.getInto(scratch, bytes.length, codec.form, at)
+  } catch (error) {
+    throw MultiHyperbeeError.from(error)
+  }
+  if (length === NO_ENTRY) return null
+  if (length === TOO_LARGE) return readEntries(native, codec, [key], at)[0]
+  const seq = readU64(scratch, 0)
+  // Objects are parsed at once; anything else might keep what it is given.
+  const value = scratch.subarray(9, length)
+  return { seq, key, value: codec.decodeValue(scratch[8], codec.objects ? value : Buffer.from(value)) }
+}
+
+/** Many keys' entries, null for those absent, in one crossing. */
+function readEntries(native, codec, keys, at) {
+  const encoded = keys.map((key) => codec.encodeKey(key))
+  const packed = translated(() => native.getMany(encoded, codec.form, at))
+  const entries = []
+  forEachEntry(packed, (flags, seq, _key, keyEnd, valueEnd) => {
+    const key = keys[entries.length]
+    const found = (flags & FLAG_VALUE) !== 0
+    entries.push(
+      found ? { seq, key, value: codec.decodeValue(flags, packed.subarray(keyEnd, valueEnd)) } : null
+    )
+  })
+  return entries
+}
+
+module.exports = { readEntry, readEntries }

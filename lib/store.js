@@ -1,0 +1,127 @@
+'use strict'
+
+const { MultiHyperbeeError } = require('./errors.js')
+const { decodeKey } = require('./keys.js')
+const { seedOf } = require('./options.js')
+const { Feed } = require('./feed.js')
+const { translatedAsync } = require('./session.js')
+const { replicate } = require('./replication.js')
+const native = require('../native.js')
+
+/** A directory that holds feeds and databases: one environment, shared by all that is opened in it. */
+class Store {
+  /**
+   * @param {string} location the path of a directory, or `':memory:'`
+   * @param {{ readOnly?: boolean }} [options]
+   */
+  constructor(location, options = {}) {
+    if (location instanceof Shared) {
+      this._shared = location
+      this._prefix = options.prefix
+    } else {
+      if (typeof location !== 'string' || location === '') {
+        throw new MultiHyperbeeError('ERR_OPTIONS', "a Store takes the path of a directory, or ':memory:'")
+      }
+      if (options?.encryptionKey != null) {
+        throw new MultiHyperbeeError('ERR_OPTIONS', 'encryption is not there yet: leave out encryptionKey')
+      }
+      this._shared = new Shared(location, Boolean(options?.readOnly))
+      this._prefix = ''
+    }
+  }
+
+  get closed() {
+    return this._shared.closing !== null
+  }
+
+  /** Waits until it is open; rejects with why it is not. */
+  async ready() {
+    await this._shared.native()
+  }
+
+  /** The feed of a key, or this store's own by name or key pair. */
+  get(which) {
+    if (which instanceof Uint8Array || typeof which === 'string') return this._feed({ key: decodeKey(which) })
+    if (which?.key != null) return this._feed({ key: decodeKey(which.key) })
+    if (typeof which?.name === 'string') return this._feed({ name: this._prefix + which.name })
+    if (which?.keyPair != null) return this._feed({ keyPair: which.keyPair })
+    throw new MultiHyperbeeError('ERR_OPTIONS', 'get takes a key, { key }, { name } or { keyPair }')
+  }
+
+  /** This store, its names beginning with `name`: closing either closes both. */
+  namespace(name) {
+    if (typeof name !== 'string') throw new MultiHyperbeeError('ERR_OPTIONS', 'namespace takes a text')
+    return new Store(this._shared, { prefix: `${this._prefix}${name}/` })
+  }
+
+  /** What is open in it: the keys of feeds and databases. */
+  list() {
+    return [...this._shared.open].map((one) => one.key).filter((key) => key != null)
+  }
+
+  /** A connection that offers every database open in this store. */
+  replicate(isInitiatorOrStream, options) {
+    if (this.closed) throw storeClosed()
+    const open = async (peerOptions, wake) => (await this._shared.native()).replicate(peerOptions, wake)
+    return replicate({ owner: this._shared, open, db: null }, isInitiatorOrStream, options)
+  }
+
+  /** Closes everything that was opened from it. Idempotent. */
+  close() {
+    return this._shared.close()
+  }
+
+  _feed({ key, name, keyPair }) {
+    if (this.closed) throw storeClosed()
+    const open = async () => {
+      const store = await this._shared.native()
+      return translatedAsync(store.feed(key, name, await seedOf(keyPair ?? null)))
+    }
+    return new Feed(open, key ?? null, this._shared.open)
+  }
+
+  /** For MultiHyperbee. */
+  async _database(options) {
+    const store = await this._shared.native()
+    const name =
+      options.name === null && this._prefix === '' ? undefined : this._prefix + (options.name ?? 'db')
+    return translatedAsync(store.database({ ...options, name }))
+  }
+}
+
+/** What a store and its namespaces share. */
+class Shared {
+  constructor(location, readOnly) {
+    /** What is to be closed before it: each has `close()`. */
+    this.open = new Set()
+    /** Streams by the id of their peer, to name them in `synced`. */
+    this.streams = new Map()
+    this.closing = null
+    const path = location === ':memory:' ? undefined : location
+    this._opening = translatedAsync(native.NativeStore.open(path, readOnly))
+    this._opening.catch(() => {})
+  }
+
+  native() {
+    return this.closing === null ? this._opening : Promise.reject(storeClosed())
+  }
+
+  close() {
+    if (this.closing === null) this.closing = this._close()
+    return this.closing
+  }
+
+  async _close() {
+    const opening = this._opening.catch(() => null)
+    await Promise.all([...this.open].map((one) => one.close()))
+    for (const stream of [...this.streams.values()]) stream.destroy()
+    const store = await opening
+    if (store !== null) await translatedAsync(store.close())
+  }
+}
+
+function storeClosed() {
+  return new MultiHyperbeeError('ERR_CLOSED', 'the store is closed: open it again with new Store()')
+}
+
+module.exports = { Store }

@@ -1,0 +1,163 @@
+'use strict'
+
+const { Readable } = require('node:stream')
+const { MultiHyperbeeError, translated } = require('./errors.js')
+const { forEachEntry, FLAG_PUT, FLAG_VALUE } = require('./packed.js')
+const { historyBounds } = require('./range.js')
+const { aborted } = require('./wait.js')
+
+/** One crossing into the core brings at most this: the cost of crossing is spread, and the event loop is not held up. */
+const CHUNK_ENTRIES = 256
+const CHUNK_BYTES = 64 * 1024
+
+/** Entries over a native cursor, a packed chunk at a time. Destroying it early frees the cursor. */
+class CursorStream extends Readable {
+  /**
+   * @param {import('./session.js').Session} session
+   * @param {{ open: (native: object) => object, decode: (packed: Buffer) => object[], goesOn?: () => boolean }} source
+   *   `goesOn`: whether more may come after the end of the cursor, so that it is opened again then
+   * @param {{ signal?: AbortSignal }} [options]
+   */
+  constructor(session, source, options) {
+    super({ objectMode: true })
+    this._session = session
+    this._source = source
+    this._cursor = null
+    this._openedAt = 0
+    this._unlisten = () => {}
+    this._signal = options?.signal
+    this._onabort = () => this.destroy(aborted(this._signal, 'reading'))
+    session.open.add(this)
+    if (this._signal?.aborted) this._onabort()
+    else this._signal?.addEventListener('abort', this._onabort)
+    // The snapshot is of now, not of the first read.
+    if (session.state === 'open' && !this.destroyed) this._tryOpen(session.native())
+  }
+
+  /** Called when the database closes. */
+  end(error) {
+    this.destroy(error)
+  }
+
+  _construct(callback) {
+    if (this._cursor !== null || this.destroyed) callback()
+    else {
+      const opening = this._session.ready().then((native) => this._tryOpen(native))
+      opening.then(() => callback(), callback)
+    }
+  }
+
+  _tryOpen(native) {
+    try {
+      this._openedAt = native.version()
+      this._cursor = translated(() => this._source.open(native))
+    } catch (error) {
+      this.destroy(error)
+    }
+  }
+
+  _read() {
+    try {
+      while (!this.destroyed) {
+        const packed = translated(() => this._cursor.next(CHUNK_ENTRIES, CHUNK_BYTES))
+        const entries = packed === null ? [] : this._source.decode(packed)
+        // An entry that is null ends the stream.
+        for (const entry of entries) this.push(entry)
+        if (entries.length > 0) return
+        if (packed === null && !this._goOn()) return
+      }
+    } catch (error) {
+      this.destroy(error)
+    }
+  }
+
+  /** At the end of the cursor: true if there is another to read on with now. */
+  _goOn() {
+    if (!this._source.goesOn?.()) {
+      this.push(null)
+      return false
+    }
+    const native = this._session.native()
+    if (native.version() !== this._openedAt) {
+      this._tryOpen(native)
+      return true
+    }
+    this._unlisten = this._session.listen(() => {
+      if (this._session.state !== 'open' || native.version() === this._openedAt) return
+      this._unlisten()
+      this._tryOpen(native)
+      this._read()
+    })
+    return false
+  }
+
+  _destroy(error, callback) {
+    this._unlisten()
+    this._session.open.delete(this)
+    this._signal?.removeEventListener('abort', this._onabort)
+    this._cursor?.close()
+    callback(error)
+  }
+}
+
+/** Live entries in key order, at one version. */
+function createReadStream(session, codec, range, at, options) {
+  const open = (native) => native.scan(range, codec.form, at)
+  return new CursorStream(session, { open, decode: (packed) => decodeEntries(codec, packed) }, options)
+}
+
+function decodeEntries(codec, packed) {
+  const entries = []
+  forEachEntry(packed, (flags, seq, key, keyEnd, valueEnd) => {
+    const value = codec.decodeValue(flags, packed.subarray(keyEnd, valueEnd))
+    entries.push({ seq, key: codec.decodeKey(packed.subarray(key, keyEnd)), value })
+  })
+  return entries
+}
+
+/** What happened, by seq: `{ type, seq, key, value }`. A live one goes on with what happens. */
+function createHistoryStream(session, codec, at, options = {}) {
+  const { live = false, reverse = false, limit = -1 } = options
+  if (live && reverse)
+    throw new MultiHyperbeeError('ERR_OPTIONS', 'Cannot have both live and reverse enabled')
+  let left = limit < 0 ? Infinity : limit
+  let next = null
+  let to = null
+  const open = (native) => {
+    if (next === null) {
+      const version = at ?? native.version()
+      const bounds = historyBounds(options, version)
+      next = bounds.from
+      to = bounds.to ?? (live ? null : version)
+      if (at !== null) to = Math.min(to, at)
+    }
+    return native.history(next, to, reverse, codec.form)
+  }
+  const decode = (packed) => {
+    const entries = []
+    forEachEntry(packed, (flags, seq, key, keyEnd, valueEnd) => {
+      if (!reverse) next = seq + 1
+      const keyBytes = packed.subarray(key, keyEnd)
+      if (left <= 0 || !startsWith(keyBytes, codec.prefix)) return
+      left--
+      entries.push(historyEntry(codec, flags, seq, keyBytes, packed.subarray(keyEnd, valueEnd)))
+    })
+    if (left <= 0) entries.push(null)
+    return entries
+  }
+  const goesOn = () => live && left > 0 && (to === null || next <= to)
+  return new CursorStream(session, { open, decode, goesOn }, options)
+}
+
+function historyEntry(codec, flags, seq, keyBytes, bytes) {
+  const value = (flags & FLAG_VALUE) === 0 ? null : codec.decodeValue(flags, bytes)
+  return { type: (flags & FLAG_PUT) === 0 ? 'del' : 'put', seq, key: codec.decodeKey(keyBytes), value }
+}
+
+function startsWith(bytes, prefix) {
+  return (
+    prefix.length === 0 || (bytes.length >= prefix.length && prefix.equals(bytes.subarray(0, prefix.length)))
+  )
+}
+
+module.exports = { createReadStream, createHistoryStream }

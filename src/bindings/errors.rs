@@ -1,0 +1,27 @@
+//! Errors as they cross: the code, a colon, the message. `lib/errors.js` takes them apart again, because a promise
+//! of napi-rs rejects with a status of its own and would lose the code.
+
+use crate::db::{Code, Error};
+use crate::types::FeedKey;
+
+pub type Result<T> = napi::Result<T>;
+
+pub fn to_js(error: Error) -> napi::Error {
+    napi::Error::from_reason(format!("{}: {}", error.code.name(), error.message))
+}
+
+pub fn invalid(message: impl Into<String>) -> napi::Error {
+    to_js(Error::new(Code::Options, message))
+}
+
+pub fn closed(what: &str) -> napi::Error {
+    to_js(Error::new(Code::Closed, format!("{what} is closed")))
+}
+
+pub fn feed_key(bytes: &[u8]) -> Result<FeedKey> {
+    FeedKey::try_from(bytes).map_err(|error| to_js(Error::new(Code::InvalidKey, error.to_string())))
+}
+
+pub fn array<const N: usize>(bytes: &[u8], what: &str) -> Result<[u8; N]> {
+    bytes.try_into().map_err(|_| invalid(format!("{what} is {N} bytes; this has {}", bytes.len())))
+}

@@ -1,0 +1,95 @@
+//! The simulator: a few devices in one process, on real files, with virtual clocks and connections. One seed decides
+//! everything that happens; after it, what was acknowledged must be there, and every view must be what the document
+//! says of the blocks it is made of (`docs/design/testing.md`).
+//!
+//! `MULTI_HYPERBEE_SEEDS=5000` runs as many seeds, `MULTI_HYPERBEE_FIRST_SEED=…` says from which on,
+//! `MULTI_HYPERBEE_SEED=17` runs one.
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::print_stderr,
+    reason = "a failing test says so by panicking"
+)]
+
+mod check;
+mod fold;
+mod found;
+mod line;
+mod model;
+mod random;
+mod replica;
+mod schedule;
+mod shrink;
+mod user;
+mod world;
+
+use random::Random;
+use schedule::{Setup, Step};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+/// Seeds of an ordinary `cargo test`: about a minute, without optimisation, on two cores.
+const SEEDS: u64 = 200;
+
+const THREADS: usize = 2;
+
+fn of_seed(seed: u64) -> (Setup, Vec<Step>) {
+    let mut random = Random::new(seed);
+    let setup = schedule::setup(&mut random);
+    let steps = schedule::steps(&setup, &mut random);
+    (setup, steps)
+}
+
+/// Runs a schedule; a panic is a failure like any other.
+fn outcome(setup: &Setup, steps: &[Step]) -> Result<(), String> {
+    catch_unwind(AssertUnwindSafe(|| world::run(setup, steps))).unwrap_or_else(|panic| {
+        let text = panic.downcast_ref::<String>().map(String::as_str);
+        Err(format!("panic: {}", text.or(panic.downcast_ref::<&str>().copied()).unwrap_or("?")))
+    })
+}
+
+fn number(name: &str) -> Option<u64> {
+    let text = std::env::var(name).ok()?;
+    Some(text.parse().unwrap_or_else(|_| panic!("{name}={text} is no number")))
+}
+
+fn report(seed: u64, setup: &Setup, steps: &[Step], failure: &str) -> String {
+    let (fewer, failure) = shrink::shrink(steps, failure, |steps| outcome(setup, steps).err());
+    let list: String = fewer.iter().enumerate().map(|(at, step)| format!("  {at:3} {step:?}\n")).collect();
+    format!(
+        "seed {seed} fails; again with:\n  MULTI_HYPERBEE_SEED={seed} cargo test --no-default-features --test simulator\n\
+         {setup:?}\n{} of its {} steps are enough:\n{list}{failure}",
+        fewer.len(),
+        steps.len(),
+    )
+}
+
+#[test]
+fn every_seed_ends_as_the_model_says() {
+    let one = number("MULTI_HYPERBEE_SEED");
+    let first = one.or_else(|| number("MULTI_HYPERBEE_FIRST_SEED")).unwrap_or(0);
+    let count = if one.is_some() { 1 } else { number("MULTI_HYPERBEE_SEEDS").unwrap_or(SEEDS) };
+    let (next, failed) = (AtomicU64::new(first), AtomicBool::new(false));
+    let failures = Mutex::new(Vec::new());
+    std::thread::scope(|scope| {
+        for _ in 0..THREADS {
+            scope.spawn(|| {
+                while !failed.load(Ordering::Relaxed) {
+                    let seed = next.fetch_add(1, Ordering::Relaxed);
+                    if seed >= first + count {
+                        break;
+                    }
+                    let (setup, steps) = of_seed(seed);
+                    if let Err(failure) = outcome(&setup, &steps) {
+                        failed.store(true, Ordering::Relaxed);
+                        failures.lock().unwrap().push(report(seed, &setup, &steps, &failure));
+                    }
+                }
+            });
+        }
+    });
+    let failures = failures.into_inner().unwrap();
+    assert!(failures.is_empty(), "{}", failures.join("\n\n"));
+}

@@ -1,0 +1,109 @@
+//! What one seed stands for: the devices, and the steps that happen to them. A step carries its own randomness, so that a
+//! schedule from which steps were taken out still means the same for those that are left.
+
+use super::random::Random;
+
+/// Devices, at most.
+pub const MOST: usize = 5;
+
+#[derive(Clone, Debug)]
+pub struct Setup {
+    pub devices: usize,
+    /// One database, created by the first device and joined by the others; else each has its own.
+    pub shared: bool,
+    /// Clocks that jump by minutes and years.
+    pub lying: bool,
+    /// Devices may add each other's feeds by choice.
+    pub choosing: bool,
+    pub secrets: Vec<[u8; 32]>,
+    /// Address space of each store at first.
+    pub maps: Vec<Option<usize>>,
+}
+
+#[derive(Clone, Debug)]
+pub enum Step {
+    Write { at: usize, seed: u64 },
+    /// A user looks at a key, and may put later what it saw.
+    Read { at: usize, seed: u64 },
+    Snapshot { at: usize },
+    Check { at: usize },
+    Connect { a: usize, b: usize, seed: u64 },
+    Carry { seed: u64 },
+    Cut { seed: u64 },
+    Tick,
+    Clock { at: usize, seed: u64 },
+    Grant { by: usize, who: usize, indexer: bool },
+    Revoke { by: usize, who: usize },
+    AddPeer { at: usize, who: usize },
+    RemovePeer { at: usize, who: usize },
+    /// Closed and opened again.
+    Reopen { at: usize },
+    /// The process ends at a commit, perhaps one with a write whose reply nobody saw.
+    Crash { at: usize, unseen: Option<u64> },
+    /// Devices whose bits differ cannot reach each other.
+    Part { groups: u64 },
+    Heal,
+    /// All that can flow over the connections there are flows.
+    Rest,
+}
+
+pub fn setup(random: &mut Random) -> Setup {
+    let devices = 2 + random.below(MOST - 1);
+    Setup {
+        devices,
+        shared: random.chance(75),
+        lying: random.chance(50),
+        choosing: random.chance(25),
+        secrets: (0..devices).map(|_| random.secret()).collect(),
+        maps: (0..devices).map(|_| random.chance(50).then(|| 64 << 10)).collect(),
+    }
+}
+
+pub fn steps(setup: &Setup, random: &mut Random) -> Vec<Step> {
+    let count = 20 + random.below(100);
+    let mut steps = Vec::new();
+    // Most devices are there from the beginning; others are granted later, if ever.
+    for who in 1..setup.devices {
+        if setup.shared && random.chance(60) {
+            steps.push(Step::Grant { by: 0, who, indexer: random.chance(30) });
+        }
+        if !setup.shared {
+            steps.push(Step::AddPeer { at: random.below(setup.devices), who });
+        }
+    }
+    for _ in 0..count {
+        steps.push(step(setup, random));
+    }
+    steps
+}
+
+fn step(setup: &Setup, random: &mut Random) -> Step {
+    let device = |random: &mut Random| random.below(setup.devices);
+    let at = device(random);
+    let seed = random.next();
+    // The creator, who may grant, does so more often.
+    let by = if random.chance(50) { 0 } else { device(random) };
+    let who = device(random);
+    let choosing = setup.choosing || !setup.shared;
+    match random.below(100) {
+        0..30 => Step::Write { at, seed },
+        30..36 => Step::Read { at, seed },
+        36..38 => Step::Snapshot { at },
+        38..41 => Step::Check { at },
+        41..52 => Step::Connect { a: at, b: who, seed },
+        52..72 => Step::Carry { seed },
+        72..75 => Step::Cut { seed },
+        75..76 => Step::Tick,
+        76..80 => Step::Clock { at, seed },
+        80..84 => Step::Grant { by, who, indexer: random.chance(40) },
+        84..88 => Step::Revoke { by, who },
+        88..90 if choosing => Step::AddPeer { at, who },
+        90..91 if choosing => Step::RemovePeer { at, who },
+        88..91 => Step::Write { at, seed },
+        91..93 => Step::Reopen { at },
+        93..95 => Step::Crash { at, unseen: random.chance(40).then_some(seed) },
+        95..96 => Step::Part { groups: random.next() },
+        96..98 => Step::Heal,
+        _ => Step::Rest,
+    }
+}
