@@ -239,3 +239,28 @@ fn a_feed_removed_and_added_again_counts_once() {
     assert!(["a", "b", "c"].iter().all(|key| get(&db, key).is_some()));
     assert_eq!(db.status().unwrap().version, version + 2);
 }
+
+#[test]
+fn who_removed_a_writer_is_whoever_counted() {
+    let (s1, s2, s3) = (memory(), memory(), memory());
+    let a = create(&s1);
+    let key = a.info().unwrap().key;
+    let (b, c) = (join(&s2, key), join(&s3, key));
+    a.add_writer(local(&b), true).wait().unwrap();
+    a.add_writer(local(&c), false).wait().unwrap();
+    let wire = connect(&a, &b);
+    carry_until(&[&wire], || b.status().unwrap().indexer && placed(&b, local(&a)) == 3);
+    wire.close();
+    // Revoked, without knowing it, b revokes c after a did, and somebody who was never granted.
+    a.remove_writer(local(&b), false).wait().unwrap();
+    a.remove_writer(local(&c), false).wait().unwrap();
+    b.remove_writer(local(&c), false).wait().unwrap();
+    b.remove_writer(FeedKey([7; 32]), false).wait().unwrap();
+    let wire = connect(&a, &b);
+    carry_until(&[&wire], || placed(&a, local(&b)) == 2);
+    let members = a.members().unwrap();
+    let removed_by = |key| members.iter().find(|member| member.key == key).unwrap().removed_by;
+    assert_eq!(removed_by(local(&b)), Some(local(&a)));
+    assert_eq!(removed_by(local(&c)), Some(local(&a)));
+    assert_eq!(removed_by(FeedKey([7; 32])), None);
+}
