@@ -3,7 +3,7 @@
 use super::engine::{DatabaseState, Work};
 use super::error::{Code, Error, Failure};
 use super::place::{Changes, Pending, Placement};
-use crate::causal::{BatchFacts, LinkRule, Past, Readiness, resolve};
+use crate::causal::{self, BatchFacts, LinkRule, Past, Readiness, resolve};
 use crate::codec::limits::{MAX_BATCH_ENTRIES, MAX_KEY_BYTES, MAX_LINKS, MAX_LIST_BYTES, MAX_VALUE_BYTES};
 use crate::crdt::{Change, ChangeKind, List, State, Value, list_size, parse_object};
 use crate::entry::{self, BatchHead, Entry, Op, Place};
@@ -472,11 +472,19 @@ impl Work<'_, '_> {
         if !std::mem::take(&mut self.database(id)?.links_due) {
             return Ok(Vec::new());
         }
-        let wanted = {
-            let Some(database) = self.engine.databases.get(&id) else { return Err(Error::closed().into()) };
-            let batches = Batches { txn: &*self.txn, database: id, numbers: &database.members };
-            feeds_to_link(database, &batches)?
-        };
+        let Some(database) = self.engine.databases.get(&id) else { return Err(Error::closed().into()) };
+        let DatabaseState { row, order, own_past, .. } = database;
+        // Only what the own past does not reach is looked at, and only feeds of which something counts are named: what
+        // is named, others have to fetch.
+        let counts = |feed: &FeedKey| row.open || order.outcome().counted.contains_key(feed);
+        let mut candidates = Past::new();
+        for (feed, length) in order.placed().iter() {
+            if length > own_past.get(&feed) && counts(&feed) {
+                candidates.raise(feed, length);
+            }
+        }
+        let batches = Batches { txn: &*self.txn, database: id, numbers: &database.members };
+        let wanted = causal::links(row.local, link_rule(database), &candidates, &Placing { batches, order })?;
         let mut links = Vec::with_capacity(wanted.len());
         for (feed, length) in wanted {
             let Some(record) = self.feed(&feed)?.cloned() else { continue };
@@ -486,34 +494,6 @@ impl Work<'_, '_> {
         }
         Ok(links)
     }
-}
-
-/// Which feeds to link, in an order in which each link is read: the creator's, then what the past so far names. Feeds
-/// that reach furthest in the order come first, so that what their pasts cover need not be named again.
-fn feeds_to_link<T: crate::store::Read>(
-    database: &DatabaseState,
-    batches: &Batches<'_, T, BTreeMap<FeedKey, super::rows::MemberRow>>,
-) -> Result<Vec<(FeedKey, u64)>, Failure> {
-    use crate::causal::WalkSource as _;
-    let mut past = database.own_past.clone();
-    let mut ahead = Vec::new();
-    for (feed, length) in database.order.placed().iter() {
-        if feed != database.row.local && length > past.get(&feed) {
-            ahead.push((batches.batch(feed, length - 1)?.effective, feed, length));
-        }
-    }
-    ahead.sort_unstable_by_key(|(effective, feed, _)| std::cmp::Reverse((*effective, *feed)));
-    let mut linked = Vec::new();
-    while let Some(next) = ahead.iter().position(|(_, feed, _)| {
-        database.row.open || *feed == database.row.key || database.order.controls().names(&past, *feed)
-    }) {
-        let (_, feed, length) = ahead.remove(next);
-        if length > past.get(&feed) {
-            past.join(&batches.past(feed, length)?);
-            linked.push((feed, length));
-        }
-    }
-    Ok(linked)
 }
 
 /// A batch of the local feed, placed.
