@@ -203,7 +203,7 @@ impl Work<'_, '_> {
         let mut changes = Vec::new();
         for (key, Staged { state: wanted, .. }) in overlay {
             let current = self.current(id, &key)?.map_or_else(State::empty, |(_, state)| state);
-            if let Some(prepared) = between(key, &current, &wanted)? {
+            if let Some(prepared) = between(key, &current, &wanted) {
                 changes.push(prepared);
             }
         }
@@ -290,10 +290,7 @@ impl Work<'_, '_> {
         let Some((_, read)) = view::find_base(self.txn, id, key, stamp, state)? else {
             return Ok(against(current));
         };
-        let mut best = match against(&read) {
-            None => return Ok(None),
-            Some(best) => best,
-        };
+        let Some(mut best) = against(&read) else { return Ok(None) };
         let mut since = Vec::new();
         for version in self.database(id)?.puts_from.of(key, state) {
             if let Some(row) = view::newest(self.txn, id, key, Some(version))? {
@@ -509,17 +506,17 @@ pub(super) fn link_rule(database: &DatabaseState) -> LinkRule {
 }
 
 /// The one change that makes `wanted` of `current`.
-fn between(key: Vec<u8>, current: &State, wanted: &State) -> Result<Option<Prepared>, Failure> {
+fn between(key: Vec<u8>, current: &State, wanted: &State) -> Option<Prepared> {
     let prev = current.base();
     if let Some(value) = wanted.register() {
         let unchanged = current.register() == Some(value);
-        return Ok((!unchanged).then(|| Prepared { key, prev, kind: ChangeKind::Register(value.to_vec()) }));
+        return (!unchanged).then(|| Prepared { key, prev, kind: ChangeKind::Register(value.to_vec()) });
     }
     if let Some(value) = wanted.to_value() {
         let list = current.diff_to(&value);
-        return Ok(list.map(|list| Prepared { key, prev, kind: ChangeKind::List(list) }));
+        return list.map(|list| Prepared { key, prev, kind: ChangeKind::List(list) });
     }
-    Ok(current.is_live().then_some(Prepared { key, prev, kind: ChangeKind::Delete }))
+    current.is_live().then_some(Prepared { key, prev, kind: ChangeKind::Delete })
 }
 
 fn check_key(key: &[u8]) -> Result<(), Error> {

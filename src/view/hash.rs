@@ -1,4 +1,4 @@
-//! The state hash: LtHash over the live content. Each live key adds the 1,024 16-bit lanes of a 2,048-byte blake3
+//! The state hash: `LtHash` over the live content. Each live key adds the 1,024 16-bit lanes of a 2,048-byte blake3
 //! output over `key length ‖ key ‖ kind ‖ value`; taking a value out subtracts them. So it depends on what is live and
 //! on nothing else, and is brought forward along the log. (Lewi et al., "Securing Update Propagation with Homomorphic
 //! Hashing", 2019.)

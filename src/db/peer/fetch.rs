@@ -107,7 +107,7 @@ impl State {
         let bytes = blocks.blocks.iter().map(Vec::len).sum::<usize>();
         self.unverified += bytes;
         shared.windowed_job(
-            move |work| Ok(work.ingest(feed, &received(&blocks))?.map(|()| ())),
+            move |work| work.ingest(feed, &received(&blocks)),
             peer.clone(),
             move |peer, result| peer.stored(feed, bytes, result),
         );
