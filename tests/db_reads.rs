@@ -79,22 +79,19 @@ proptest! {
         let mut models = vec![Model::new()];
         for (key, value) in &writes {
             let mut model = models.last().unwrap().clone();
-            match value {
-                Some(n) => {
-                    let text = format!(r#"{{"n":{n}}}"#);
-                    put(&db, key, &text);
-                    model.insert(key.clone().into_bytes(), text);
-                }
-                None => {
-                    del(&db, key);
-                    model.remove(key.as_bytes());
-                }
+            if let Some(n) = value {
+                let text = format!(r#"{{"n":{n}}}"#);
+                put(&db, key, &text);
+                model.insert(key.clone().into_bytes(), text);
+            } else {
+                del(&db, key);
+                model.remove(key.as_bytes());
             }
             if *models.last().unwrap() != model {
                 models.push(model);
             }
         }
-        prop_assert_eq!(db.status().unwrap().version as usize, models.len() - 1);
+        prop_assert_eq!(db.status().unwrap().version, models.len() as u64 - 1);
         for (range, step) in ranges {
             for (version, model) in models.iter().enumerate() {
                 let found = scanned(&db, range.clone(), Some(version as u64), step);

@@ -40,7 +40,7 @@ type Wave = Vec<prop::sample::Index>;
 
 fn plans() -> impl Strategy<Value = Vec<Plan>> {
     let objects = vec![
-        r#"{}"#,
+        r"{}",
         r#"{"a":1}"#,
         r#"{"a":2,"l":["x","y"]}"#,
         r#"{"l":["y","x","z"]}"#,
@@ -89,8 +89,8 @@ fn written(plans: &[Plan]) -> Vec<Written> {
         let change = match kind {
             Kind::Object(wanted) => match state.diff_to(&value(wanted)) {
                 None => continue,
-                Some(list) => {
-                    text = list.to_text();
+                Some(edit) => {
+                    text = edit.to_text();
                     entry::Change::List(&text)
                 }
             },
@@ -123,7 +123,9 @@ fn folded(all: &[Written], counting: &BTreeSet<usize>) -> State {
     let mut in_order: Vec<&Written> = counting.iter().map(|n| &all[*n]).collect();
     in_order.sort_by_key(|written| written.position);
     let mut state = State::empty();
-    in_order.into_iter().for_each(|written| state.fold(&change(written)));
+    for written in in_order {
+        state.fold(&change(written));
+    }
     state
 }
 

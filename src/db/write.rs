@@ -90,11 +90,10 @@ impl PutsFrom {
         if made.len() > MAX_COMPARED_PUTS {
             made.pop_front();
         }
-        if self.order.len() > MAX_REMEMBERED_PUTS {
-            if let Some(oldest) = self.order.pop_front() {
+        if self.order.len() > MAX_REMEMBERED_PUTS
+            && let Some(oldest) = self.order.pop_front() {
                 self.made.remove(&oldest);
             }
-        }
     }
 
     /// Notes the puts among writes that `version` has made.

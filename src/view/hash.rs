@@ -134,16 +134,14 @@ pub fn advance(
         Bound::Included(&high),
     )?) {
         let (_, key) = row?;
-        if let Some(before) = newest(txn, database, key, Some(version - 1))? {
-            if let Some(element) = element(key, before)? {
+        if let Some(before) = newest(txn, database, key, Some(version - 1))?
+            && let Some(element) = element(key, before)? {
                 hash.subtract(&element);
             }
-        }
-        if let Some(now) = newest(txn, database, key, Some(version))? {
-            if let Some(element) = element(key, now)? {
+        if let Some(now) = newest(txn, database, key, Some(version))?
+            && let Some(element) = element(key, now)? {
                 hash.add(&element);
             }
-        }
     }
     Ok(())
 }
