@@ -322,9 +322,10 @@ fn a_wake_may_call_the_connection_it_comes_from() {
             let Some(peer) = theirs.get() else { return };
             assert!(depth.fetch_add(1, Ordering::AcqRel) < 50, "a wake wakes itself");
             if peer.ready_for_more()
-                && let Some(bytes) = peer.pull(1 << 10) {
-                    filled.lock().extend_from_slice(&bytes);
-                }
+                && let Some(bytes) = peer.pull(1 << 10)
+            {
+                filled.lock().extend_from_slice(&bytes);
+            }
             depth.fetch_sub(1, Ordering::AcqRel);
         });
         (PeerOptions { wake, ..options(transport) }, own, queue)

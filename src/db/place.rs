@@ -194,9 +194,10 @@ impl Work<'_, '_> {
         let database = self.database(id)?;
         if let Some(member) = database.members.get(&feed) {
             if member.until < until
-                && let Some(member) = database.member_mut(&feed) {
-                    member.until = until;
-                }
+                && let Some(member) = database.member_mut(&feed)
+            {
+                member.until = until;
+            }
             return Ok(());
         }
         let record = self.feed_or_new(&feed)?;
@@ -287,9 +288,10 @@ impl Work<'_, '_> {
     /// What is kept of a feed, from memory or the store.
     pub fn feed(&mut self, key: &FeedKey) -> Result<Option<&mut feed::FeedRecord>, Failure> {
         if !self.engine.feeds.contains_key(key)
-            && let Some(record) = feed::load(self.txn, key)? {
-                self.engine.feeds.insert(*key, record);
-            }
+            && let Some(record) = feed::load(self.txn, key)?
+        {
+            self.engine.feeds.insert(*key, record);
+        }
         Ok(self.engine.feeds.get_mut(key))
     }
 

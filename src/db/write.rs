@@ -91,9 +91,10 @@ impl PutsFrom {
             made.pop_front();
         }
         if self.order.len() > MAX_REMEMBERED_PUTS
-            && let Some(oldest) = self.order.pop_front() {
-                self.made.remove(&oldest);
-            }
+            && let Some(oldest) = self.order.pop_front()
+        {
+            self.made.remove(&oldest);
+        }
     }
 
     /// Notes the puts among writes that `version` has made.
@@ -383,6 +384,7 @@ impl Work<'_, '_> {
         // What refuses to append does so before anything in memory has changed.
         let local = self.database(id)?.row.local;
         self.open_appender(local)?;
+        self.must_have_placed_own(id, local)?;
         let mut links = self.due_links(id)?;
         while links.len() > MAX_LINKS {
             let rest = links.split_off(MAX_LINKS);
@@ -420,6 +422,18 @@ impl Work<'_, '_> {
             self.appenders.insert(local, appender);
         }
         Ok(())
+    }
+
+    /// A batch is placed as it is appended, so all before it has to be: an older copy of a store may hold own entries
+    /// that wait for what they link to.
+    fn must_have_placed_own(&mut self, id: u32, local: FeedKey) -> Result<(), Failure> {
+        let length = self.appenders.get(&local).map_or(0, Appender::length);
+        if self.database(id)?.order.placed().get(&local) == length {
+            return Ok(());
+        }
+        let message = "this device's own feed holds entries that are not in the order yet: connect to a peer that has \
+                       what they link to; if there is none, open the database with a new key pair";
+        Err(Error::new(Code::Restored, message).into())
     }
 
     fn append_blocks(&mut self, local: FeedKey, facts: &BatchFacts, ops: &[Op<'_>]) -> Result<u32, Failure> {

@@ -135,13 +135,15 @@ pub fn advance(
     )?) {
         let (_, key) = row?;
         if let Some(before) = newest(txn, database, key, Some(version - 1))?
-            && let Some(element) = element(key, before)? {
-                hash.subtract(&element);
-            }
+            && let Some(element) = element(key, before)?
+        {
+            hash.subtract(&element);
+        }
         if let Some(now) = newest(txn, database, key, Some(version))?
-            && let Some(element) = element(key, now)? {
-                hash.add(&element);
-            }
+            && let Some(element) = element(key, now)?
+        {
+            hash.add(&element);
+        }
     }
     Ok(())
 }

@@ -195,9 +195,10 @@ impl HistoryCursor {
                 self.next += 1;
             }
             if let Some(row) = newest(txn, self.database, key, Some(version))?
-                && visitor(&HistoryRow { version, key, row })? == Seen::Enough {
-                    return Ok(true);
-                }
+                && visitor(&HistoryRow { version, key, row })? == Seen::Enough
+            {
+                return Ok(true);
+            }
         }
         Ok(false)
     }
