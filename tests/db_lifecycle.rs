@@ -120,7 +120,6 @@ fn a_handle_is_counted_once_however_often_its_commit_ran() {
     db.close().wait().unwrap();
     put(&again, "k", "{}");
     again.close().wait().unwrap();
-    // Closed for good: opened anew, with another bound on the clock, which only a fresh opening takes.
     let wrong = DatabaseOptions {
         name: Some("other".into()),
         value_encoding: "binary".into(),
