@@ -27,6 +27,8 @@ mod place;
 mod reads;
 mod rows;
 mod store;
+#[cfg(test)]
+mod tests;
 mod write;
 
 pub use crate::crdt::Live;

@@ -95,9 +95,14 @@ impl Store {
         let spawned = std::thread::Builder::new().name("multi-hyperbee close".into()).spawn(move || {
             shared.stop();
             let closed = shared.environment.closed();
+            let slot = shared.environment.extension(Slot::default);
             drop(shared);
-            // A read that runs at this moment may hold the files a little longer.
-            closed.wait(CLOSE_PATIENCE);
+            // A read that runs at this moment may hold the files a little longer; who has opened them again does so
+            // for good.
+            let reopened = slot.0.lock().upgrade().is_some_and(|shared| !shared.is_closed());
+            if !reopened {
+                closed.wait(CLOSE_PATIENCE);
+            }
             let _ = replier.send(Ok(()));
         });
         match spawned {
