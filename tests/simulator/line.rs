@@ -14,11 +14,17 @@ pub struct Line {
     ways: [VecDeque<u8>; 2],
     /// Bytes after which it breaks.
     left: Option<usize>,
+    whole: bool,
 }
 
 impl Line {
     /// `whole`: it never breaks by itself.
-    pub fn new(replicas: &[Replica], ends: [usize; 2], whole: bool, random: &mut Random) -> Result<Self, String> {
+    pub fn new(
+        replicas: &[Replica],
+        ends: [usize; 2],
+        whole: bool,
+        random: &mut Random,
+    ) -> Result<Self, String> {
         let plain = random.chance(30);
         let hash = [u8::try_from(random.below(256)).unwrap(); 64];
         let mut peers = Vec::new();
@@ -44,11 +50,15 @@ impl Line {
         let left = (!whole && random.chance(35)).then(|| random.below(6_000));
         let peers = peers.try_into().map_err(|_| "two peers").unwrap();
         ends.iter().for_each(|at| replicas[*at].settle());
-        Ok(Self { ends, peers, ways: Default::default(), left })
+        Ok(Self { ends, peers, ways: Default::default(), left, whole })
     }
 
     pub fn is_broken(&self) -> bool {
         self.left == Some(0)
+    }
+
+    pub fn is_whole(&self) -> bool {
+        self.whole
     }
 
     fn pull(&mut self, side: usize, most: usize) -> bool {

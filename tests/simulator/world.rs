@@ -76,6 +76,7 @@ impl World {
                 self.lines[line].carry(&self.replicas, random)?;
                 self.end_lines(random, Line::is_broken)
             }
+            Step::Meet { a, b } => self.meet(a, b),
             Step::Cut { seed } => {
                 let random = &mut Random::new(seed);
                 let ends = [random.below(self.setup.devices), random.below(self.setup.devices)];
@@ -121,6 +122,22 @@ impl World {
         Ok(())
     }
 
+    /// A connection of its own beside those there are, for as long as it has something to say.
+    fn meet(&mut self, a: usize, b: usize) -> Result<(), String> {
+        self.connect(a, b, true, &mut Random::new(8))?;
+        for _ in 0..MOST_ROUNDS {
+            let mut moved = false;
+            for line in self.lines.iter_mut().filter(|line| line.is_whole() && line.ends == [a, b]) {
+                line.tick(&self.replicas)?;
+                moved |= line.carry_all(&self.replicas)?;
+            }
+            if !moved {
+                return self.end_lines(&mut Random::new(9), |line| line.is_whole() && line.ends == [a, b]);
+            }
+        }
+        Err(format!("bytes still move after {MOST_ROUNDS} rounds"))
+    }
+
     fn end_lines(&mut self, random: &mut Random, which: impl Fn(&Line) -> bool) -> Result<(), String> {
         let (end, stay): (Vec<_>, Vec<_>) = self.lines.drain(..).partition(|line| which(line));
         self.lines = stay;
@@ -155,7 +172,9 @@ impl World {
             None => replica.db().remove_writer(writer, false),
         };
         match reply.wait() {
-            Ok(Written::Yes { length, .. }) if may && length == replica.ledger.len() as u64 + 1 => replica.learn_own(),
+            Ok(Written::Yes { length, .. }) if may && length == replica.ledger.len() as u64 + 1 => {
+                replica.learn_own()
+            }
             Err(error) if !may && error.code == Code::NotPermitted => Ok(()),
             other => Err(format!("an indexer: {may}, length {}: {other:?}", replica.ledger.len())),
         }
