@@ -45,10 +45,12 @@ pub enum Step {
     Carry {
         seed: u64,
     },
-    /// Two devices are in reach of each other until both have all that the other has.
+    /// Two devices are in reach of each other until both have all that the other has. `once`: the connection is over
+    /// when they have.
     Meet {
         a: usize,
         b: usize,
+        once: bool,
     },
     Cut {
         seed: u64,
@@ -84,6 +86,15 @@ pub enum Step {
         at: usize,
         unseen: Option<u64>,
     },
+    /// Its files are copied.
+    Backup {
+        at: usize,
+    },
+    /// It goes on from the last copy, if somebody else has all it has written since; nobody writes there before that
+    /// has come back.
+    Restore {
+        at: usize,
+    },
     /// Devices whose bits differ cannot reach each other.
     Part {
         groups: u64,
@@ -112,7 +123,7 @@ pub fn steps(setup: &Setup, random: &mut Random) -> Vec<Step> {
     for who in 1..setup.devices {
         if setup.shared && random.chance(70) {
             steps.push(Step::Grant { by: 0, who, indexer: random.chance(30) });
-            steps.push(Step::Meet { a: 0, b: who });
+            steps.push(Step::Meet { a: 0, b: who, once: random.chance(20) });
         }
         if !setup.shared {
             steps.push(Step::AddPeer { at: random.below(setup.devices), who });
@@ -139,7 +150,7 @@ fn step(setup: &Setup, random: &mut Random) -> Step {
         38..41 => Step::Check { at },
         41..50 => Step::Connect { a: at, b: who, seed },
         50..68 => Step::Carry { seed },
-        68..74 => Step::Meet { a: at, b: who },
+        68..74 => Step::Meet { a: at, b: who, once: random.chance(30) },
         74..77 => Step::Cut { seed },
         77..78 => Step::Tick,
         78..81 => Step::Clock { at, seed },
@@ -150,6 +161,8 @@ fn step(setup: &Setup, random: &mut Random) -> Step {
         88..91 => Step::Write { at, seed },
         91..93 => Step::Reopen { at },
         93..95 => Step::Crash { at, unseen: random.chance(40).then_some(seed) },
+        95 if random.chance(40) => Step::Backup { at },
+        95 if random.chance(60) => Step::Restore { at },
         95..96 => Step::Part { groups: random.next() },
         96..98 => Step::Heal,
         _ => Step::Rest,
