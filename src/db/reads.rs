@@ -101,14 +101,10 @@ impl Db {
     pub fn scan(&self, range: Range, at: Option<u64>) -> Result<Scan, Error> {
         let (bounds, left) = range.bounds();
         self.read(|inner, txn| {
-            let latest = inner.version(txn)?;
-            let version = at.unwrap_or(latest);
-            if version > latest {
-                return Err(Error::new(
-                    Code::VersionGone,
-                    format!("version {version} is not here yet: the view has {latest}"),
-                ));
-            }
+            let version = match at {
+                Some(at) => inner.must_be_here(at, txn)?,
+                None => inner.version(txn)?,
+            };
             Ok(Scan { db: self.clone(), cursor: ScanCursor::new(inner.open.id, version, bounds), left })
         })
     }
