@@ -1,7 +1,7 @@
 //! Cursors of the public API: over the view at one version, and over its history.
 
 use super::database::{Db, LiveRow};
-use super::error::{Code, Error};
+use super::error::Error;
 use crate::crdt::Live;
 use crate::types::Stamp;
 use crate::view::{Bounds, HistoryCursor, ScanCursor, Seen};
