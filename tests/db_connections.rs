@@ -167,7 +167,7 @@ fn a_value_larger_than_a_frame_travels_in_pieces_and_once() {
                 to.receive(&bytes).unwrap();
             }
         }
-        assert!(start.elapsed() < Duration::from_secs(60));
+        assert!(start.elapsed() < Duration::from_mins(1));
     }
     assert_eq!(get(&b, "large"), Some(text));
     assert!(carried[0] < (12 << 20) + (200 << 10), "{carried:?}");
@@ -200,7 +200,7 @@ fn who_is_asked_to_hold_back_is_woken_when_it_may_go_on() {
             if !woken.swap(false, Ordering::AcqRel) {
                 std::thread::sleep(Duration::from_millis(1));
                 assert!(
-                    start.elapsed() < Duration::from_secs(60),
+                    start.elapsed() < Duration::from_mins(1),
                     "held back {held_back} times, then never woken"
                 );
                 continue;
@@ -213,7 +213,7 @@ fn who_is_asked_to_hold_back_is_woken_when_it_may_go_on() {
             open = here.receive(&bytes).unwrap();
             held_back += usize::from(!open);
         }
-        assert!(start.elapsed() < Duration::from_secs(60));
+        assert!(start.elapsed() < Duration::from_mins(1));
     }
 }
 
@@ -321,10 +321,10 @@ fn a_wake_may_call_the_connection_it_comes_from() {
         let wake = Arc::new(move || {
             let Some(peer) = theirs.get() else { return };
             assert!(depth.fetch_add(1, Ordering::AcqRel) < 50, "a wake wakes itself");
-            if peer.ready_for_more() {
-                if let Some(bytes) = peer.pull(1 << 10) {
-                    filled.lock().extend_from_slice(&bytes);
-                }
+            if peer.ready_for_more()
+                && let Some(bytes) = peer.pull(1 << 10)
+            {
+                filled.lock().extend_from_slice(&bytes);
             }
             depth.fetch_sub(1, Ordering::AcqRel);
         });
@@ -367,7 +367,9 @@ fn stores_close_in_the_middle_of_everything() {
         for _ in 0..20 {
             wire.carry(1_000);
         }
-        closed.into_iter().for_each(|closed| closed.wait().unwrap());
+        for closed in closed {
+            closed.wait().unwrap();
+        }
         assert_eq!(a.status().unwrap_err().code, Code::Closed);
     }
 }

@@ -42,7 +42,7 @@ impl Default for DatabaseOptions {
             value_encoding: "json".into(),
             secret: None,
             open: false,
-            max_drift: std::time::Duration::from_secs(60),
+            max_drift: std::time::Duration::from_mins(1),
         }
     }
 }

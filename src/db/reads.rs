@@ -93,6 +93,10 @@ pub struct History {
 
 impl Db {
     /// The key's live entry, now or as of a version.
+    #[expect(
+        clippy::redundant_closure_for_method_calls,
+        reason = "the method's path is not general enough over the row's lifetime"
+    )]
     pub fn get_entry(&self, key: &[u8], at: Option<u64>) -> Result<Option<ViewEntry>, Error> {
         self.get(key, at, |row| row.to_entry())
     }
@@ -213,7 +217,7 @@ impl History {
     pub fn next(&mut self, max_entries: usize, max_bytes: usize) -> Result<Vec<HistoryEntry>, Error> {
         let mut found = Vec::new();
         self.visit(max_entries, max_bytes, |seq, key, live| {
-            let entry = live.map(|row| row.to_entry());
+            let entry = live.map(LiveRow::to_entry);
             found.push(HistoryEntry { put: entry.is_some(), seq, key: key.to_vec(), entry });
         })?;
         Ok(found)

@@ -7,7 +7,7 @@ use crate::db::error::{Code, Error};
 use crate::db::events::Event as DbEvent;
 use crate::types::FeedKey;
 use crate::wire::{CloseReason, Event, FeedState, RequestId, Role, Topic, TopicId, TopicKind};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -52,7 +52,9 @@ impl State {
             }
             Event::Shown { opened } => self.shown(opened, peer),
             Event::Vector { topic, feeds, first_complete } => {
-                feeds.iter().for_each(|feed| self.heard(feed));
+                for feed in &feeds {
+                    self.heard(feed);
+                }
                 if first_complete {
                     self.heard_all(topic, peer);
                 }
@@ -140,7 +142,7 @@ impl State {
         peer.0.unheard.store(true, Ordering::Release);
         self.topics.insert(
             id,
-            Shown { topic, said: Default::default(), heard: false, heard_own: false, said_own: false },
+            Shown { topic, said: BTreeMap::new(), heard: false, heard_own: false, said_own: false },
         );
         let own = self.announce_new(id, false, peer);
         // The announcement ends the first vector, also an empty one.

@@ -98,6 +98,10 @@ struct Connection {
     state: Mutex<State>,
 }
 
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a fact of its own; they do not exclude each other"
+)]
 struct State {
     /// Gone once closed: then nothing is read or queued any more.
     shared: Option<Arc<Shared>>,
@@ -149,7 +153,7 @@ impl Db {
 impl Peer {
     fn open(shared: &Arc<Shared>, scope: Option<u32>, options: PeerOptions) -> Result<Self, Error> {
         let PeerOptions { transport, live, download, upload, user_data, wake } = options;
-        let config = Config { live, download, upload, user_data, ..Config::default() };
+        let config = Config { live, upload, download, user_data, ..Config::default() };
         let session = match transport {
             Transport::Initiator => noise(Role::Initiator, config)?,
             Transport::Responder => noise(Role::Responder, config)?,
@@ -338,7 +342,7 @@ impl Peer {
 
     /// Whether all that this connection announced of a database is here and placed.
     pub(super) fn has_delivered(&self, database: u32) -> bool {
-        self.with_state(|state, peer| state.has_delivered(Some(database), peer))
+        self.0.state.lock().has_delivered(Some(database), self)
     }
 
     /// What the other side says it has.

@@ -1,0 +1,40 @@
+'use strict'
+
+// What the package costs beside lmdb-js doing the bare minimum of the same: `npm run bench`. Read the ratios of one run;
+// the milliseconds belong to the machine and its hour.
+
+const fs = require('node:fs')
+const os = require('node:os')
+const path = require('node:path')
+const { spawnSync } = require('node:child_process')
+const { entries, KEYS } = require('./data.js')
+const cases = require('./cases.js')
+
+async function main() {
+  const dir = fs.mkdtempSync(path.join(os.tmpdir(), 'multi-hyperbee-bench-'))
+  console.log(`Node ${process.version}, ${os.cpus().length} cores, ${KEYS.toLocaleString('en')} entries of about 100 bytes\n`)
+  try {
+    const results = await cases.run(dir, entries())
+    for (const { what, ours, theirs, note } of results) print(what, ours, theirs, note)
+  } finally {
+    fs.rmSync(dir, { recursive: true, force: true })
+  }
+  console.log('\nThe core without Node, beside bare LMDB writing the same rows:\n')
+  const core = spawnSync('cargo', ['bench', '--no-default-features', '--locked', '--bench', 'core'], {
+    cwd: path.join(__dirname, '..'),
+    stdio: ['ignore', 'inherit', 'inherit']
+  })
+  if (core.status !== 0) process.exitCode = 1
+}
+
+function print(what, ours, theirs, note = '') {
+  const rate = (run) => `${Math.round(run.count / (run.ms / 1000)).toLocaleString('en')}/s`
+  const ratio = theirs ? `${(ours.count / ours.ms / (theirs.count / theirs.ms)).toFixed(2)} of lmdb-js` : ''
+  const columns = [what.padEnd(46), rate(ours).padStart(14), (theirs ? rate(theirs) : '').padStart(14)]
+  console.log(`${columns.join(' ')}  ${ratio.padEnd(16)} ${note}`)
+}
+
+main().catch((error) => {
+  console.error(error)
+  process.exitCode = 1
+})
