@@ -54,6 +54,12 @@ export type ErrorCode =
 export class MultiHyperbeeError extends Error {
   constructor(code: ErrorCode, message: string, options?: { cause?: unknown })
   readonly code: ErrorCode
+  /** With `ERR_VERSION_MISMATCH`: the protocol either side speaks. */
+  readonly usVersion?: string
+  readonly themVersion?: string
+  /** With `ERR_CLIENT_MISMATCH`: what either side calls itself. */
+  readonly usClient?: string
+  readonly themClient?: string
 }
 
 /** What a read adds to an object. Putting the object back is compared with the state it was read at. */

@@ -119,6 +119,9 @@ impl Db {
             return Ok(None);
         }
         self.read(|inner, txn| {
+            if let Some(at) = at {
+                inner.must_be_here(at, txn)?;
+            }
             let Some(row) = view::newest(txn, inner.open.id, key, at)? else { return Ok(None) };
             Ok(LiveRow::of(row.version, key, &row)?.map(|row| found(&row)))
         })
@@ -239,6 +242,18 @@ impl Inner {
         use crate::store::Read as _;
         let row = txn.get(Table::Databases, &super::rows::StateRow::key_of(self.open.id))?;
         Ok(row.map(super::rows::StateRow::decode).transpose()?.unwrap_or_default().version)
+    }
+
+    /// Refuses a version that the view does not have.
+    pub fn must_be_here(&self, version: u64, txn: &ReadTxn) -> Result<u64, Error> {
+        let latest = self.version(txn)?;
+        if version <= latest {
+            return Ok(version);
+        }
+        Err(Error::new(
+            Code::VersionGone,
+            format!("version {version} is not here: the newest is {latest}; take one from version or snapshot()"),
+        ))
     }
 }
 

@@ -36,7 +36,7 @@ pub use crate::store::Location;
 pub use board::{DbInfo, DbStatus};
 pub use database::{DatabaseOptions, Db, LiveRow};
 pub use engine::WallClock;
-pub use error::{Code, Error};
+pub use error::{Code, Error, Mismatch};
 pub use events::{Event, Reply, Subscription, Wake};
 pub use feeds::{Feed, FeedChoice, FeedInfo};
 pub use members::{FeedProgress, Member};

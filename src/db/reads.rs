@@ -1,7 +1,7 @@
 //! Cursors of the public API: over the view at one version, and over its history.
 
 use super::database::{Db, LiveRow};
-use super::error::{Code, Error};
+use super::error::Error;
 use crate::crdt::Live;
 use crate::types::Stamp;
 use crate::view::{Bounds, HistoryCursor, ScanCursor, Seen};
@@ -105,14 +105,10 @@ impl Db {
     pub fn scan(&self, range: Range, at: Option<u64>) -> Result<Scan, Error> {
         let (bounds, left) = range.bounds();
         self.read(|inner, txn| {
-            let latest = inner.version(txn)?;
-            let version = at.unwrap_or(latest);
-            if version > latest {
-                return Err(Error::new(
-                    Code::VersionGone,
-                    format!("version {version} is not here yet: the view has {latest}"),
-                ));
-            }
+            let version = match at {
+                Some(at) => inner.must_be_here(at, txn)?,
+                None => inner.version(txn)?,
+            };
             Ok(Scan { db: self.clone(), cursor: ScanCursor::new(inner.open.id, version, bounds), left })
         })
     }

@@ -14,11 +14,29 @@ pub(super) struct Inflight {
     request: Option<RequestId>,
     /// Messages whose blocks wait for the owner thread.
     storing: u32,
+    /// Where the next request begins instead of at the end of what is here.
+    again: Option<u64>,
+    /// How far back the last request went whose answer was doubted. It doubles, so that a liar is soon found out.
+    back: u64,
 }
 
 impl Inflight {
     fn is_idle(&self) -> bool {
         self.request.is_none() && self.storing == 0
+    }
+
+    /// What follows `start` fits nothing here: a fork before it, or a lie. Blocks that are here are asked for once more:
+    /// under the other branch's head they show where the two part. False: there is nothing further back.
+    fn doubt(&mut self, start: u64) -> bool {
+        if self.again.is_some_and(|again| again < start) {
+            return true;
+        }
+        if self.back >= start {
+            return false;
+        }
+        self.back = self.back.saturating_mul(2).max(1);
+        self.again = Some(start.saturating_sub(self.back));
+        true
     }
 }
 
@@ -27,6 +45,8 @@ enum Stored {
     Taken,
     /// They continue what is not here: asked for again from where we are.
     Gap,
+    /// They do not continue what is here: a fork, or a lie.
+    Doubted,
     /// Signed, and contradicting what is here: of this feed nothing more is taken from this connection.
     Forked,
 }
@@ -46,7 +66,8 @@ impl State {
                     .filter_map(|(key, remote)| {
                         let feed = feeds.get(key)?;
                         let until = remote.length.min(feed.until);
-                        (feed.length < until && !feed.forked).then_some((*key, feed.length, until))
+                        let from = remote.inflight.again.map_or(feed.length, |again| again.min(feed.length));
+                        (feed.length < until && !feed.forked).then_some((*key, from, until))
                     })
                     .collect()
             };
@@ -106,10 +127,11 @@ impl State {
         }
         let bytes = blocks.blocks.iter().map(Vec::len).sum::<usize>();
         self.unverified += bytes;
+        let span = (blocks.start, end);
         shared.windowed_job(
             move |work| work.ingest(feed, &received(&blocks)),
             peer.clone(),
-            move |peer, result| peer.stored(feed, bytes, result),
+            move |peer, result| peer.stored(feed, span, bytes, result),
         );
     }
 }
@@ -128,15 +150,24 @@ fn received(blocks: &Blocks) -> Received<'_> {
 
 impl Peer {
     /// The owner thread is done with what was received.
-    fn stored(&self, feed: FeedKey, bytes: usize, result: Result<Result<(), FeedError>, Error>) {
-        let failure = match result {
+    fn stored(
+        &self,
+        feed: FeedKey,
+        (start, end): (u64, u64),
+        bytes: usize,
+        result: Result<Result<(), FeedError>, Error>,
+    ) {
+        let outcome = match result {
             Ok(Ok(())) => Ok(Stored::Taken),
             Ok(Err(FeedError::Gap { .. })) => Ok(Stored::Gap),
             Ok(Err(FeedError::Fork(_))) => Ok(Stored::Forked),
-            Ok(Err(error)) => Err(Error::new(
-                Code::Protocol,
-                format!("the other side sent blocks that are refused: {error}"),
-            )),
+            Ok(Err(error @ (FeedError::Proof(_) | FeedError::Head(_)))) => {
+                let doubted = self.with_state(|state, _| {
+                    state.remote.get_mut(&feed).is_some_and(|remote| remote.inflight.doubt(start))
+                });
+                if doubted { Ok(Stored::Doubted) } else { Err(refused(&error)) }
+            }
+            Ok(Err(error)) => Err(refused(&error)),
             Err(error) => Err(error),
         };
         let mut goes_on = false;
@@ -146,12 +177,16 @@ impl Peer {
             goes_on = was_full && state.unverified < MAX_UNVERIFIED;
             if let Some(remote) = state.remote.get_mut(&feed) {
                 remote.inflight.storing = remote.inflight.storing.saturating_sub(1);
-                if matches!(failure, Ok(Stored::Forked)) {
-                    remote.length = 0;
+                match outcome {
+                    Ok(Stored::Forked) => remote.length = 0,
+                    Ok(Stored::Taken) => {
+                        remote.inflight.again = remote.inflight.again.map(|again| again.max(end));
+                    }
+                    Ok(Stored::Gap | Stored::Doubted) | Err(_) => {}
                 }
             }
             state.release(&feed, peer);
-            match failure {
+            match outcome {
                 Ok(_) => {
                     state.refresh(None, peer);
                     false
@@ -172,4 +207,8 @@ impl Peer {
         }
         self.hand_over();
     }
+}
+
+fn refused(error: &FeedError) -> Error {
+    Error::new(Code::Protocol, format!("the other side sent blocks that are refused: {error}"))
 }

@@ -16,7 +16,7 @@ mod io;
 mod serve;
 
 use super::database::{Db, Inner};
-use super::error::{Code, Error};
+use super::error::{Code, Error, Mismatch};
 use super::events::Wake;
 use super::store::{Shared, Store};
 use crate::types::FeedKey;
@@ -418,6 +418,14 @@ impl From<ProtocolError> for Error {
             | ProtocolError::SameRole { .. } => Code::Auth,
             _ => Code::Protocol,
         };
-        Error::new(code, error.to_string())
+        let message = error.to_string();
+        let mismatch = match error {
+            ProtocolError::VersionMismatch { us, them } => {
+                Some(Mismatch { us: us.to_string(), them: them.to_string() })
+            }
+            ProtocolError::ClientMismatch { us, them } => Some(Mismatch { us, them }),
+            _ => None,
+        };
+        Error { mismatch, ..Error::new(code, message) }
     }
 }
