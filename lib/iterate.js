@@ -19,27 +19,34 @@ function iterate(stream, nextChunk, opened) {
   let since = performance.now()
   stream.once('error', (error) => (failed = error))
 
-  const end = () => {
+  const closed = () =>
+    stream.closed ? Promise.resolve() : new Promise((resolve) => stream.once('close', resolve))
+  const end = async () => {
     over = true
     stream.destroy()
+    await closed()
     return { value: undefined, done: true }
   }
+  /** Somebody else has destroyed the stream. */
+  const cut = async () => {
+    over = true
+    await closed()
+    throw failed ?? stream.errored ?? prematureClose()
+  }
   const step = () => {
-    if (failed !== null || over || stream.destroyed) return fail()
+    if (over) return { value: undefined, done: true }
+    if (stream.destroyed) return cut()
     if (index === chunk.length) {
-      chunk = nextChunk()
+      try {
+        chunk = nextChunk()
+      } catch (error) {
+        stream.destroy(error)
+        return cut()
+      }
       index = 0
       if (chunk === null) return end()
     }
     return { value: chunk[index++], done: false }
-  }
-  const fail = () => {
-    const error = failed ?? stream.errored
-    if (error && !over) {
-      over = true
-      throw error
-    }
-    return end()
   }
   const givesWay = () => {
     const now = performance.now()
@@ -58,13 +65,18 @@ function iterate(stream, nextChunk, opened) {
       }
       return step()
     },
-    async return() {
+    return() {
       return end()
     },
     [Symbol.asyncIterator]() {
       return this
     }
   }
+}
+
+/** As Node says it of its own streams. */
+function prematureClose() {
+  return Object.assign(new Error('Premature close'), { code: 'ERR_STREAM_PREMATURE_CLOSE' })
 }
 
 module.exports = { iterate }

@@ -59,7 +59,12 @@ class CursorStream extends Readable {
 
   /** Over the chunks themselves, as long as nobody reads the stream in another way. */
   [Symbol.asyncIterator]() {
-    if (this._source.goesOn !== undefined || this.readableFlowing !== null || this.readableDidRead) {
+    if (
+      this.destroyed ||
+      this._source.goesOn !== undefined ||
+      this.readableFlowing !== null ||
+      this.readableDidRead
+    ) {
       return super[Symbol.asyncIterator]()
     }
     return iterate(
@@ -71,7 +76,6 @@ class CursorStream extends Readable {
 
   async _opened() {
     if (this._cursor === null && !this.destroyed) this._tryOpen(await this._session.ready())
-    if (this.errored) throw this.errored
   }
 
   _nextChunk() {
