@@ -195,3 +195,17 @@ fn a_database_opened_with_other_options_is_refused() {
     assert_eq!(code(reused), Some(Code::Options));
     put(&db, "k", "{}");
 }
+
+#[test]
+fn a_closed_store_lets_go_of_its_files_though_handles_of_databases_are_about() {
+    let dir = tempfile::tempdir().unwrap();
+    let location = Location::Path(dir.path().to_owned());
+    let store = Store::open(&location, &StoreOptions::default()).unwrap();
+    let db = create(&store);
+    let scan = db.scan(multi_hyperbee::db::Range::default(), None).unwrap();
+    store.close().wait().unwrap();
+    let lock = std::fs::File::open(dir.path().join("lock")).unwrap();
+    lock.try_lock().unwrap();
+    assert_eq!(db.get_entry(b"k", None).unwrap_err().code, Code::Closed);
+    drop(scan);
+}

@@ -104,7 +104,7 @@ impl Db {
         read: impl FnOnce(&Inner, &ReadTxn) -> Result<T, Error>,
     ) -> Result<T, Error> {
         let inner = self.inner()?;
-        let txn = inner.shared.environment.read()?;
+        let txn = inner.shared.read()?;
         read(&inner, &txn)
     }
 
@@ -252,7 +252,9 @@ impl Inner {
         }
         Err(Error::new(
             Code::VersionGone,
-            format!("version {version} is not here: the newest is {latest}; take one from version or snapshot()"),
+            format!(
+                "version {version} is not here: the newest is {latest}; take one from version or snapshot()"
+            ),
         ))
     }
 }

@@ -136,14 +136,18 @@ impl World {
         let before = self.lines.len();
         let kind = if once { Kind::Once } else { Kind::Whole };
         self.connect(a, b, kind, &mut Random::new(8))?;
-        let Some(mut line) = (self.lines.len() > before).then(|| self.lines.pop()).flatten() else { return Ok(()) };
+        let Some(mut line) = (self.lines.len() > before).then(|| self.lines.pop()).flatten() else {
+            return Ok(());
+        };
         let mut still = 0;
         for _ in 0..MOST_ROUNDS {
             still = if line.carry_all(&self.replicas)? { 0 } else { still + 1 };
             if still > 7 {
                 // What another connection is at is waited for, and this one is not over before. Without a database in
                 // common it is never over.
-                if self.setup.shared && self.lines.iter().all(|other| !other.ends.contains(&a) && !other.ends.contains(&b)) {
+                if self.setup.shared
+                    && self.lines.iter().all(|other| !other.ends.contains(&a) && !other.ends.contains(&b))
+                {
                     line.must_be_finished()?;
                 }
                 return line.end(&self.replicas, &mut Random::new(9));
