@@ -46,6 +46,7 @@ test('the chat: two terminals, lines go both ways', { timeout: 120_000 }, async 
   const testnet = await createTestnet(3, { host: '127.0.0.1' })
   t.after(() => testnet.destroy())
   const bootstrap = testnet.bootstrap.flatMap(({ host, port }) => ['--bootstrap', `${host}:${port}`])
+  bootstrap.push('--host', '127.0.0.1')
   const folder = directory(t)
   const alice = run(t, 'chat.js', '-s', path.join(folder, 'alice'), ...bootstrap)
   const [, key] = await alice.line(/-k ([0-9a-f]{64})\n/)

@@ -6,11 +6,12 @@
 //   node examples/chat.js -s ./bob -k <that key>      in another terminal, or on another machine
 //
 // The second prints a line `/add <its own key>`: typed in the first terminal, it lets the second write.
-// `-n` gives a name, `--bootstrap <host:port>` another DHT than the public one.
+// `-n` gives a name, `--bootstrap <host:port>` another DHT than the public one, `--host <address>` what to listen on.
 
 const path = require('node:path')
 const readline = require('node:readline')
 const { parseArgs } = require('node:util')
+const DHT = require('hyperdht')
 const Hyperswarm = require('hyperswarm')
 const MultiHyperbee = require('..')
 
@@ -19,7 +20,8 @@ const { values: options } = parseArgs({
     storage: { type: 'string', short: 's' },
     key: { type: 'string', short: 'k' },
     name: { type: 'string', short: 'n' },
-    bootstrap: { type: 'string', multiple: true }
+    bootstrap: { type: 'string', multiple: true },
+    host: { type: 'string' }
   }
 })
 
@@ -32,7 +34,8 @@ async function main() {
   const db = new MultiHyperbee(options.storage, options.key === undefined ? {} : { key: options.key })
   await db.ready()
 
-  const swarm = new Hyperswarm(options.bootstrap === undefined ? {} : { bootstrap: options.bootstrap })
+  const { bootstrap, host } = options
+  const swarm = new Hyperswarm({ dht: new DHT({ bootstrap, host }) })
   swarm.on('connection', (connection) => db.replicate(connection))
   swarm.join(db.discoveryKey)
 
