@@ -32,6 +32,13 @@ function readEntry(native, codec, key, at) {
   return { seq, key, value: codec.decodeValue(scratch[8], bytes, 0, bytes.length) }
 }
 
+/** Whether there is an entry, without making anything of it. */
+function hasEntry(native, codec, key, at) {
+  const bytes = codec.encodeKey(key)
+  scratch.set(bytes, 0)
+  return translated(() => native.getInto(scratch, bytes.length, codec.form, at)) !== NO_ENTRY
+}
+
 /** Many keys' entries, null for those absent, in one crossing. */
 function readEntries(native, codec, keys, at) {
   const encoded = keys.map((key) => codec.encodeKey(key))
@@ -45,4 +52,4 @@ function readEntries(native, codec, keys, at) {
   return entries
 }
 
-module.exports = { readEntry, readEntries }
+module.exports = { readEntry, readEntries, hasEntry }
