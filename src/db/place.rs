@@ -193,10 +193,10 @@ impl Work<'_, '_> {
     pub fn learn(&mut self, id: u32, feed: FeedKey, until: u64) -> Result<(), Failure> {
         let database = self.database(id)?;
         if let Some(member) = database.members.get(&feed) {
-            if member.until < until {
-                if let Some(member) = database.member_mut(&feed) {
-                    member.until = until;
-                }
+            if member.until < until
+                && let Some(member) = database.member_mut(&feed)
+            {
+                member.until = until;
             }
             return Ok(());
         }
@@ -287,10 +287,10 @@ impl Work<'_, '_> {
 
     /// What is kept of a feed, from memory or the store.
     pub fn feed(&mut self, key: &FeedKey) -> Result<Option<&mut feed::FeedRecord>, Failure> {
-        if !self.engine.feeds.contains_key(key) {
-            if let Some(record) = feed::load(self.txn, key)? {
-                self.engine.feeds.insert(*key, record);
-            }
+        if !self.engine.feeds.contains_key(key)
+            && let Some(record) = feed::load(self.txn, key)?
+        {
+            self.engine.feeds.insert(*key, record);
         }
         Ok(self.engine.feeds.get_mut(key))
     }

@@ -99,3 +99,10 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn print_golden() {
+    for (entry, _) in examples() {
+        println!("{entry:?}\n  {}", entry.encode().iter().map(|b| format!("{b:02x}")).collect::<String>());
+    }
+}
