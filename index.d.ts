@@ -389,6 +389,8 @@ export class MultiHyperbee<K = string, V = any>
   del(key: K, options?: WriteOptions<K, V> & { receipt?: false }): Promise<boolean>
   del(key: K, options: WriteOptions<K, V> & { receipt: true }): Promise<Receipt | null>
   batch(options?: Encodings): Batch<K, V>
+  /** The concurrent diffs behind the current value, where they differ and nobody has settled it. */
+  conflicts(key: K, options?: Encodings): Promise<Conflict[]>
 
   /** Rejects with `ERR_MODE`: it is a call of apply mode. */
   append(value: unknown): Promise<never>
