@@ -243,7 +243,9 @@ impl Replica {
         let returns = self.is_mute() && blocks.len() >= self.here && self.ledger.starts_with(&blocks);
         if !returns && !blocks.starts_with(&self.ledger) {
             let (here, acknowledged) = (blocks.len(), self.ledger.len());
-            return Err(format!("the own feed has {here} blocks, acknowledged were {acknowledged} or others"));
+            return Err(format!(
+                "the own feed has {here} blocks, acknowledged were {acknowledged} or others"
+            ));
         }
         self.here = blocks.len();
         if !returns {
