@@ -31,7 +31,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 /// Seeds of an ordinary `cargo test`: about a minute, without optimisation, on two cores.
-const SEEDS: u64 = 200;
+const SEEDS: u64 = 400;
 
 const THREADS: usize = 2;
 
