@@ -253,7 +253,9 @@ impl Inner {
         }
         Err(Error::new(
             Code::VersionGone,
-            format!("version {version} is not here: the newest is {latest}; take one from version or snapshot()"),
+            format!(
+                "version {version} is not here: the newest is {latest}; take one from version or snapshot()"
+            ),
         ))
     }
 }

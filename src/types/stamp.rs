@@ -133,7 +133,7 @@ mod tests {
 
     #[test]
     fn golden_text() {
-        let time = (1_793_019_797_u64 << 32) | (185 << 32) / 1_000 + 1;
+        let time = (1_793_019_797_u64 << 32) | ((185 << 32) / 1_000 + 1);
         let stamp = Stamp { effective: Effective { time, tick: 2 }, writer: [0xab; 8] };
         assert_eq!(stamp.to_string(), "2026-10-26T13:03:17.185Z-2f5c28f6-000000000002-abababababababab");
     }

@@ -18,7 +18,12 @@ pub struct Line {
 
 impl Line {
     /// `whole`: it never breaks by itself.
-    pub fn new(replicas: &[Replica], ends: [usize; 2], whole: bool, random: &mut Random) -> Result<Self, String> {
+    pub fn new(
+        replicas: &[Replica],
+        ends: [usize; 2],
+        whole: bool,
+        random: &mut Random,
+    ) -> Result<Self, String> {
         let plain = random.chance(30);
         let hash = [u8::try_from(random.below(256)).unwrap(); 64];
         let mut peers = Vec::new();
@@ -43,7 +48,9 @@ impl Line {
         }
         let left = (!whole && random.chance(35)).then(|| random.below(6_000));
         let peers = peers.try_into().map_err(|_| "two peers").unwrap();
-        ends.iter().for_each(|at| replicas[*at].settle());
+        for at in ends {
+            replicas[at].settle();
+        }
         Ok(Self { ends, peers, ways: Default::default(), left })
     }
 
@@ -68,7 +75,9 @@ impl Line {
             *left -= count;
         }
         let taken = self.peers[1 - side].receive(&bytes);
-        self.ends.iter().for_each(|at| replicas[*at].settle());
+        for at in self.ends {
+            replicas[at].settle();
+        }
         let (from, to) = (self.ends[side], self.ends[1 - side]);
         taken.map_err(|error| format!("{to} refused what {from} sent: {error}"))?;
         self.no_failure()
@@ -87,10 +96,10 @@ impl Line {
 
     /// Carries some of what there is, in odd pieces.
     pub fn carry(&mut self, replicas: &[Replica], random: &mut Random) -> Result<(), String> {
-        for _ in 0..1 + random.below(6) {
+        for _ in 0..=random.below(6) {
             let side = random.below(2);
             self.pull(side, 1 + random.below(4_000));
-            for _ in 0..1 + random.below(4) {
+            for _ in 0..=random.below(4) {
                 let most = if random.chance(30) { 1 + random.below(40) } else { 1 + random.below(3_000) };
                 if !self.ways[side].is_empty() && !self.is_broken() {
                     self.deliver(replicas, side, most)?;
@@ -115,7 +124,9 @@ impl Line {
 
     pub fn tick(&self, replicas: &[Replica]) -> Result<(), String> {
         self.peers.iter().for_each(Peer::tick);
-        self.ends.iter().for_each(|at| replicas[*at].settle());
+        for at in self.ends {
+            replicas[at].settle();
+        }
         self.no_failure()
     }
 
@@ -130,7 +141,9 @@ impl Line {
             self.peers[1 - side].receive(&bytes).map_err(|error| format!("at the goodbye: {error}"))?;
         }
         self.peers.iter().for_each(Peer::ended);
-        self.ends.iter().for_each(|at| replicas[*at].settle());
+        for at in self.ends {
+            replicas[at].settle();
+        }
         Ok(())
     }
 }
