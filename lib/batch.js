@@ -170,7 +170,8 @@ class Batch {
     let left = limit
     const stored = createReadStream(this._session, codec, whole, null, options)
     for await (const [entry, op] of zipped(stored, own, (one) => codec.encodeKey(one.key), sign)) {
-      const found = op === null ? entry : await this._get(codec, codec.decodeKey(op.bytes))
+      const found =
+        op === null ? entry : await this._get(codec, codec.decodeKey(op.bytes, 0, op.bytes.length))
       if (found === null) continue
       if (left-- <= 0) return
       yield found

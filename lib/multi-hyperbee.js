@@ -221,7 +221,7 @@ class MultiHyperbee extends EventEmitter {
 
 /** What others of its parts do for it. */
 const PARTS = {
-  _bee: 'getSync getMany del batch createReadStream createHistoryStream peek getBySeq checkout snapshot sub',
+  _bee: 'getSync getMany del batch conflicts createReadStream createHistoryStream peek getBySeq checkout snapshot sub',
   _members: 'addPeer removePeer getPeers addWriter removeWriter writers'
 }
 

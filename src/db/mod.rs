@@ -13,6 +13,7 @@
 //! (`wire`).
 
 mod board;
+mod conflicts;
 mod database;
 mod engine;
 mod error;
@@ -27,11 +28,14 @@ mod place;
 mod reads;
 mod rows;
 mod store;
+#[cfg(test)]
+mod tests;
 mod write;
 
 pub use crate::crdt::Live;
 pub use crate::store::Location;
 pub use board::{DbInfo, DbStatus};
+pub use conflicts::{Claim, Conflict, Part};
 pub use database::{DatabaseOptions, Db, LiveRow};
 pub use engine::WallClock;
 pub use error::{Code, Error, Mismatch};

@@ -57,6 +57,7 @@ impl State {
                 }
                 if first_complete {
                     self.heard_all(topic, peer);
+                    self.tell_progress(peer);
                 }
             }
             Event::Have(feed) => self.heard(&feed),
@@ -70,10 +71,19 @@ impl State {
                 if let Some(shown) = self.topics.get_mut(&topic) {
                     shown.heard_own = true;
                 }
+                self.tell_progress(peer);
             }
             Event::WriterProved { .. } | Event::Pong | Event::Access { .. } => {}
             Event::Done => self.heard_done = true,
             Event::Closed(reason) => self.closed(reason),
+        }
+    }
+
+    /// Nothing was committed, and yet all that was announced may be here now: whoever waits for that looks again.
+    fn tell_progress(&self, peer: &Peer) {
+        let Some(shared) = &self.shared else { return };
+        for open in self.databases(peer) {
+            shared.board.send(open.id, &DbEvent::Progress);
         }
     }
 

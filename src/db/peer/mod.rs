@@ -325,6 +325,11 @@ impl Peer {
             shared.board.remove_peer(self.0.id);
             // Others may fetch what this one held, and need not wait for it with their own feeds.
             shared.board.peers().iter().for_each(|peer| peer.with_state(|state, it| state.refresh(None, it)));
+            // Whoever waits to be flushed waits for this connection no more.
+            let ids: Vec<u32> = shared.board.databases.read().keys().copied().collect();
+            for id in ids.into_iter().filter(|id| self.0.scope.is_none_or(|scope| scope == *id)) {
+                shared.board.send(id, &super::events::Event::Progress);
+            }
         }
         (self.0.wake)();
     }
