@@ -131,7 +131,8 @@ test('ERR_PROTOCOL: one changed byte, wherever it is, ends the connection; the n
     await Promise.race([Promise.all(ends), patience])
     one.destroy()
     two.destroy()
-    for (const error of await Promise.all(ends)) assert.ok(error === null || /^ERR_/.test(error.code), String(error))
+    for (const error of await Promise.all(ends))
+      assert.ok(error === null || /^ERR_/.test(error.code), String(error))
   }
   connect(a, b)
   await converge(a, b)

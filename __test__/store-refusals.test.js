@@ -103,12 +103,15 @@ test('ERR_READ_ONLY: nothing is written to a store opened for reading', async (t
   assert.ok(before.equals(fs.readFileSync(path.join(folder, 'data.mdb'))))
 })
 
-test('ERR_DISK_FULL: what was acknowledged is there, and the store goes on once there is room', { skip: process.platform === 'win32' }, async (t) => {
-  const folder = directory(t)
-  const script = path.join(directory(t), 'fill.js')
-  fs.writeFileSync(
-    script,
-    `const MultiHyperbee = require(${HERE})
+test(
+  'ERR_DISK_FULL: what was acknowledged is there, and the store goes on once there is room',
+  { skip: process.platform === 'win32' },
+  async (t) => {
+    const folder = directory(t)
+    const script = path.join(directory(t), 'fill.js')
+    fs.writeFileSync(
+      script,
+      `const MultiHyperbee = require(${HERE})
     const text = 'x'.repeat(10_000)
     const main = async () => {
       const db = new MultiHyperbee(${JSON.stringify(folder)})
@@ -125,20 +128,24 @@ test('ERR_DISK_FULL: what was acknowledged is there, and the store goes on once 
       console.log(JSON.stringify({ acknowledged: n, code, message, first, missing }))
     }
     main()`
-  )
-  // A limit on the length of files stands in for the disk; without the signal it is an error of the write.
-  const limited = `trap '' XFSZ; ulimit -f 4000; exec "$0" "$1"`
-  const child = spawnSync('sh', ['-c', limited, process.execPath, script], { encoding: 'utf8', timeout: 60_000 })
-  assert.equal(child.status, 0, child.stderr)
-  assert.equal(child.stderr, '')
-  const said = JSON.parse(child.stdout)
-  assert.equal(said.code, 'ERR_DISK_FULL')
-  assert.match(said.message, /nothing committed is lost; free some room/)
-  assert.ok(said.acknowledged > 0)
-  assert.equal(said.first, 0)
-  assert.equal(said.missing, null)
-  // There is room again.
-  const db = await open(t, folder)
-  assert.equal((await collect(db.createReadStream())).length, said.acknowledged)
-  assert.equal(await db.put('after', { n: 1 }), true)
-})
+    )
+    // A limit on the length of files stands in for the disk; without the signal it is an error of the write.
+    const limited = `trap '' XFSZ; ulimit -f 4000; exec "$0" "$1"`
+    const child = spawnSync('sh', ['-c', limited, process.execPath, script], {
+      encoding: 'utf8',
+      timeout: 60_000
+    })
+    assert.equal(child.status, 0, child.stderr)
+    assert.equal(child.stderr, '')
+    const said = JSON.parse(child.stdout)
+    assert.equal(said.code, 'ERR_DISK_FULL')
+    assert.match(said.message, /nothing committed is lost; free some room/)
+    assert.ok(said.acknowledged > 0)
+    assert.equal(said.first, 0)
+    assert.equal(said.missing, null)
+    // There is room again.
+    const db = await open(t, folder)
+    assert.equal((await collect(db.createReadStream())).length, said.acknowledged)
+    assert.equal(await db.put('after', { n: 1 }), true)
+  }
+)

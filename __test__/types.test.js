@@ -23,7 +23,9 @@ test('the examples compile under strict, and those that must not, do not', () =>
 })
 
 test('index.d.cts names all that index.d.ts exports', () => {
-  const exported = [...declarations.matchAll(/^export (?:interface|type|class) (\w+)/gm)].map((match) => match[1])
+  const exported = [...declarations.matchAll(/^export (?:interface|type|class) (\w+)/gm)].map(
+    (match) => match[1]
+  )
   const required = fs.readFileSync(path.join(__dirname, '..', 'index.d.cts'), 'utf8')
   const named = [...required.matchAll(/^ {2}export import (\w+) = all\.\1$/gm)].map((match) => match[1])
   assert.deepEqual(named.sort(), [...exported.filter((name) => name !== 'MultiHyperbee'), 'Autobee'].sort())
@@ -43,7 +45,7 @@ function declared(name) {
 /** The methods and getters of a class that are nobody's business but its users'. */
 function methods(Class) {
   const found = new Set()
-  for (let at = Class.prototype; at !== null && at.constructor !== EventEmitter && at !== Object.prototype; ) {
+  for (let at = Class.prototype; at !== null && at.constructor !== EventEmitter && at !== Object.prototype;) {
     for (const name of Object.getOwnPropertyNames(at)) {
       if (name !== 'constructor' && !name.startsWith('_')) found.add(name)
     }
@@ -51,7 +53,6 @@ function methods(Class) {
   }
   return found
 }
-
 
 /** An object of each class, for members that are no methods. */
 async function instances(t) {

@@ -102,6 +102,14 @@ class MultiHyperbee extends EventEmitter {
     return this._bee.version
   }
 
+  get keyEncoding() {
+    return this._bee.keyEncoding
+  }
+
+  get valueEncoding() {
+    return this._bee.valueEncoding
+  }
+
   get opened() {
     return this._session.state === 'open'
   }

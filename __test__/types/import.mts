@@ -2,7 +2,17 @@
 
 import MultiHyperbee, { Autobee, Feed, MultiHyperbeeError, Store } from 'multi-hyperbee'
 import { MultiHyperbee as Named } from 'multi-hyperbee'
-import type { Entry, ErrorCode, HistoryEntry, Options, Read, Receipt, ReplicationStream, Status, Stored } from 'multi-hyperbee'
+import type {
+  Entry,
+  ErrorCode,
+  HistoryEntry,
+  Options,
+  Read,
+  Receipt,
+  ReplicationStream,
+  Status,
+  Stored
+} from 'multi-hyperbee'
 import { Duplex } from 'node:stream'
 
 interface Contact {
@@ -15,7 +25,10 @@ const db = new MultiHyperbee<string, Contact>('./my-db', options)
 const joined: MultiHyperbee = new Named('./other', 'ab'.repeat(32))
 const autobee: Autobee = new Autobee(':memory:', Buffer.alloc(32), { name: 'x' })
 const store = new Store('./store', { readOnly: false })
-const shared = new MultiHyperbee(store, { key: null, keyPair: Promise.resolve({ secretKey: Buffer.alloc(64) }) })
+const shared = new MultiHyperbee(store, {
+  key: null,
+  keyPair: Promise.resolve({ secretKey: Buffer.alloc(64) })
+})
 
 const wrote: boolean = await db.put('Contact/r1', { firstName: 'Jane' })
 const receipt: Receipt | null = await db.put('r1', { firstName: 'Jane' }, { receipt: true })
@@ -23,7 +36,11 @@ const entry: Entry<string, Contact> | null = await db.get('Contact/r1')
 const value: Stored<Contact> | undefined = entry?.value
 const stamp: string | undefined = (value satisfies (Contact & Read) | undefined)?._timestamp
 if (value !== undefined) await db.put('Contact/r1', { ...value, firstName: 'Joan' })
-await db.put('r1', { firstName: 'J' }, { cas: (prev, next) => prev.value.firstName !== next.value?.firstName })
+await db.put(
+  'r1',
+  { firstName: 'J' },
+  { cas: (prev, next) => prev.value.firstName !== next.value?.firstName }
+)
 
 for await (const each of db.createReadStream({ gte: 'a', lt: 'b' }, { reverse: true, limit: 3 })) {
   const name: string = each.value.firstName
@@ -60,7 +77,12 @@ try {
 } catch (error) {
   if (error instanceof MultiHyperbeeError) {
     const code: ErrorCode = error.code
-    const versions: (string | undefined)[] = [error.usVersion, error.themVersion, error.usClient, error.themClient]
+    const versions: (string | undefined)[] = [
+      error.usVersion,
+      error.themVersion,
+      error.usClient,
+      error.themClient
+    ]
     void [code, versions]
   }
 }

@@ -60,7 +60,9 @@ impl Line {
         }
         let left = (kind == Kind::Weak && random.chance(35)).then(|| random.below(6_000));
         let peers = peers.try_into().map_err(|_| "two peers").unwrap();
-        ends.iter().for_each(|at| replicas[*at].settle());
+        for at in ends {
+            replicas[at].settle();
+        }
         Ok(Self { ends, peers, ways: Default::default(), left, kind, finished: [false; 2] })
     }
 
@@ -85,7 +87,9 @@ impl Line {
             *left -= count;
         }
         let taken = self.peers[1 - side].receive(&bytes);
-        self.ends.iter().for_each(|at| replicas[*at].settle());
+        for at in self.ends {
+            replicas[at].settle();
+        }
         let (from, to) = (self.ends[side], self.ends[1 - side]);
         taken.map_err(|error| format!("{to} refused what {from} sent: {error}"))?;
         self.no_failure()
@@ -116,10 +120,10 @@ impl Line {
 
     /// Carries some of what there is, in odd pieces.
     pub fn carry(&mut self, replicas: &[Replica], random: &mut Random) -> Result<(), String> {
-        for _ in 0..1 + random.below(6) {
+        for _ in 0..=random.below(6) {
             let side = random.below(2);
             self.pull(side, 1 + random.below(4_000));
-            for _ in 0..1 + random.below(4) {
+            for _ in 0..=random.below(4) {
                 let most = if random.chance(30) { 1 + random.below(40) } else { 1 + random.below(3_000) };
                 if !self.ways[side].is_empty() && !self.is_broken() {
                     self.deliver(replicas, side, most)?;
@@ -144,7 +148,9 @@ impl Line {
 
     pub fn tick(&mut self, replicas: &[Replica]) -> Result<(), String> {
         self.peers.iter().for_each(Peer::tick);
-        self.ends.iter().for_each(|at| replicas[*at].settle());
+        for at in self.ends {
+            replicas[at].settle();
+        }
         self.no_failure()
     }
 
@@ -159,7 +165,9 @@ impl Line {
             self.peers[1 - side].receive(&bytes).map_err(|error| format!("at the goodbye: {error}"))?;
         }
         self.peers.iter().for_each(Peer::ended);
-        self.ends.iter().for_each(|at| replicas[*at].settle());
+        for at in self.ends {
+            replicas[at].settle();
+        }
         Ok(())
     }
 }

@@ -34,6 +34,7 @@ pub fn run(setup: &Setup, steps: &[Step]) -> Result<(), String> {
     world.finish().map_err(|what| format!("after all steps: {what}"))
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "for map_err")]
 fn text(error: Error) -> String {
     format!("{error} ({:?})", error.code)
 }
@@ -87,7 +88,10 @@ impl World {
                 self.end_lines(random, |line| line.ends.contains(&ends[0]) && line.ends.contains(&ends[1]))
             }
             Step::Tick => self.lines.iter_mut().try_for_each(|line| line.tick(&self.replicas)),
-            Step::Clock { at, seed } => self.set_clock(at, &mut Random::new(seed)),
+            Step::Clock { at, seed } => {
+                self.set_clock(at, &mut Random::new(seed));
+                Ok(())
+            }
             Step::Grant { by, who, indexer } => self.control(by, who, Some(indexer)),
             Step::Revoke { by, who } => self.control(by, who, None),
             Step::AddPeer { at, who } => self.add_peer(at, who),
@@ -168,7 +172,7 @@ impl World {
         end.into_iter().try_for_each(|line| line.end(&self.replicas, random))
     }
 
-    fn set_clock(&mut self, at: usize, random: &mut Random) -> Result<(), String> {
+    fn set_clock(&mut self, at: usize, random: &mut Random) {
         let second = 1_000_000;
         let by: i64 = match random.below(if self.setup.lying { 12 } else { 6 }) {
             0..3 => i64::try_from(random.below(20)).unwrap() * second - 10 * second,
@@ -183,7 +187,6 @@ impl World {
         };
         self.replicas[at].skew = by;
         self.replicas[at].set_clock(self.now);
-        Ok(())
     }
 
     /// Back to the last copy; in reach of a device that has the rest.
