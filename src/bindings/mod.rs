@@ -19,10 +19,12 @@
 
 mod cursor;
 mod database;
+mod diffs;
 mod errors;
 mod event;
 mod feed;
 mod packed;
+mod past;
 mod peer;
 mod store;
 mod value;

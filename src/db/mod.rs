@@ -13,7 +13,9 @@
 //! (`wire`).
 
 mod board;
+mod compare;
 mod database;
+mod diffs;
 mod engine;
 mod error;
 mod events;
@@ -32,7 +34,9 @@ mod write;
 pub use crate::crdt::Live;
 pub use crate::store::Location;
 pub use board::{DbInfo, DbStatus};
+pub use compare::Comparison;
 pub use database::{DatabaseOptions, Db, LiveRow};
+pub use diffs::{DiffChange, DiffEntry, DiffRange, Diffs};
 pub use engine::WallClock;
 pub use error::{Code, Error};
 pub use events::{Event, Reply, Subscription, Wake};
