@@ -63,7 +63,7 @@ test('watch: eager, map, differ, onchange, update', async (t) => {
   await db.put('k', { n: 2 })
   await update
   assert.equal(changes, 1)
-  const none = db.watch({}, { differ: async function* () {} })
+  const none = db.watch({}, { async *differ() {} })
   const waiting = none.next()
   await db.put('k', { n: 3 })
   await none.close()

@@ -1,6 +1,6 @@
 //! What differs between two versions, and which version was there at a time.
 
-use super::database::{Db, Inner, LiveRow};
+use super::database::{Db, LiveRow};
 use super::error::{Code, Error};
 use super::reads::{Chunk, Range, size};
 use crate::store::{Read as _, ReadTxn, Table};
@@ -23,7 +23,7 @@ impl Db {
         self.read(|inner, txn| {
             let latest = inner.version(txn)?;
             let (left, right) = (left.unwrap_or(latest), right.unwrap_or(latest));
-            inner.check_version(left.max(right), latest)?;
+            check_version(left.max(right), latest)?;
             let cursor = CompareCursor::new(inner.open.id, left.min(right), left.max(right), bounds);
             Ok(Comparison { db: self.clone(), cursor, left: limit, left_is_old: left < right })
         })
@@ -38,15 +38,13 @@ impl Db {
     }
 }
 
-impl Inner {
-    /// Refuses a version that is not there yet: it would not stay what it is.
-    pub(super) fn check_version(&self, version: u64, latest: u64) -> Result<(), Error> {
-        if version <= latest {
-            return Ok(());
-        }
-        let what = format!("version {version} is not here: the newest is {latest}");
-        Err(Error::new(Code::VersionGone, what))
+/// Refuses a version that is not there yet: it would not stay what it is.
+pub(super) fn check_version(version: u64, latest: u64) -> Result<(), Error> {
+    if version <= latest {
+        return Ok(());
     }
+    let what = format!("version {version} is not here: the newest is {latest}");
+    Err(Error::new(Code::VersionGone, what))
 }
 
 /// Commits and their times both ascend, so halving finds the last one in time.

@@ -1,5 +1,6 @@
 //! Cursors of the public API: over the view at one version, and over its history.
 
+use super::compare::check_version;
 use super::database::{Db, LiveRow};
 use super::error::Error;
 use crate::crdt::Live;
@@ -103,7 +104,7 @@ impl Db {
         self.read(|inner, txn| {
             let latest = inner.version(txn)?;
             let version = at.unwrap_or(latest);
-            inner.check_version(version, latest)?;
+            check_version(version, latest)?;
             Ok(Scan { db: self.clone(), cursor: ScanCursor::new(inner.open.id, version, bounds), left })
         })
     }
