@@ -12,6 +12,8 @@ const { Members } = require('./members.js')
 const { Events } = require('./events.js')
 const { Progress } = require('./progress.js')
 const { replicate } = require('./replication.js')
+const { createUnionStream } = require('./diffs.js')
+const { deriveKeyPair } = require('./key-pair.js')
 const { waitUntil } = require('./wait.js')
 
 /**
@@ -40,6 +42,11 @@ class MultiHyperbee extends EventEmitter {
 
   static isAutobee(x) {
     return x instanceof MultiHyperbee
+  }
+
+  /** A key pair for one database out of one that names a device. */
+  static deriveKeyPair(master, name) {
+    return deriveKeyPair(master, name)
   }
 
   async _open({ name, key, keyEncoding, valueEncoding, keyPair, open, maxDrift }) {
@@ -90,6 +97,14 @@ class MultiHyperbee extends EventEmitter {
     return this
   }
 
+  get keyEncoding() {
+    return this._bee.keyEncoding
+  }
+
+  get valueEncoding() {
+    return this._bee.valueEncoding
+  }
+
   get writable() {
     return this._bee.writable
   }
@@ -128,6 +143,12 @@ class MultiHyperbee extends EventEmitter {
 
   put(key, value, options) {
     return this._bee.put(key, value, options)
+  }
+
+  /** Every writer's diffs of an object, from the timestamp in `<object id>/<timestamp>` on, in order. */
+  createUnionStream(key, options) {
+    this._session.accept()
+    return createUnionStream(this._session, this._bee._codec, key, options)
   }
 
   async ready() {
@@ -221,8 +242,10 @@ class MultiHyperbee extends EventEmitter {
 
 /** What others of its parts do for it. */
 const PARTS = {
-  _bee: 'getSync getMany del batch conflicts createReadStream createHistoryStream peek getBySeq checkout snapshot sub',
-  _members: 'addPeer removePeer getPeers addWriter removeWriter writers'
+  _bee:
+    'getSync getMany del batch conflicts createReadStream createHistoryStream createDiffStream watch getAndWatch ' +
+    'peek getBySeq getHeader checkout snapshot sub',
+  _members: 'addPeer removePeer getPeers addWriter removeWriter writers getDiff'
 }
 
 for (const [part, names] of Object.entries(PARTS)) {

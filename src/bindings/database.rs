@@ -63,6 +63,19 @@ pub struct NativeRange<'env> {
     pub limit: Option<f64>,
 }
 
+impl From<NativeRange<'_>> for Range {
+    fn from(range: NativeRange<'_>) -> Self {
+        Range {
+            gt: bytes(range.gt),
+            gte: bytes(range.gte),
+            lt: bytes(range.lt),
+            lte: bytes(range.lte),
+            reverse: range.reverse,
+            limit: range.limit.map(version),
+        }
+    }
+}
+
 #[napi(object)]
 pub struct NativeMember {
     pub key: Buffer,
@@ -87,18 +100,18 @@ pub struct NativeProgress {
     clippy::cast_sign_loss,
     reason = "`as` saturates; JavaScript checked it"
 )]
-fn version(value: f64) -> u64 {
+pub(super) fn version(value: f64) -> u64 {
     value as u64
 }
 
-fn bytes(slice: Option<BufferSlice<'_>>) -> Option<Vec<u8>> {
+pub(super) fn bytes(slice: Option<BufferSlice<'_>>) -> Option<Vec<u8>> {
     slice.map(|slice| slice.to_vec())
 }
 
 /// One handle on an open database.
 #[napi]
 pub struct NativeDb {
-    db: Db,
+    pub(super) db: Db,
     /// Where `get_into` packs, kept so that a read allocates nothing.
     packed: Vec<u8>,
     subscription: Option<(Subscription, Wake)>,
@@ -197,15 +210,7 @@ impl NativeDb {
 
     #[napi(catch_unwind)]
     pub fn scan(&self, range: NativeRange<'_>, form: u32, at: Option<f64>) -> Result<NativeCursor> {
-        let range = Range {
-            gt: bytes(range.gt),
-            gte: bytes(range.gte),
-            lt: bytes(range.lt),
-            lte: bytes(range.lte),
-            reverse: range.reverse,
-            limit: range.limit.map(version),
-        };
-        let scan = self.db.scan(range, at.map(version)).map_err(to_js)?;
+        let scan = self.db.scan(range.into(), at.map(version)).map_err(to_js)?;
         Ok(NativeCursor::new(Source::Scan(scan), Form::from(form)))
     }
 

@@ -13,8 +13,10 @@
 //! (`wire`).
 
 mod board;
+mod compare;
 mod conflicts;
 mod database;
+mod diffs;
 mod engine;
 mod error;
 mod events;
@@ -35,8 +37,10 @@ mod write;
 pub use crate::crdt::Live;
 pub use crate::store::Location;
 pub use board::{DbInfo, DbStatus};
+pub use compare::Comparison;
 pub use conflicts::{Claim, Conflict, Part};
 pub use database::{DatabaseOptions, Db, LiveRow};
+pub use diffs::{DiffChange, DiffEntry, DiffRange, Diffs};
 pub use engine::WallClock;
 pub use error::{Code, Error, Mismatch};
 pub use events::{Event, Reply, Subscription, Wake};
