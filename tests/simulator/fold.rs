@@ -155,7 +155,9 @@ fn fold_list(props: &mut Vec<(String, Node)>, list: &Value, ids: &mut Ids) {
     for (name, inner) in members(list, "list") {
         match open(props, name, inner.is_array(), inner.is_object() && adds(inner)) {
             Some(Node::Object(props)) => fold_list(props, inner, ids),
-            Some(Node::Array(elements)) => inner.as_array().unwrap().iter().for_each(|e| edit(elements, e, ids)),
+            Some(Node::Array(elements)) => {
+                inner.as_array().unwrap().iter().for_each(|e| edit(elements, e, ids))
+            }
             _ => ids.n += inner_ids(inner),
         }
     }
@@ -168,7 +170,9 @@ fn fold_list(props: &mut Vec<(String, Node)>, list: &Value, ids: &mut Ids) {
                     set(props, sub, node);
                 }
             }
-            Some(Node::Array(elements)) => place_all(elements, &put.as_array().unwrap().iter().collect::<Vec<_>>(), ids),
+            Some(Node::Array(elements)) => {
+                place_all(elements, &put.as_array().unwrap().iter().collect::<Vec<_>>(), ids)
+            }
             _ => ids.n += put_ids(put),
         }
     }

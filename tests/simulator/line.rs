@@ -18,7 +18,12 @@ pub struct Line {
 
 impl Line {
     /// `whole`: it never breaks by itself.
-    pub fn new(replicas: &[Replica], ends: [usize; 2], whole: bool, random: &mut Random) -> Result<Self, String> {
+    pub fn new(
+        replicas: &[Replica],
+        ends: [usize; 2],
+        whole: bool,
+        random: &mut Random,
+    ) -> Result<Self, String> {
         let plain = random.chance(30);
         let hash = [u8::try_from(random.below(256)).unwrap(); 64];
         let mut peers = Vec::new();

@@ -114,10 +114,12 @@ impl Replica {
     fn open(&mut self) -> Result<(), String> {
         let clock = Arc::clone(&self.clock);
         let clock = move || Duration::from_micros(clock.load(Ordering::Relaxed));
-        let options = StoreOptions { map_size: self.map, clock: Some(Arc::new(clock)), ..StoreOptions::default() };
+        let options =
+            StoreOptions { map_size: self.map, clock: Some(Arc::new(clock)), ..StoreOptions::default() };
         let location = Location::Path(self.dir.path().to_owned());
         let store = Store::open(&location, &options).map_err(|error| format!("open: {error}"))?;
-        let options = DatabaseOptions { key: self.key, secret: Some(self.secret), ..DatabaseOptions::default() };
+        let options =
+            DatabaseOptions { key: self.key, secret: Some(self.secret), ..DatabaseOptions::default() };
         let db = store.database(options).wait().map_err(|error| format!("open the database: {error}"))?;
         let events = db.subscribe(Arc::new(|| {})).map_err(|error| error.to_string())?;
         let status = db.status().map_err(|error| error.to_string())?;
@@ -179,7 +181,9 @@ impl Replica {
         let wrong = |error: multi_hyperbee::db::Error| format!("blocks of {feed}: {error}");
         let feed = self.get().store.feed(FeedChoice::Key(feed)).wait().map_err(wrong)?;
         let length = feed.info().map_err(wrong)?.length;
-        (0..length).map(|seq| feed.get(seq).map_err(wrong)?.ok_or_else(|| format!("no block {seq}"))).collect()
+        (0..length)
+            .map(|seq| feed.get(seq).map_err(wrong)?.ok_or_else(|| format!("no block {seq}")))
+            .collect()
     }
 
     /// Blocks of every feed of the database.
@@ -193,7 +197,9 @@ impl Replica {
         let blocks = self.blocks(self.local())?;
         if !blocks.starts_with(&self.ledger) {
             let (here, acknowledged) = (blocks.len(), self.ledger.len());
-            return Err(format!("the own feed has {here} blocks, acknowledged were {acknowledged} or others"));
+            return Err(format!(
+                "the own feed has {here} blocks, acknowledged were {acknowledged} or others"
+            ));
         }
         self.ledger = blocks;
         Ok(())
@@ -211,14 +217,17 @@ impl Replica {
                 Event::Writer { key, added: true } if open.writers.insert(key) => {}
                 Event::Writer { key, added: false } if open.writers.remove(&key) => {}
                 Event::Drift { .. } if lying => {}
-                Event::PeerAdd { .. } | Event::PeerRemove { .. } | Event::Synced { .. } | Event::Progress => {}
+                Event::PeerAdd { .. } | Event::PeerRemove { .. } | Event::Synced { .. } | Event::Progress => {
+                }
                 other => return Err(format!("the event {other:?} at version {}", open.version)),
             }
         }
         let status = open.db.status().map_err(|error| error.to_string())?;
         if (status.version, status.writable) != (open.version, open.writable) {
             let (version, writable) = (open.version, open.writable);
-            return Err(format!("events say version {version}, writable {writable}; the status is {status:?}"));
+            return Err(format!(
+                "events say version {version}, writable {writable}; the status is {status:?}"
+            ));
         }
         let members = open.db.members().map_err(|error| format!("members: {error}"))?;
         let writers: BTreeSet<FeedKey> = members.iter().filter(|m| m.granted).map(|m| m.key).collect();

@@ -22,26 +22,67 @@ pub struct Setup {
 
 #[derive(Clone, Debug)]
 pub enum Step {
-    Write { at: usize, seed: u64 },
+    Write {
+        at: usize,
+        seed: u64,
+    },
     /// A user looks at a key, and may put later what it saw.
-    Read { at: usize, seed: u64 },
-    Snapshot { at: usize },
-    Check { at: usize },
-    Connect { a: usize, b: usize, seed: u64 },
-    Carry { seed: u64 },
-    Cut { seed: u64 },
+    Read {
+        at: usize,
+        seed: u64,
+    },
+    Snapshot {
+        at: usize,
+    },
+    Check {
+        at: usize,
+    },
+    Connect {
+        a: usize,
+        b: usize,
+        seed: u64,
+    },
+    Carry {
+        seed: u64,
+    },
+    Cut {
+        seed: u64,
+    },
     Tick,
-    Clock { at: usize, seed: u64 },
-    Grant { by: usize, who: usize, indexer: bool },
-    Revoke { by: usize, who: usize },
-    AddPeer { at: usize, who: usize },
-    RemovePeer { at: usize, who: usize },
+    Clock {
+        at: usize,
+        seed: u64,
+    },
+    Grant {
+        by: usize,
+        who: usize,
+        indexer: bool,
+    },
+    Revoke {
+        by: usize,
+        who: usize,
+    },
+    AddPeer {
+        at: usize,
+        who: usize,
+    },
+    RemovePeer {
+        at: usize,
+        who: usize,
+    },
     /// Closed and opened again.
-    Reopen { at: usize },
+    Reopen {
+        at: usize,
+    },
     /// The process ends at a commit, perhaps one with a write whose reply nobody saw.
-    Crash { at: usize, unseen: Option<u64> },
+    Crash {
+        at: usize,
+        unseen: Option<u64>,
+    },
     /// Devices whose bits differ cannot reach each other.
-    Part { groups: u64 },
+    Part {
+        groups: u64,
+    },
     Heal,
     /// All that can flow over the connections there are flows.
     Rest,

@@ -7,7 +7,11 @@ use std::time::{Duration, Instant};
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// `fails` runs steps and says how they fail. Returns the steps that are left, and how those fail.
-pub fn shrink(steps: &[Step], failure: &str, fails: impl Fn(&[Step]) -> Option<String>) -> (Vec<Step>, String) {
+pub fn shrink(
+    steps: &[Step],
+    failure: &str,
+    fails: impl Fn(&[Step]) -> Option<String>,
+) -> (Vec<Step>, String) {
     let begin = Instant::now();
     let (mut best, mut failure) = (steps.to_vec(), failure.to_owned());
     let mut size = best.len().div_ceil(2);

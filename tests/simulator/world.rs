@@ -155,7 +155,9 @@ impl World {
             None => replica.db().remove_writer(writer, false),
         };
         match reply.wait() {
-            Ok(Written::Yes { length, .. }) if may && length == replica.ledger.len() as u64 + 1 => replica.learn_own(),
+            Ok(Written::Yes { length, .. }) if may && length == replica.ledger.len() as u64 + 1 => {
+                replica.learn_own()
+            }
             Err(error) if !may && error.code == Code::NotPermitted => Ok(()),
             other => Err(format!("an indexer: {may}, length {}: {other:?}", replica.ledger.len())),
         }

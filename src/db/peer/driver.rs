@@ -66,7 +66,9 @@ impl State {
                     shown.heard_own = true;
                 }
             }
-            Event::WriterProved { .. } | Event::Pong | Event::Access { .. } => {}
+            Event::WriterProved { topic, feed } => self.heard_proof(topic, feed),
+            Event::Access { topic, kind, bytes } => self.heard_access(topic, kind, &bytes),
+            Event::Pong => {}
             Event::Done => self.heard_done = true,
             Event::Closed(reason) => self.closed(reason),
         }
@@ -96,7 +98,7 @@ impl State {
     /// The initiator has shown everything. A connection for one database that the other side does not have is over.
     fn shown(&mut self, opened: usize, peer: &Peer) {
         let nothing = opened == 0 && self.topics.is_empty();
-        if nothing && peer.0.scope.is_some() && self.session.role() == Role::Initiator {
+        if nothing && peer.0.scope.read().is_some() && self.session.role() == Role::Initiator {
             self.session.finish(CloseReason::Auth);
             self.fail(Error::new(
                 Code::Auth,
@@ -109,7 +111,7 @@ impl State {
     pub(super) fn databases(&self, peer: &Peer) -> Vec<Arc<OpenDatabase>> {
         let Some(shared) = &self.shared else { return Vec::new() };
         let databases = shared.board.databases.read();
-        databases.values().filter(|open| peer.0.scope.is_none_or(|scope| scope == open.id)).cloned().collect()
+        databases.values().filter(|open| peer.is_for(open.id)).cloned().collect()
     }
 
     /// Offers the topics of all databases that were not offered yet: each database by its key, each of its feeds by its
@@ -137,7 +139,14 @@ impl State {
         peer.0.unheard.store(true, Ordering::Release);
         self.topics.insert(
             id,
-            Shown { topic, said: Default::default(), heard: false, heard_own: false, said_own: false },
+            Shown {
+                topic,
+                said: Default::default(),
+                heard: false,
+                heard_own: false,
+                said_own: false,
+                access: Default::default(),
+            },
         );
         let own = self.announce_new(id, false, peer);
         // The announcement ends the first vector, also an empty one.
@@ -220,6 +229,7 @@ impl State {
         for id in self.topics.keys().copied().collect::<Vec<_>>() {
             self.say_growth(id, grown, peer);
             self.say_own_said(id, peer);
+            self.talk_access(id, peer);
         }
         self.fetch(peer);
         self.check_synced(peer);
@@ -293,6 +303,7 @@ impl State {
     }
 
     pub(super) fn check_synced(&mut self, peer: &Peer) {
+        self.tell_synced(peer);
         if self.was_synced && peer.0.live {
             return;
         }
@@ -300,11 +311,6 @@ impl State {
         if all && !self.was_synced {
             self.was_synced = true;
             self.push(PeerEvent::Synced);
-            if let Some(shared) = &self.shared {
-                for open in self.databases(peer) {
-                    shared.board.send(open.id, &DbEvent::Synced { peer: peer.0.id });
-                }
-            }
         }
         let own_said = self.topics.values().all(|shown| shown.said_own);
         if all && own_said && !peer.0.live && !self.said_done {
@@ -315,6 +321,27 @@ impl State {
         if self.said_done && self.heard_done && idle && !self.finished {
             self.finished = true;
             self.push(PeerEvent::Finished);
+        }
+    }
+}
+
+impl State {
+    /// Tells each database, once, that it has been delivered: later ones join a connection that is under way.
+    fn tell_synced(&mut self, peer: &Peer) {
+        for open in self.databases(peer) {
+            let concerns = |shown: &Shown| {
+                shown.topic.key == open.info.key || open.feeds.read().contains_key(&shown.topic.key)
+            };
+            if self.told_synced.contains(&open.id)
+                || !self.topics.values().any(concerns)
+                || !self.has_delivered(Some(open.id), peer)
+            {
+                continue;
+            }
+            self.told_synced.insert(open.id);
+            if let Some(shared) = &self.shared {
+                shared.board.send(open.id, &DbEvent::Synced { peer: peer.0.id });
+            }
         }
     }
 }

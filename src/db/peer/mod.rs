@@ -10,6 +10,7 @@
 //!
 //! **Not here.** Bytes and limits of the protocol (`wire`), verification (`feed`), what blocks mean (`place`).
 
+mod access;
 mod driver;
 mod fetch;
 mod io;
@@ -22,7 +23,7 @@ use super::store::{Shared, Store};
 use crate::types::FeedKey;
 use crate::wire::{self, CloseReason, Config, ProtocolError, Role, Session, Topic, TopicId};
 use driver::{RemoteFeed, Serving};
-use parking_lot::Mutex;
+use parking_lot::{Mutex, RwLock};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -89,8 +90,8 @@ pub struct Peer(Arc<Connection>);
 
 struct Connection {
     id: u64,
-    /// The one database this connection is for; none: all of the store.
-    scope: Option<u32>,
+    /// The databases this connection is for; none: all of the store.
+    scope: RwLock<Option<BTreeSet<u32>>>,
     live: bool,
     wake: Wake,
     /// Open, and the other side's first vectors have not all come yet: own feeds wait for it.
@@ -111,6 +112,8 @@ struct State {
     ticks: u32,
     own_allowed: bool,
     was_synced: bool,
+    /// Databases whose subscribers were told that they are synced.
+    told_synced: BTreeSet<u32>,
     said_done: bool,
     heard_done: bool,
     finished: bool,
@@ -127,6 +130,7 @@ struct Shown {
     /// The other side has announced its own feed too.
     heard_own: bool,
     said_own: bool,
+    access: access::Talk,
 }
 
 impl Store {
@@ -168,6 +172,7 @@ impl Peer {
             ticks: 0,
             own_allowed: false,
             was_synced: false,
+            told_synced: BTreeSet::new(),
             said_done: false,
             heard_done: false,
             finished: false,
@@ -175,7 +180,7 @@ impl Peer {
         };
         let connection = Connection {
             id: shared.peer_number(),
-            scope,
+            scope: RwLock::new(scope.map(|id| BTreeSet::from([id]))),
             live,
             wake,
             unheard: AtomicBool::new(false),
@@ -185,6 +190,44 @@ impl Peer {
         shared.board.add_peer(peer.clone());
         peer.with_state(State::offer_topics);
         Ok(peer)
+    }
+
+    /// Makes another database of the same store part of this connection. Harmless if it is.
+    pub fn offer(&self, db: &Db) -> Result<(), Error> {
+        let Inner { shared, open } = db.inner()?;
+        self.widen(&shared, |scope| {
+            if let Some(scope) = scope {
+                scope.insert(open.id);
+            }
+        })
+    }
+
+    /// Makes every open database of the store part of this connection.
+    pub fn offer_all(&self, store: &Store) -> Result<(), Error> {
+        self.widen(&store.shared()?, |scope| *scope = None)
+    }
+
+    fn widen(
+        &self,
+        owner: &Arc<Shared>,
+        widen: impl FnOnce(&mut Option<BTreeSet<u32>>),
+    ) -> Result<(), Error> {
+        self.with_state(|state, peer| match &state.shared {
+            None => Err(Error::new(Code::Closed, "the connection is closed")),
+            Some(shared) if !Arc::ptr_eq(shared, owner) => {
+                Err(Error::new(Code::Options, "a connection carries the databases of one store"))
+            }
+            Some(_) => {
+                widen(&mut peer.0.scope.write());
+                state.offer_topics(peer);
+                state.refresh(None, peer);
+                Ok(())
+            }
+        })
+    }
+
+    fn is_for(&self, database: u32) -> bool {
+        self.0.scope.read().as_ref().is_none_or(|scope| scope.contains(&database))
     }
 
     pub fn id(&self) -> u64 {
@@ -246,6 +289,7 @@ impl Peer {
     pub fn tick(&self) {
         self.with_state(|state, peer| {
             state.ticks = state.ticks.saturating_add(1);
+            state.topics.values_mut().for_each(|shown| shown.access.tick());
             if state.session.remote().is_none() && state.ticks > HANDSHAKE_PATIENCE {
                 let error = Error::new(Code::Timeout, "the other side did not say who it is in time");
                 state.session.finish(CloseReason::Timeout);
@@ -284,7 +328,7 @@ impl Peer {
 
     /// Feeds or databases have changed with a commit.
     pub(super) fn notify(&self, feeds: &BTreeSet<FeedKey>, databases: &BTreeSet<u32>) {
-        if self.0.scope.is_some_and(|scope| !databases.contains(&scope)) && feeds.is_empty() {
+        if feeds.is_empty() && !databases.iter().any(|id| self.is_for(*id)) {
             return;
         }
         self.with_state(|state, peer| {
