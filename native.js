@@ -840,3 +840,4 @@ module.exports.NativeDb = nativeBinding.NativeDb
 module.exports.NativeFeed = nativeBinding.NativeFeed
 module.exports.NativePeer = nativeBinding.NativePeer
 module.exports.NativeStore = nativeBinding.NativeStore
+module.exports.parseInvite = nativeBinding.parseInvite

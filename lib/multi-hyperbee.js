@@ -3,12 +3,13 @@
 const { EventEmitter } = require('node:events')
 const { MultiHyperbeeError, translated } = require('./errors.js')
 const { decodeKey } = require('./keys.js')
-const { parseArguments, seedOf } = require('./options.js')
+const { parseArguments, parseInvite, seedOf } = require('./options.js')
 const { Codec } = require('./codec.js')
 const { Session, translatedAsync } = require('./session.js')
 const { Bee } = require('./bee.js')
 const { Store } = require('./store.js')
 const { Members } = require('./members.js')
+const { Access } = require('./access.js')
 const { Events } = require('./events.js')
 const { Progress } = require('./progress.js')
 const { replicate } = require('./replication.js')
@@ -27,6 +28,7 @@ class MultiHyperbee extends EventEmitter {
     this._session = new Session(() => this._open(options))
     this._bee = new Bee(this._session, new Codec(options.keyEncoding, options.valueEncoding))
     this._members = new Members(this, this._session)
+    this._access = new Access(this, this._session)
     this._reports = new Events(this, this._session)
     this._progress = new Progress(this._session, this.store._shared.streams)
     this._local = null
@@ -40,6 +42,17 @@ class MultiHyperbee extends EventEmitter {
 
   static isAutobee(x) {
     return x instanceof MultiHyperbee
+  }
+
+  /** A database that asks, with an invite, to be let in. */
+  static join(storage, invite, options) {
+    const { key, encryptionKey } = parseInvite(invite)
+    const { userData, ...rest } = options ?? {}
+    if (encryptionKey !== null) rest.encryptionKey = encryptionKey
+    const db = new this(storage, { ...rest, key })
+    // Nobody awaits it here: waitForWritable tells what became of it, ready() why it did not open.
+    db.requestAccess(userData, { invite }).catch(() => {})
+    return db
   }
 
   async _open({ name, key, keyEncoding, valueEncoding, keyPair, open, maxDrift }) {
@@ -132,11 +145,6 @@ class MultiHyperbee extends EventEmitter {
     throw new MultiHyperbeeError('ERR_MODE', what)
   }
 
-  async waitForWritable(options) {
-    await this._session.ready()
-    await waitUntil(this._session, () => this.writable, options, 'waiting to be granted')
-  }
-
   async stateHash() {
     const native = await this._session.ready()
     return translated(() => native.stateHash())
@@ -180,7 +188,8 @@ class MultiHyperbee extends EventEmitter {
   replicate(isInitiatorOrStream, options) {
     this._session.accept()
     const open = async (peerOptions, wake) => (await this._session.ready()).replicate(peerOptions, wake)
-    return replicate({ owner: this.store._shared, open, db: this }, isInitiatorOrStream, options)
+    const join = async (peer) => peer.offer(await this._session.ready())
+    return replicate({ owner: this.store._shared, open, join, db: this }, isInitiatorOrStream, options)
   }
 
   status() {
@@ -214,7 +223,8 @@ class MultiHyperbee extends EventEmitter {
 /** What others of its parts do for it. */
 const PARTS = {
   _bee: 'getSync getMany del batch createReadStream createHistoryStream peek getBySeq checkout snapshot sub',
-  _members: 'addPeer removePeer getPeers addWriter removeWriter writers'
+  _members: 'addPeer removePeer getPeers addWriter removeWriter writers',
+  _access: 'requestAccess waitForWritable createInvite'
 }
 
 for (const [part, names] of Object.entries(PARTS)) {

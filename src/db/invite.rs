@@ -7,25 +7,15 @@
 //! id       first 16 bytes of blake3 derive_key(ID, secret): names the invite to its issuer
 //! proof key  blake3 derive_key(PROOF, secret): all that the issuer keeps of the secret
 //! proof    blake3 keyed_hash(proof key, binding 32 ‖ writer 32): the binding is the connection's (`wire`)
-//! Invites  Key: database u32 ‖ id 16   Value: proof key 32 ‖ expires u64 (ms since 1970, 0: never) ‖ uses left u32 ‖ indexer bool
 //! ```
 //!
 //! The secret never travels: a proof holds for one writer, one database, one direction of one connection.
 
-use super::access::Answer;
-use super::database::Db;
-use super::engine::Work;
-use super::error::{Code, Error, Failure};
-use super::events::Reply;
-use super::open::random;
-use crate::causal::Control;
-use crate::codec::{DecodeError, Reader};
-use crate::store::{Read, Table};
+use super::error::{Code, Error};
+use crate::codec::Reader;
 use crate::types::FeedKey;
 use std::fmt;
-use std::ops::Bound;
 use std::str::FromStr;
-use std::time::Duration;
 use zeroize::Zeroizing;
 
 const CHECK: &str = "multi-hyperbee 1 invite check";
@@ -38,27 +28,10 @@ const WITH_ENCRYPTION_KEY: u8 = 1;
 /// Longest text that is looked at: an invite with every field has 176 characters.
 const MAX_TEXT: usize = 256;
 
-/// Invites of a database that can be open on one device: a loop that makes them does not fill the store.
-const MAX_INVITES: usize = 1_024;
-
-/// Uses left of an invite that anybody may use any number of times.
-const UNLIMITED: u32 = u32::MAX;
-
 const ALPHABET: &[u8; 32] = b"ybndrfg8ejkmcpqxot1uwisza345h769";
 
 /// Names an invite to its issuer.
 pub(super) type InviteId = [u8; 16];
-
-/// How to make an invite.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct InviteOptions {
-    /// When it ends, since 1970, by the issuer's clock; none: never.
-    pub expires: Option<Duration>,
-    /// How many writers it admits; none: any number.
-    pub uses: Option<u32>,
-    /// Whether it makes indexers.
-    pub indexer: bool,
-}
 
 /// What the text of an invite says.
 #[derive(Clone, PartialEq, Eq)]
@@ -70,6 +43,14 @@ pub struct Invite {
 }
 
 impl Invite {
+    pub(super) fn new(key: FeedKey, issuer: &FeedKey, secret: [u8; 32]) -> Self {
+        Self { key, encryption_key: None, secret: Zeroizing::new(secret), issuer: issuer.prefix() }
+    }
+
+    pub(super) fn proof_key(&self) -> [u8; 32] {
+        blake3::derive_key(PROOF, self.secret.as_slice())
+    }
+
     pub(super) fn id(&self) -> InviteId {
         let [id @ .., _, _, _, _, _, _, _, _, _, _, _, _, _, _, _, _] =
             blake3::derive_key(ID, self.secret.as_slice());
@@ -77,7 +58,7 @@ impl Invite {
     }
 
     pub(super) fn proof(&self, binding: &[u8; 32], writer: &FeedKey) -> [u8; 32] {
-        *proof(&blake3::derive_key(PROOF, self.secret.as_slice()), binding, writer).as_bytes()
+        *proof(&self.proof_key(), binding, writer).as_bytes()
     }
 
     pub(super) fn is_of(&self, issuer: &FeedKey) -> bool {
@@ -128,7 +109,8 @@ fn check(body: &[u8]) -> [u8; 4] {
     [a, b, c, d]
 }
 
-fn proof(key: &[u8; 32], binding: &[u8; 32], writer: &FeedKey) -> blake3::Hash {
+/// What a claim must hold, by the key that the issuer keeps.
+pub(super) fn proof(key: &[u8; 32], binding: &[u8; 32], writer: &FeedKey) -> blake3::Hash {
     blake3::keyed_hash(key, [*binding, writer.0].as_flattened())
 }
 
@@ -200,146 +182,11 @@ fn decode(text: &str) -> Result<Zeroizing<Vec<u8>>, InviteError> {
     if held == 0 && bits < 5 { Ok(out) } else { Err(InviteError::Broken) }
 }
 
-/// What the issuer keeps.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct InviteRow {
-    proof_key: [u8; 32],
-    expires_ms: u64,
-    uses: u32,
-    indexer: bool,
-}
-
-impl InviteRow {
-    fn key_of(database: u32, id: &InviteId) -> Vec<u8> {
-        [&database.to_be_bytes()[..], id].concat()
-    }
-
-    fn encode(&self) -> Vec<u8> {
-        let mut out = self.proof_key.to_vec();
-        out.extend_from_slice(&self.expires_ms.to_be_bytes());
-        out.extend_from_slice(&self.uses.to_be_bytes());
-        out.push(self.indexer.into());
-        out
-    }
-
-    fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
-        let mut reader = Reader::new(bytes);
-        let row = Self {
-            proof_key: reader.array("the proof key")?,
-            expires_ms: reader.u64("the end")?,
-            uses: reader.u32("the uses left")?,
-            indexer: reader.bool("indexer")?,
-        };
-        reader.finish("an invite's row").map(|()| row)
-    }
-
-    fn has_expired(&self, now: Duration) -> bool {
-        self.expires_ms != 0 && u128::from(self.expires_ms) <= now.as_millis()
-    }
-}
-
 /// An invite as a request names it, and the proof of having it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Claim {
     pub invite: InviteId,
     pub proof: [u8; 32],
-}
-
-impl Db {
-    /// Makes an invite; only an indexer may. This device, and no other, will admit who has it.
-    pub fn create_invite(&self, options: InviteOptions) -> Reply<Invite> {
-        self.job(move |work, id| work.create_invite(id, options))
-    }
-}
-
-impl Work<'_, '_> {
-    fn create_invite(&mut self, id: u32, options: InviteOptions) -> Result<Invite, Failure> {
-        let key = self.must_be_indexer(id)?;
-        let expires_ms = options.expires.map_or(0, |at| u64::try_from(at.as_millis()).unwrap_or(u64::MAX));
-        let uses = options.uses.unwrap_or(UNLIMITED);
-        let invite = Invite {
-            key,
-            encryption_key: None,
-            secret: Zeroizing::new(random()?),
-            issuer: self.database(id)?.row.local.prefix(),
-        };
-        let proof_key = blake3::derive_key(PROOF, invite.secret.as_slice());
-        let row = InviteRow { proof_key, expires_ms, uses, indexer: options.indexer };
-        if uses == 0 || (options.expires.is_some() && row.has_expired(self.now())) {
-            let message = "this invite could never be used: expires lies in the past, or uses is 0";
-            return Err(Error::new(Code::Options, message).into());
-        }
-        self.make_room(id)?;
-        self.txn.put(Table::Invites, &InviteRow::key_of(id, &invite.id()), &row.encode())?;
-        Ok(invite)
-    }
-
-    /// Invites that are over are kept, to say so, as long as there is room.
-    fn make_room(&mut self, id: u32) -> Result<(), Failure> {
-        let now = self.now();
-        let (from, to) = (InviteRow::key_of(id, &[0; 16]), InviteRow::key_of(id, &[0xff; 16]));
-        let (mut all, mut over) = (0, Vec::new());
-        for row in self.txn.range(Table::Invites, Bound::Included(&from), Bound::Included(&to))? {
-            let (key, value) = row?;
-            let row = InviteRow::decode(value).map_err(|error| Failure::damaged(&error))?;
-            all += 1;
-            if row.uses == 0 || row.has_expired(now) {
-                over.push(key.to_vec());
-            }
-        }
-        if all < MAX_INVITES {
-            return Ok(());
-        }
-        if over.is_empty() {
-            let message = format!("{MAX_INVITES} invites are open: let some be used or end first");
-            return Err(Error::new(Code::Options, message).into());
-        }
-        for key in over {
-            self.txn.delete(Table::Invites, &key)?;
-        }
-        Ok(())
-    }
-
-    /// Admits a writer (proved to be who asks) that has an invite: counted and granted in one transaction. None: this
-    /// is for the user to decide.
-    pub fn redeem(
-        &mut self,
-        id: u32,
-        writer: FeedKey,
-        claim: &Claim,
-        binding: &[u8; 32],
-    ) -> Result<Option<Answer>, Failure> {
-        self.must_be_indexer(id)?;
-        let key = InviteRow::key_of(id, &claim.invite);
-        let Some(row) = self.txn.get(Table::Invites, &key)? else { return Ok(Some(Answer::Unknown)) };
-        let mut row = InviteRow::decode(row).map_err(|error| Failure::damaged(&error))?;
-        // Compared in constant time.
-        if proof(&row.proof_key, binding, &writer) != blake3::Hash::from_bytes(claim.proof) {
-            return Ok(Some(Answer::Unknown));
-        }
-        let order = &self.database(id)?.order;
-        if order.membership().get(&writer).is_some() {
-            return Ok(Some(Answer::Heard));
-        }
-        let removes =
-            |control: &Control| matches!(control, Control::Revoke { writer: of, .. } if *of == writer);
-        let removed = order.controls().iter().any(|batch| batch.controls.iter().any(removes));
-        if row.has_expired(self.now()) {
-            return Ok(Some(Answer::Expired));
-        }
-        if row.uses == 0 {
-            return Ok(Some(Answer::Used));
-        }
-        if removed {
-            return Ok(None);
-        }
-        if row.uses != UNLIMITED {
-            row.uses -= 1;
-            self.txn.put(Table::Invites, &key, &row.encode())?;
-        }
-        self.grant(id, writer, row.indexer)?;
-        Ok(Some(Answer::Heard))
-    }
 }
 
 #[cfg(test)]
@@ -362,7 +209,7 @@ mod tests {
         assert_eq!(sealed.to_string().parse::<Invite>().unwrap(), sealed);
     }
 
-    const GOLDEN: &str = "GOLDEN";
+    const GOLDEN: &str = "yryynyebyryonyebyryonyebyryonyebyryonyebyryonyebyryonyenyebyryonyebyryonyebyryonyebyryonyebyryonyebyryonyebogyadycbogy5ea6c7n";
 
     #[test]
     fn no_truncation_and_no_changed_character_is_an_invite() {
@@ -383,15 +230,5 @@ mod tests {
         let one = invite(None).proof(&[5; 32], &FeedKey([6; 32]));
         assert_ne!(one, invite(None).proof(&[5; 32], &FeedKey([7; 32])));
         assert_ne!(one, invite(None).proof(&[8; 32], &FeedKey([6; 32])));
-    }
-
-    #[test]
-    fn rows_have_golden_bytes_and_no_truncation_passes() {
-        let row = InviteRow { proof_key: [9; 32], expires_ms: 300, uses: 2, indexer: true };
-        let bytes = row.encode();
-        assert_eq!(hex::encode(&bytes), format!("{}000000000000012c0000000201", "09".repeat(32)));
-        assert_eq!(InviteRow::decode(&bytes), Ok(row));
-        assert!((0..bytes.len()).all(|cut| InviteRow::decode(&bytes[..cut]).is_err()));
-        assert!(!row.has_expired(Duration::from_millis(299)) && row.has_expired(Duration::from_millis(300)));
     }
 }

@@ -13,6 +13,7 @@
 //! (`wire`).
 
 mod access;
+mod admit;
 mod board;
 mod database;
 mod engine;
@@ -34,13 +35,14 @@ mod write;
 pub use crate::crdt::Live;
 pub use crate::store::Location;
 pub use access::{Access, MAX_ACCESS_DATA, Refusal};
+pub use admit::InviteOptions;
 pub use board::{DbInfo, DbStatus};
 pub use database::{DatabaseOptions, Db, LiveRow};
 pub use engine::WallClock;
 pub use error::{Code, Error};
 pub use events::{Event, Reply, Subscription, Wake};
 pub use feeds::{Feed, FeedChoice, FeedInfo};
-pub use invite::{Invite, InviteOptions};
+pub use invite::Invite;
 pub use members::{FeedProgress, Member};
 pub use open::discovery_key;
 pub use peer::{Peer, PeerEvent, PeerOptions, Transport};

@@ -4,7 +4,6 @@ use super::fetch::Inflight;
 use super::{Peer, PeerEvent, Shown, State};
 use crate::db::board::{OpenDatabase, PublishedFeed};
 use crate::db::error::{Code, Error};
-use crate::db::events::Event as DbEvent;
 use crate::types::FeedKey;
 use crate::wire::{CloseReason, Event, FeedState, RequestId, Role, Topic, TopicId, TopicKind};
 use std::collections::BTreeSet;
@@ -321,27 +320,6 @@ impl State {
         if self.said_done && self.heard_done && idle && !self.finished {
             self.finished = true;
             self.push(PeerEvent::Finished);
-        }
-    }
-}
-
-impl State {
-    /// Tells each database, once, that it has been delivered: later ones join a connection that is under way.
-    fn tell_synced(&mut self, peer: &Peer) {
-        for open in self.databases(peer) {
-            let concerns = |shown: &Shown| {
-                shown.topic.key == open.info.key || open.feeds.read().contains_key(&shown.topic.key)
-            };
-            if self.told_synced.contains(&open.id)
-                || !self.topics.values().any(concerns)
-                || !self.has_delivered(Some(open.id), peer)
-            {
-                continue;
-            }
-            self.told_synced.insert(open.id);
-            if let Some(shared) = &self.shared {
-                shared.board.send(open.id, &DbEvent::Synced { peer: peer.0.id });
-            }
         }
     }
 }
