@@ -15,6 +15,7 @@ const CALLS = {
   get: (db) => db.get('k'),
   getSync: (db) => db.getSync('k'),
   getMany: (db) => db.getMany(['k']),
+  conflicts: (db) => db.conflicts('k'),
   put: (db) => db.put('k', { a: 1 }),
   del: (db) => db.del('k'),
   batch: (db) => db.batch().flush(),

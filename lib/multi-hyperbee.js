@@ -115,6 +115,14 @@ class MultiHyperbee extends EventEmitter {
     return this._bee.version
   }
 
+  get keyEncoding() {
+    return this._bee.keyEncoding
+  }
+
+  get valueEncoding() {
+    return this._bee.valueEncoding
+  }
+
   get opened() {
     return this._session.state === 'open'
   }
@@ -222,7 +230,7 @@ class MultiHyperbee extends EventEmitter {
 
 /** What others of its parts do for it. */
 const PARTS = {
-  _bee: 'getSync getMany del batch createReadStream createHistoryStream peek getBySeq checkout snapshot sub',
+  _bee: 'getSync getMany del batch conflicts createReadStream createHistoryStream peek getBySeq checkout snapshot sub',
   _members: 'addPeer removePeer getPeers addWriter removeWriter writers',
   _access: 'requestAccess waitForWritable createInvite'
 }

@@ -15,6 +15,7 @@
 mod access;
 mod admit;
 mod board;
+mod conflicts;
 mod database;
 mod engine;
 mod error;
@@ -30,6 +31,8 @@ mod place;
 mod reads;
 mod rows;
 mod store;
+#[cfg(test)]
+mod tests;
 mod write;
 
 pub use crate::crdt::Live;
@@ -37,9 +40,10 @@ pub use crate::store::Location;
 pub use access::{Access, MAX_ACCESS_DATA, Refusal};
 pub use admit::InviteOptions;
 pub use board::{DbInfo, DbStatus};
+pub use conflicts::{Claim, Conflict, Part};
 pub use database::{DatabaseOptions, Db, LiveRow};
 pub use engine::WallClock;
-pub use error::{Code, Error};
+pub use error::{Code, Error, Mismatch};
 pub use events::{Event, Reply, Subscription, Wake};
 pub use feeds::{Feed, FeedChoice, FeedInfo};
 pub use invite::Invite;

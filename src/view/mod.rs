@@ -17,7 +17,7 @@ mod rows;
 mod scan;
 
 pub use hash::{LatticeHash, advance, keep_hash, kept_hash};
-pub use merge::{Added, Merged, Removed, Writers, change_of, find_base, merge};
+pub use merge::{Added, Merged, Removed, Writers, change_of, find_base, latest_changes, merge};
 pub use rows::{Row, log_key, newest};
 pub use scan::{Bounds, HistoryCursor, HistoryRow, ScanCursor, ScanRow, Seen};
 

@@ -7,6 +7,7 @@ use multi_hyperbee::types::FeedKey;
 use std::collections::BTreeMap;
 use std::fmt::Debug;
 
+#[expect(clippy::needless_pass_by_value, reason = "both are made where it is called")]
 fn same<T: PartialEq + Debug>(what: &str, found: T, expected: T) -> Result<(), String> {
     if found == expected {
         Ok(())
@@ -15,14 +16,16 @@ fn same<T: PartialEq + Debug>(what: &str, found: T, expected: T) -> Result<(), S
     }
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "for map_err")]
 fn text(error: multi_hyperbee::db::Error) -> String {
     format!("{error} ({:?})", error.code)
 }
 
 fn row(entry: &ViewEntry) -> Row {
-    let value = match entry.register {
-        true => format!("{:?}", entry.value),
-        false => String::from_utf8(entry.value.clone()).unwrap(),
+    let value = if entry.register {
+        format!("{:?}", entry.value)
+    } else {
+        String::from_utf8(entry.value.clone()).unwrap()
     };
     Row { value, register: entry.register, stamp: entry.stamp, prev: entry.prev, state: entry.state }
 }

@@ -1,4 +1,4 @@
-//! One seed's randomness (SplitMix64), and the values that virtual users write.
+//! One seed's randomness (`SplitMix64`), and the values that virtual users write.
 
 use serde_json::{Map, Value, json};
 

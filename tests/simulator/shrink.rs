@@ -4,7 +4,7 @@ use super::schedule::Step;
 use std::time::{Duration, Instant};
 
 /// Longer than this nobody waits for a shorter list.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// `fails` runs steps and says how they fail. Returns the steps that are left, and how those fail.
 pub fn shrink(
