@@ -54,7 +54,9 @@ fn invite(db: &Db, uses: u32) -> Invite {
 fn settle(wire: &Wire, stores: &[&Store]) {
     let mut quiet = 0;
     while quiet < 5 {
-        stores.iter().for_each(|store| store.settled().wait().unwrap());
+        for store in stores {
+            store.settled().wait().unwrap();
+        }
         quiet = if wire.carry(usize::MAX) { 0 } else { quiet + 1 };
     }
 }

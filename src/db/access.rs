@@ -49,9 +49,10 @@ impl Request {
     pub fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
         let mut reader = Reader::new(bytes);
         let (ask, writer) = (reader.u64("the asking")?, FeedKey(reader.array("the writer")?));
-        let claim = match reader.bool("the claim")? {
-            false => None,
-            true => Some(Claim { invite: reader.array("the invite")?, proof: reader.array("the proof")? }),
+        let claim = if reader.bool("the claim")? {
+            Some(Claim { invite: reader.array("the invite")?, proof: reader.array("the proof")? })
+        } else {
+            None
         };
         let user_data = reader.bytes("the user data", MAX_ACCESS_DATA)?.to_vec();
         reader.finish("a request").map(|()| Self { ask, writer, claim, user_data })

@@ -145,9 +145,9 @@ impl Work<'_, '_> {
         if order.membership().get(&writer).is_some() {
             return Ok(Some(Answer::Heard));
         }
-        let removes =
+        let is_of_writer =
             |control: &Control| matches!(control, Control::Revoke { writer: of, .. } if *of == writer);
-        let removed = order.controls().iter().any(|batch| batch.controls.iter().any(removes));
+        let removed = order.controls().iter().any(|batch| batch.controls.iter().any(is_of_writer));
         if row.has_expired(self.now()) {
             return Ok(Some(Answer::Expired));
         }

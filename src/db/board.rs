@@ -61,6 +61,7 @@ pub(super) struct OpenDatabase {
 
 /// The committed state of a feed in a database.
 #[derive(Clone, Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each says one thing of a feed, independent of the others")]
 pub(super) struct PublishedFeed {
     pub length: u64,
     pub byte_length: u64,

@@ -12,7 +12,6 @@ use crate::db::events::Event as DbEvent;
 use crate::db::invite::Claim;
 use crate::feed;
 use crate::types::FeedKey;
-use crate::wire::limits::MAX_WRITER_PROOFS;
 use crate::wire::{CloseReason, Session, TopicId, TopicKind};
 use ed25519_dalek::Signer as _;
 use std::collections::{BTreeMap, BTreeSet};
@@ -83,10 +82,9 @@ enum Stage {
 
 impl State {
     pub(super) fn heard_proof(&mut self, topic: TopicId, feed: FeedKey) {
+        // The session has counted them: there are at most `MAX_WRITER_PROOFS`.
         if let Some(shown) = self.topics.get_mut(&topic) {
-            if shown.access.proved.len() < MAX_WRITER_PROOFS as usize {
-                shown.access.proved.insert(feed);
-            }
+            shown.access.proved.insert(feed);
         }
     }
 
@@ -159,11 +157,11 @@ impl State {
             .as_ref()
             .map(|invite| Claim { invite: invite.id(), proof: invite.proof(&binding, &writer) });
         let request = Request { ask: asking.ask, writer, claim, user_data: asking.user_data.clone() };
-        if self.session.access(id, REQUEST, &request.encode()).is_ok() {
-            if let Some(shown) = self.topics.get_mut(&id) {
-                shown.access.answers.clear();
-                shown.access.asked.insert(open.id, asking.ask);
-            }
+        let sent = self.session.access(id, REQUEST, &request.encode()).is_ok();
+        if let Some(shown) = self.topics.get_mut(&id).filter(|_| sent) {
+            // An answer to what was asked before is nobody's any more.
+            let before = shown.access.asked.insert(open.id, asking.ask);
+            before.map(|ask| shown.access.answers.remove(&ask));
         }
     }
 
@@ -216,10 +214,9 @@ impl State {
             if said == Some(answer) || !self.prove_own(id, open) {
                 continue;
             }
-            if self.session.access(id, ANSWER, &answer.encode(ask)).is_ok() {
-                if let Some(heard) = self.request_mut(id, &writer) {
-                    heard.said = Some(answer);
-                }
+            let sent = self.session.access(id, ANSWER, &answer.encode(ask)).is_ok();
+            if let Some(heard) = self.request_mut(id, &writer).filter(|_| sent) {
+                heard.said = Some(answer);
             }
         }
     }

@@ -159,7 +159,7 @@ impl State {
                 heard: false,
                 heard_own: false,
                 said_own: false,
-                access: Default::default(),
+                access: super::access::Talk::default(),
             },
         );
         let own = self.announce_new(id, false, peer);
