@@ -9,6 +9,8 @@ declare namespace MultiHyperbee {
   export import Batch = all.Batch
   export import Bee = all.Bee
   export import CompactEncoding = all.CompactEncoding
+  export import Conflict = all.Conflict
+  export import Dot = all.Dot
   export import Encoding = all.Encoding
   export import EncodingName = all.EncodingName
   export import EncodingOption = all.EncodingOption

@@ -11,7 +11,7 @@ export declare const __napiBindingTarget: 'native' | 'wasm32-wasi' | 'wasm32-was
 
 /** A read in progress: entries in packed chunks, pulled. It pins nothing between calls. */
 export declare class NativeCursor {
-  /** The version read at; 0 for a history. */
+  /** The version read at; 0 for a history or a comparison, whose entries come in pairs. */
   get version(): number
   /** The next packed entries; null at the end, which also closes. */
   next(entries: number, bytes: number): Buffer | null
@@ -45,6 +45,14 @@ export declare class NativeDb {
   addWriter(writer: Buffer, indexer: boolean): Promise<Buffer>
   /** One packed result. */
   removeWriter(writer: Buffer, lost: boolean): Promise<Buffer>
+  /** `invite`: its text. */
+  requestAccess(userData: Buffer, invite?: string | undefined | null): void
+  cancelAccess(): void
+  /** `none`, `asked`, `heard`, or why it was refused. */
+  access(): string
+  rejectAccess(writer: Buffer): boolean
+  /** `expires`: milliseconds since 1970. */
+  createInvite(expires: number | undefined | null, uses: number | undefined | null, indexer: boolean): Promise<string>
   members(): Array<NativeMember>
   applied(writer: Buffer, length: number): boolean
   isFlushed(): boolean
@@ -53,6 +61,23 @@ export declare class NativeDb {
   subscribe(callback: () => void): void
   takeEvents(): Array<NativeEvent>
   replicate(options: NativePeerOptions, wake: () => void): NativePeer
+  /** Pairs of entries, left and right, of the keys that differ; one that is absent has no value. */
+  compare(left: number | undefined | null, right: number | undefined | null, range: NativeRange, form: number): NativeCursor
+  /** The last version committed before the end of that millisecond since 1970. */
+  versionAt(milliseconds: number): number
+  /** A feed's diffs by key: of the single keys, then of `from ..= to`. */
+  feedDiffs(feed: Buffer, single: Array<Buffer>, from: Buffer, to: Buffer | undefined | null, reverse: boolean): NativeDiffs
+  /** A feed's diffs of blocks `from .. to`. */
+  feedHistory(feed: Buffer, from: number, to: number, reverse: boolean): NativeDiffs
+  /** All diffs of a key, in the shared order, from the effective time of `timestamp` on. */
+  keyDiffs(key: Buffer, timestamp?: string | undefined | null): NativeDiffs
+}
+
+/** Diffs being read. It pins nothing between calls. */
+export declare class NativeDiffs {
+  /** The next diffs, possibly none; null at the end, which also closes. */
+  next(entries: number, bytes: number): Array<NativeDiff> | null
+  close(): void
 }
 
 /** A raw feed. */
@@ -77,6 +102,10 @@ export declare class NativePeer {
   pull(max: number): Buffer | null
   readyForMore(): boolean
   takeEvents(): Array<NativeEvent>
+  /** Another database of the same store joins the connection. */
+  offer(db: NativeDb): void
+  /** Every database open in the store does. */
+  offerAll(store: NativeStore): void
   tick(): void
   /** The stream below has ended without the other side having said goodbye. */
   ended(): void
@@ -129,6 +158,18 @@ export interface NativeDbOptions {
   maxDrift: number
 }
 
+/** A diff as it is published; `lib/diffs.js` makes the object of it. */
+export interface NativeDiff {
+  key: Buffer
+  feed: Buffer
+  seq: number
+  timestamp: string
+  prev?: string
+  /** JSON text of a published list. With neither this nor `register`, it is a delete. */
+  list?: string
+  register?: Buffer
+}
+
 /** One event of a database or of a feed. Which fields there are depends on `kind`. */
 export interface NativeEvent {
   kind: string
@@ -147,6 +188,12 @@ export interface NativeFeedInfo {
   writable: boolean
   length: number
   byteLength: number
+}
+
+/** What the text of an invite says to who has it. */
+export interface NativeInvite {
+  key: Buffer
+  encryptionKey?: Buffer
 }
 
 export interface NativeMember {
@@ -184,3 +231,5 @@ export interface NativeRange {
   reverse: boolean
   limit?: number
 }
+
+export declare function parseInvite(text: string): NativeInvite

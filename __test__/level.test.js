@@ -4,6 +4,8 @@ const { test } = require('node:test')
 const assert = require('node:assert')
 const fs = require('node:fs')
 const path = require('node:path')
+const { execFile } = require('node:child_process')
+const { promisify } = require('node:util')
 const { MultiHyperbee, directory, open, connect, converge } = require('./helpers.js')
 const { Store } = require('..')
 const { MultiHyperbeeLevel } = require('../level.js')
@@ -22,7 +24,8 @@ const code = (expected, cause) => (error) => {
 }
 
 test('level: the manifest declares what is supported', async (t) => {
-  const { encodings, events, ...rest } = new MultiHyperbeeLevel(directory(t)).supports
+  const level = await openLevel(t, directory(t))
+  const { encodings, events, ...rest } = level.supports
   assert.deepStrictEqual(rest, {
     seek: true,
     has: true,
@@ -61,7 +64,7 @@ test('level: permanence and createIfMissing depend on the location', async (t) =
   }
   const kept = new Store(directory(t))
   t.after(() => kept.close())
-  assert.strictEqual(new MultiHyperbeeLevel(kept).supports.permanence, true)
+  assert.strictEqual((await openLevel(t, kept)).supports.permanence, true)
 })
 
 test('level: what is no location is refused at once', () => {
@@ -245,9 +248,20 @@ test('level: databases of one store are apart, and a failed open releases what i
   assert.strictEqual(await two.get('k'), undefined)
   await store.close()
   const wrong = new MultiHyperbeeLevel(folder, { name: 'one', key: Buffer.alloc(32, 7) })
-  await assert.rejects(wrong.open(), code('LEVEL_DATABASE_NOT_OPEN', 'ERR_OPTIONS'))
+  await assert.rejects(wrong.open(), code('LEVEL_DATABASE_NOT_OPEN', 'ERR_INVALID_KEY'))
   const again = await openLevel(t, folder, { name: 'one' })
   assert.strictEqual(await again.get('k'), '1')
+})
+
+test('level: a directory that another process has open is LEVEL_LOCKED', async (t) => {
+  const folder = directory(t)
+  await openLevel(t, folder)
+  const script = `
+    const { MultiHyperbeeLevel } = require('multi-hyperbee/level')
+    const level = new MultiHyperbeeLevel(${JSON.stringify(folder)})
+    level.open().catch((error) => console.log(error.code, error.cause.code, error.cause.cause.code))`
+  const { stdout } = await promisify(execFile)(process.execPath, ['-e', script], { cwd: __dirname })
+  assert.strictEqual(stdout.trim(), 'LEVEL_DATABASE_NOT_OPEN LEVEL_LOCKED ERR_STORE_LOCKED')
 })
 
 test('level: there are imports for both kinds of module', async () => {

@@ -37,9 +37,10 @@ async function main() {
   const { bootstrap, host } = options
   const swarm = new Hyperswarm({ dht: new DHT({ bootstrap, host }) })
   swarm.on('connection', (connection) => db.replicate(connection))
-  swarm.join(db.discoveryKey)
+  // Who looks for us before the network knows of us finds nobody, and looks again only after a while.
+  const announced = swarm.join(db.discoveryKey).flushed()
+  announced.then(() => console.log(`Others join with: -k ${db.key.toString('hex')}`))
 
-  console.log(`Others join with: -k ${db.key.toString('hex')}`)
   const shown = show(db)
   if (!db.writable) await becomeWriter(db)
   await readLines(db, name)

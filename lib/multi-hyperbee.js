@@ -1,17 +1,21 @@
 'use strict'
 
 const { EventEmitter } = require('node:events')
+const { delegate } = require('./delegate.js')
 const { MultiHyperbeeError, translated } = require('./errors.js')
 const { decodeKey } = require('./keys.js')
-const { parseArguments, seedOf } = require('./options.js')
+const { parseArguments, parseInvite, seedOf } = require('./options.js')
 const { Codec } = require('./codec.js')
 const { Session, translatedAsync } = require('./session.js')
 const { Bee } = require('./bee.js')
 const { Store } = require('./store.js')
 const { Members } = require('./members.js')
+const { Access } = require('./access.js')
 const { Events } = require('./events.js')
 const { Progress } = require('./progress.js')
 const { replicate } = require('./replication.js')
+const { createUnionStream } = require('./diffs.js')
+const { deriveKeyPair } = require('./key-pair.js')
 const { waitUntil } = require('./wait.js')
 
 /**
@@ -27,6 +31,7 @@ class MultiHyperbee extends EventEmitter {
     this._session = new Session(() => this._open(options))
     this._bee = new Bee(this._session, new Codec(options.keyEncoding, options.valueEncoding))
     this._members = new Members(this, this._session)
+    this._access = new Access(this, this._session)
     this._reports = new Events(this, this._session)
     this._progress = new Progress(this._session, this.store._shared.streams)
     this._local = null
@@ -40,6 +45,22 @@ class MultiHyperbee extends EventEmitter {
 
   static isAutobee(x) {
     return x instanceof MultiHyperbee
+  }
+
+  /** A key pair for one database out of one that names a device. */
+  static deriveKeyPair(master, name) {
+    return deriveKeyPair(master, name)
+  }
+
+  /** A database that asks, with an invite, to be let in. */
+  static join(storage, invite, options) {
+    const { key, encryptionKey } = parseInvite(invite)
+    const { userData, ...rest } = options ?? {}
+    if (encryptionKey !== null) rest.encryptionKey = encryptionKey
+    const db = new this(storage, { ...rest, key })
+    // Nobody awaits it here: waitForWritable tells what became of it, ready() why it did not open.
+    db.requestAccess(userData, { invite }).catch(() => {})
+    return db
   }
 
   async _open({ name, key, keyEncoding, valueEncoding, keyPair, open, maxDrift }) {
@@ -90,6 +111,14 @@ class MultiHyperbee extends EventEmitter {
     return this
   }
 
+  get keyEncoding() {
+    return this._bee.keyEncoding
+  }
+
+  get valueEncoding() {
+    return this._bee.valueEncoding
+  }
+
   get writable() {
     return this._bee.writable
   }
@@ -100,14 +129,6 @@ class MultiHyperbee extends EventEmitter {
 
   get version() {
     return this._bee.version
-  }
-
-  get keyEncoding() {
-    return this._bee.keyEncoding
-  }
-
-  get valueEncoding() {
-    return this._bee.valueEncoding
   }
 
   get opened() {
@@ -130,6 +151,12 @@ class MultiHyperbee extends EventEmitter {
     return this._bee.put(key, value, options)
   }
 
+  /** Every writer's diffs of an object, from the timestamp in `<object id>/<timestamp>` on, in order. */
+  createUnionStream(key, options) {
+    this._session.accept()
+    return createUnionStream(this._session, this._bee._codec, key, options)
+  }
+
   async ready() {
     await this._session.ready()
     await this._local.ready()
@@ -138,11 +165,6 @@ class MultiHyperbee extends EventEmitter {
   async append() {
     const what = 'append is for apply mode: this database merges, write with put, del or batch'
     throw new MultiHyperbeeError('ERR_MODE', what)
-  }
-
-  async waitForWritable(options) {
-    await this._session.ready()
-    await waitUntil(this._session, () => this.writable, options, 'waiting to be granted')
   }
 
   async stateHash() {
@@ -188,7 +210,8 @@ class MultiHyperbee extends EventEmitter {
   replicate(isInitiatorOrStream, options) {
     this._session.accept()
     const open = async (peerOptions, wake) => (await this._session.ready()).replicate(peerOptions, wake)
-    return replicate({ owner: this.store._shared, open, db: this }, isInitiatorOrStream, options)
+    const join = async (peer) => peer.offer(await this._session.ready())
+    return replicate({ owner: this.store._shared, open, join, db: this }, isInitiatorOrStream, options)
   }
 
   status() {
@@ -221,17 +244,13 @@ class MultiHyperbee extends EventEmitter {
 
 /** What others of its parts do for it. */
 const PARTS = {
-  _bee: 'getSync getMany del batch conflicts createReadStream createHistoryStream peek getBySeq checkout snapshot sub',
-  _members: 'addPeer removePeer getPeers addWriter removeWriter writers'
+  _bee:
+    'getSync getMany del batch conflicts createReadStream createHistoryStream createDiffStream watch getAndWatch ' +
+    'peek getBySeq getHeader checkout snapshot sub',
+  _members: 'addPeer removePeer getPeers addWriter removeWriter writers getDiff',
+  _access: 'requestAccess waitForWritable createInvite'
 }
 
-for (const [part, names] of Object.entries(PARTS)) {
-  for (const name of names.split(' ')) {
-    const value = function (...args) {
-      return this[part][name](...args)
-    }
-    Object.defineProperty(MultiHyperbee.prototype, name, { configurable: true, writable: true, value })
-  }
-}
+delegate(MultiHyperbee, PARTS)
 
 module.exports = { MultiHyperbee }

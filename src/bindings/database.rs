@@ -7,7 +7,7 @@ use super::packed::{self, EntryPacker};
 use super::peer::{NativePeer, NativePeerOptions};
 use super::value::Form;
 use super::wake::Wake;
-use crate::db::{DatabaseOptions, Db, DbStatus, Range, Subscription};
+use crate::db::{Access, DatabaseOptions, Db, DbStatus, Invite, InviteOptions, Range, Subscription};
 use napi::Env;
 use napi::bindgen_prelude::{Buffer, BufferSlice, Function, PromiseRaw};
 use napi_derive::napi;
@@ -53,6 +53,20 @@ pub struct NativeDbInfo {
     pub value_encoding: String,
 }
 
+/// What the text of an invite says to who has it.
+#[napi(object)]
+pub struct NativeInvite {
+    pub key: Buffer,
+    pub encryption_key: Option<Buffer>,
+}
+
+#[napi(catch_unwind)]
+pub fn parse_invite(text: String) -> Result<NativeInvite> {
+    let invite: Invite = text.parse().map_err(to_js)?;
+    let encryption_key = invite.encryption_key.map(|key| key.to_vec().into());
+    Ok(NativeInvite { key: invite.key.0.to_vec().into(), encryption_key })
+}
+
 #[napi(object)]
 pub struct NativeRange<'env> {
     pub gt: Option<BufferSlice<'env>>,
@@ -61,6 +75,19 @@ pub struct NativeRange<'env> {
     pub lte: Option<BufferSlice<'env>>,
     pub reverse: bool,
     pub limit: Option<f64>,
+}
+
+impl From<NativeRange<'_>> for Range {
+    fn from(range: NativeRange<'_>) -> Self {
+        Range {
+            gt: bytes(range.gt),
+            gte: bytes(range.gte),
+            lt: bytes(range.lt),
+            lte: bytes(range.lte),
+            reverse: range.reverse,
+            limit: range.limit.map(version),
+        }
+    }
 }
 
 #[napi(object)]
@@ -87,18 +114,18 @@ pub struct NativeProgress {
     clippy::cast_sign_loss,
     reason = "`as` saturates; JavaScript checked it"
 )]
-fn version(value: f64) -> u64 {
+pub(super) fn version(value: f64) -> u64 {
     value as u64
 }
 
-fn bytes(slice: Option<BufferSlice<'_>>) -> Option<Vec<u8>> {
+pub(super) fn bytes(slice: Option<BufferSlice<'_>>) -> Option<Vec<u8>> {
     slice.map(|slice| slice.to_vec())
 }
 
 /// One handle on an open database.
 #[napi]
 pub struct NativeDb {
-    db: Db,
+    pub(super) db: Db,
     /// Where `get_into` packs, kept so that a read allocates nothing.
     packed: Vec<u8>,
     subscription: Option<(Subscription, Wake)>,
@@ -197,15 +224,7 @@ impl NativeDb {
 
     #[napi(catch_unwind)]
     pub fn scan(&self, range: NativeRange<'_>, form: u32, at: Option<f64>) -> Result<NativeCursor> {
-        let range = Range {
-            gt: bytes(range.gt),
-            gte: bytes(range.gte),
-            lt: bytes(range.lt),
-            lte: bytes(range.lte),
-            reverse: range.reverse,
-            limit: range.limit.map(version),
-        };
-        let scan = self.db.scan(range, at.map(version)).map_err(to_js)?;
+        let scan = self.db.scan(range.into(), at.map(version)).map_err(to_js)?;
         Ok(NativeCursor::new(Source::Scan(scan), Form::from(form)))
     }
 
@@ -273,6 +292,48 @@ impl NativeDb {
     ) -> Result<PromiseRaw<'env, Buffer>> {
         let reply = self.db.remove_writer(feed_key(&writer)?, lost);
         env.spawn_future(async move { Ok(packed::write_results(vec![reply.await]).into()) })
+    }
+
+    /// `invite`: its text.
+    #[napi(catch_unwind)]
+    pub fn request_access(&self, user_data: BufferSlice<'_>, invite: Option<String>) -> Result<()> {
+        let invite: Option<Invite> = invite.map(|text| text.parse()).transpose().map_err(to_js)?;
+        self.db.request_access(user_data.to_vec(), invite).map_err(to_js)
+    }
+
+    #[napi(catch_unwind)]
+    pub fn cancel_access(&self) -> Result<()> {
+        self.db.cancel_access().map_err(to_js)
+    }
+
+    /// `none`, `asked`, `heard`, or why it was refused.
+    #[napi(catch_unwind)]
+    pub fn access(&self) -> Result<String> {
+        Ok(match self.db.access().map_err(to_js)? {
+            Access::NotAsked => "none".to_owned(),
+            Access::Asked => "asked".to_owned(),
+            Access::Heard => "heard".to_owned(),
+            Access::Refused(refusal) => refusal.to_string(),
+        })
+    }
+
+    #[napi(catch_unwind)]
+    pub fn reject_access(&self, writer: BufferSlice<'_>) -> Result<bool> {
+        self.db.reject_access(&feed_key(&writer)?).map_err(to_js)
+    }
+
+    /// `expires`: milliseconds since 1970.
+    #[napi(catch_unwind)]
+    pub fn create_invite<'env>(
+        &self,
+        env: &'env Env,
+        expires: Option<f64>,
+        uses: Option<u32>,
+        indexer: bool,
+    ) -> Result<PromiseRaw<'env, String>> {
+        let expires = expires.map(|at| Duration::from_millis(version(at)));
+        let reply = self.db.create_invite(InviteOptions { expires, uses, indexer });
+        env.spawn_future(async move { reply.await.map(|invite| invite.to_string()).map_err(to_js) })
     }
 
     #[napi(catch_unwind)]

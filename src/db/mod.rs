@@ -1,7 +1,7 @@
 //! **What.** Orchestration: the owner thread and its group commits, databases, connections, events. This is the Rust API
 //! of the project; the Node binding is a thin layer over it.
 //!
-//! **Owns.** The order in which the stages run inside one transaction; tables `Databases`, `Members`, `Commits`; and
+//! **Owns.** The order in which the stages run inside one transaction; tables `Databases`, `Members`, `Commits`, `Invites`; and
 //! everything that is in memory only: queues, sessions, subscriptions. All of that is rebuilt from the store.
 //!
 //! **Invariants.** 1. One thread writes. 2. Everything one operation changes is in one transaction, and its reply
@@ -12,14 +12,19 @@
 //! **Not here.** What a diff does (`crdt`), who counts (`causal`), rows (`view`, `order`, `feed`), bytes on the wire
 //! (`wire`).
 
+mod access;
+mod admit;
 mod board;
+mod compare;
 mod conflicts;
 mod database;
+mod diffs;
 mod engine;
 mod error;
 mod events;
 mod feeds;
 mod ingest;
+mod invite;
 mod members;
 mod open;
 mod owner;
@@ -34,13 +39,18 @@ mod write;
 
 pub use crate::crdt::Live;
 pub use crate::store::Location;
+pub use access::{Access, MAX_ACCESS_DATA, Refusal};
+pub use admit::InviteOptions;
 pub use board::{DbInfo, DbStatus};
+pub use compare::Comparison;
 pub use conflicts::{Claim, Conflict, Part};
 pub use database::{DatabaseOptions, Db, LiveRow};
+pub use diffs::{DiffChange, DiffEntry, DiffRange, Diffs};
 pub use engine::WallClock;
 pub use error::{Code, Error, Mismatch};
 pub use events::{Event, Reply, Subscription, Wake};
 pub use feeds::{Feed, FeedChoice, FeedInfo};
+pub use invite::Invite;
 pub use members::{FeedProgress, Member};
 pub use open::discovery_key;
 pub use peer::{Peer, PeerEvent, PeerOptions, Transport};

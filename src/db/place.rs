@@ -161,7 +161,8 @@ impl Work<'_, '_> {
         let Placement { facts, past, effective, has_read } = batch;
         let database = self.database(id)?;
         let verdict = database.order.place(&facts, facts.position(effective), &past);
-        database.links_due |= facts.writer != database.row.local;
+        // A grant lets feeds be linked that were placed before it.
+        database.links_due |= facts.writer != database.row.local || !facts.controls.is_empty();
         database.dirty.order = true;
         keep(self.txn, id, number, &facts, &past, effective, has_read)?;
         for control in &facts.controls {

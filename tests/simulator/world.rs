@@ -147,11 +147,11 @@ impl World {
         for _ in 0..MOST_ROUNDS {
             still = if line.carry_all(&self.replicas)? { 0 } else { still + 1 };
             if still > 7 {
-                // What another connection is at is waited for, and this one is not over before. Without a database in
-                // common it is never over.
-                if self.setup.shared
-                    && self.lines.iter().all(|other| !other.ends.contains(&a) && !other.ends.contains(&b))
-                {
+                // What another connection is at is waited for, and so is what only a third device has: until then this
+                // one is not over. Without a database in common it never is.
+                let alone =
+                    self.lines.iter().all(|other| !other.ends.contains(&a) && !other.ends.contains(&b));
+                if self.setup.shared && alone && self.is_placed(a)? && self.is_placed(b)? {
                     line.must_be_finished()?;
                 }
                 return line.end(&self.replicas, &mut Random::new(9));
@@ -159,6 +159,11 @@ impl World {
             line.tick(&self.replicas)?;
         }
         Err(format!("bytes still move after {MOST_ROUNDS} rounds"))
+    }
+
+    fn is_placed(&self, at: usize) -> Result<bool, String> {
+        let feeds = self.replicas[at].db().progress().map_err(text)?;
+        Ok(feeds.iter().all(|feed| feed.placed == feed.have))
     }
 
     fn end_lines(&mut self, random: &mut Random, which: impl Fn(&Line) -> bool) -> Result<(), String> {
