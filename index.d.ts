@@ -54,6 +54,12 @@ export type ErrorCode =
 export class MultiHyperbeeError extends Error {
   constructor(code: ErrorCode, message: string, options?: { cause?: unknown })
   readonly code: ErrorCode
+  /** With `ERR_VERSION_MISMATCH`: the protocol either side speaks. */
+  readonly usVersion?: string
+  readonly themVersion?: string
+  /** With `ERR_CLIENT_MISMATCH`: what either side calls itself. */
+  readonly usClient?: string
+  readonly themClient?: string
 }
 
 /** What a read adds to an object. Putting the object back is compared with the state it was read at. */
@@ -237,7 +243,31 @@ export interface Bee<K = string, V = any> extends View<K, V> {
   del(key: K, options?: WriteOptions<K, V> & { receipt?: false }): Promise<boolean>
   del(key: K, options: WriteOptions<K, V> & { receipt: true }): Promise<Receipt | null>
   batch(options?: Encodings): Batch<K, V>
+  /** The concurrent diffs behind the current value: where they say different things, and no later diff that had seen
+   * them has settled it. */
+  conflicts(key: K, options?: Encodings): Promise<Conflict[]>
   sub<SK = K, SV = V>(prefix: string | Uint8Array, options?: SubOptions): Bee<SK, SV>
+}
+
+/** Names an entry: block `seq` of the feed `writer`. */
+export interface Dot {
+  writer: Buffer
+  seq: number
+}
+
+/** One path on which the current value was chosen among diffs that had not seen each other. */
+export interface Conflict {
+  /**
+   * Where in the object: names of properties; for an array's element its index now, or, if it is not shown any more, its
+   * id (a string). Empty: the whole value, in another encoding than `'json'`.
+   */
+  path: (string | number)[]
+  /** The diff whose value is shown. */
+  winner: Dot
+  /** The others, the latest first. */
+  losers: Dot[]
+  /** What the winner, then each loser, says is at the path; `undefined`: nothing (removed or deleted). */
+  values: any[]
 }
 
 /** Writes that take effect together, here and on peers. Takes the write lock from its first write to its end. */
@@ -472,6 +502,8 @@ export class MultiHyperbee<K = string, V = any>
   del(key: K, options?: WriteOptions<K, V> & { receipt?: false }): Promise<boolean>
   del(key: K, options: WriteOptions<K, V> & { receipt: true }): Promise<Receipt | null>
   batch(options?: Encodings): Batch<K, V>
+  /** The concurrent diffs behind the current value, where they differ and nobody has settled it. */
+  conflicts(key: K, options?: Encodings): Promise<Conflict[]>
 
   /** Rejects with `ERR_MODE`: it is a call of apply mode. */
   append(value: unknown): Promise<never>

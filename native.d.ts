@@ -35,6 +35,7 @@ export declare class NativeDb {
   scan(range: NativeRange, form: number, at?: number | undefined | null): NativeCursor
   /** Entries of versions `from..to`. */
   history(from: number, to: number | undefined | null, reverse: boolean, form: number): NativeCursor
+  conflicts(key: Buffer): Array<NativeConflict>
   stateHash(): Buffer
   /** Packed writes in, packed results out. Queued before this returns; the promise holds the event loop. */
   write(writes: Buffer): Promise<Buffer>
@@ -109,6 +110,21 @@ export declare class NativeStore {
   /** Exactly one of the three. */
   feed(key?: Buffer | undefined | null, name?: string | undefined | null, secret?: Buffer | undefined | null): Promise<NativeFeed>
   replicate(options: NativePeerOptions, wake: () => void): NativePeer
+}
+
+/** What one diff says: neither text nor bytes where that is that there is nothing. */
+export interface NativeClaim {
+  writer: Buffer
+  seq: number
+  text?: string
+  register?: Buffer
+}
+
+export interface NativeConflict {
+  /** Property names, indexes of elements that are shown, ids of elements that are not. */
+  path: Array<string | number>
+  /** The winner first. */
+  claims: Array<NativeClaim>
 }
 
 export interface NativeDbInfo {

@@ -98,6 +98,39 @@ test('ERR_KEY_TOO_LARGE, ERR_VALUE_TOO_LARGE: the limit itself still fits', asyn
   assert.equal(await db.get('k'), null)
 })
 
+test('ERR_BATCH_TOO_LARGE: nothing of it is written, and smaller ones are', async (t) => {
+  const db = await open(t, ':memory:', { valueEncoding: 'binary' })
+  const value = Buffer.from('v')
+  const fill = async (count) => {
+    const batch = db.batch()
+    const puts = []
+    for (let n = 0; n < count; n++) puts.push(batch.put(`k${n}`, value))
+    await Promise.all(puts)
+    return batch
+  }
+  const tooLarge = await fill((1 << 16) + 1)
+  await assert.rejects(tooLarge.flush(), { code: 'ERR_BATCH_TOO_LARGE', message: /65536 entries.*split it/ })
+  assert.equal(db.version, 0)
+  await assert.rejects(tooLarge.put('k', value), { code: 'ERR_CLOSED' })
+  assert.equal(await (await fill(1000)).flush(), true)
+  assert.equal(db.version, 1000)
+})
+
+test('ERR_VERSION_GONE: a version that is not here, asked for before it could be known', async (t) => {
+  const db = new MultiHyperbee(':memory:')
+  t.after(() => db.close())
+  const future = db.checkout(99)
+  const expected = { code: 'ERR_VERSION_GONE', message: /version 99 is not here: the newest is 0/ }
+  await assert.rejects(future.get('k'), expected)
+  await assert.rejects(future.getMany(['k']), expected)
+  await assert.rejects(future.peek(), expected)
+  await assert.rejects(async () => {
+    for await (const entry of future.createReadStream()) assert.fail(entry.key)
+  }, expected)
+  await db.put('k', { n: 1 })
+  assert.equal((await db.checkout(1).get('k')).value.n, 1)
+})
+
 test('ERR_MODE: append is for the other mode', async (t) => {
   const db = await open(t)
   await assert.rejects(db.append('x'), { code: 'ERR_MODE', message: /put, del or batch/ })

@@ -28,13 +28,21 @@ async function run(dir, entries) {
     'put: 1,000 at once, awaited, synced',
     entries.length,
     () => inTicks(entries, (key, value) => ours.put(key, value)),
-    () => inTicks(entries, (key, value) => theirs.put(key, value), () => theirs.flushed)
+    () =>
+      inTicks(
+        entries,
+        (key, value) => theirs.put(key, value),
+        () => theirs.flushed
+      )
   )
   await both(
     'put: one at a time, awaited, synced',
     SEQUENTIAL,
     () => oneByOne(entries.slice(0, SEQUENTIAL), (key, value) => ours.put(`one/${key}`, value)),
-    () => oneByOne(entries.slice(0, SEQUENTIAL), (key, value) => theirs.put(`one/${key}`, value).then(() => theirs.flushed))
+    () =>
+      oneByOne(entries.slice(0, SEQUENTIAL), (key, value) =>
+        theirs.put(`one/${key}`, value).then(() => theirs.flushed)
+      )
   )
   for (const pass of ['cold', 'warm']) {
     await both(

@@ -6,7 +6,10 @@ const KEYS = 100_000
 function entries() {
   return Array.from({ length: KEYS }, (_, n) => {
     const index = (n * 48_271) % KEYS
-    return [`key/${String(index).padStart(8, '0')}`, { name: `entry ${index}`, n: index, text: 'x'.repeat(60) }]
+    return [
+      `key/${String(index).padStart(8, '0')}`,
+      { name: `entry ${index}`, n: index, text: 'x'.repeat(60) }
+    ]
   })
 }
 

@@ -12,7 +12,9 @@ const cases = require('./cases.js')
 
 async function main() {
   const dir = fs.mkdtempSync(path.join(os.tmpdir(), 'multi-hyperbee-bench-'))
-  console.log(`Node ${process.version}, ${os.cpus().length} cores, ${KEYS.toLocaleString('en')} entries of about 100 bytes\n`)
+  console.log(
+    `Node ${process.version}, ${os.cpus().length} cores, ${KEYS.toLocaleString('en')} entries of about 100 bytes\n`
+  )
   try {
     const results = await cases.run(dir, entries())
     for (const { what, ours, theirs, note } of results) print(what, ours, theirs, note)

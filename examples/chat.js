@@ -5,11 +5,13 @@
 //   node examples/chat.js -s ./alice                  prints a key
 //   node examples/chat.js -s ./bob -k <that key>      in another terminal, or on another machine
 //
-// `-n` gives a name. The first device accepts whoever proves the key: fine for a chat among friends.
+// The second prints a line `/add <its own key>`: typed in the first terminal, it lets the second write.
+// `-n` gives a name, `--bootstrap <host:port>` another DHT than the public one, `--host <address>` what to listen on.
 
 const path = require('node:path')
 const readline = require('node:readline')
 const { parseArgs } = require('node:util')
+const DHT = require('hyperdht')
 const Hyperswarm = require('hyperswarm')
 const MultiHyperbee = require('..')
 
@@ -17,25 +19,30 @@ const { values: options } = parseArgs({
   options: {
     storage: { type: 'string', short: 's' },
     key: { type: 'string', short: 'k' },
-    name: { type: 'string', short: 'n' }
+    name: { type: 'string', short: 'n' },
+    bootstrap: { type: 'string', multiple: true },
+    host: { type: 'string' }
   }
 })
 
 async function main() {
   if (options.storage === undefined)
-    throw new Error('usage: node examples/chat.js -s <directory> [-k <key>] [-n <name>]')
+    throw new Error(
+      'usage: node examples/chat.js -s <directory> [-k <key>] [-n <name>] [--bootstrap <host:port>]'
+    )
   const name = options.name ?? path.basename(options.storage)
   const db = new MultiHyperbee(options.storage, options.key === undefined ? {} : { key: options.key })
   await db.ready()
 
-  const swarm = new Hyperswarm()
+  const { bootstrap, host } = options
+  const swarm = new Hyperswarm({ dht: new DHT({ bootstrap, host }) })
   swarm.on('connection', (connection) => db.replicate(connection))
-  swarm.join(db.discoveryKey)
-  db.on('access-request', (request) => request.accept())
+  // Who looks for us before the network knows of us finds nobody, and looks again only after a while.
+  const announced = swarm.join(db.discoveryKey).flushed()
+  announced.then(() => console.log(`Others join with: -k ${db.key.toString('hex')}`))
 
-  console.log(`Others join with: -k ${db.key.toString('hex')}`)
   const shown = show(db)
-  if (!db.writable) await becomeWriter(db, name)
+  if (!db.writable) await becomeWriter(db)
   await readLines(db, name)
 
   await swarm.destroy()
@@ -43,9 +50,8 @@ async function main() {
   await shown
 }
 
-async function becomeWriter(db, name) {
-  console.log('Waiting to be let in ...')
-  await db.requestAccess({ name })
+async function becomeWriter(db) {
+  console.log(`To let you in, the first terminal types: /add ${db.local.key.toString('hex')}`)
   await db.waitForWritable()
   console.log('You are in: type a line.')
 }
@@ -71,7 +77,17 @@ async function readLines(db, name) {
   for await (const text of readline.createInterface({ input: process.stdin })) {
     // The position in the own feed makes the key unique, the time makes keys sort.
     const key = `message/${new Date().toISOString()}/${writer}/${db.local.length}`
-    if (text !== '') await db.put(key, { name, text })
+    if (text.startsWith('/add ')) await letIn(db, text.slice(5).trim())
+    else if (text !== '') await db.put(key, { name, text })
+  }
+}
+
+async function letIn(db, key) {
+  try {
+    await db.addWriter(key)
+  } catch (error) {
+    // A slip of the finger ends no chat.
+    console.error(error.message)
   }
 }
 

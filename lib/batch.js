@@ -22,7 +22,9 @@ class Batch {
     this._own = new Map()
     this._tail = Promise.resolve()
     this._ended = null
-    session.open.add(this)
+    /** How the session ends it. */
+    this._entry = { end: (error) => this._end(error) }
+    session.open.add(this._entry)
   }
 
   put(key, value, options) {
@@ -74,11 +76,6 @@ class Batch {
 
   async close() {
     this._end(flushed())
-  }
-
-  /** Called when the database closes: what was not flushed is dropped, the lock is given back. */
-  end(error) {
-    this._end(error)
   }
 
   _serially(act) {
@@ -153,7 +150,7 @@ class Batch {
   _end(reason) {
     if (this._ended !== null) return
     this._ended = reason
-    this._session.open.delete(this)
+    this._session.open.delete(this._entry)
     this._lock?.release()
     this._ops = []
     this._own.clear()
@@ -173,7 +170,8 @@ class Batch {
     let left = limit
     const stored = createReadStream(this._session, codec, whole, null, options)
     for await (const [entry, op] of zipped(stored, own, (one) => codec.encodeKey(one.key), sign)) {
-      const found = op === null ? entry : await this._get(codec, codec.decodeKey(op.bytes))
+      const found =
+        op === null ? entry : await this._get(codec, codec.decodeKey(op.bytes, 0, op.bytes.length))
       if (found === null) continue
       if (left-- <= 0) return
       yield found

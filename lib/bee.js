@@ -2,7 +2,8 @@
 
 const { View } = require('./view.js')
 const { Batch } = require('./batch.js')
-const { ANY, ABSENT, exactly } = require('./packed.js')
+const { translated } = require('./errors.js')
+const { ANY, ABSENT, exactly, FLAG_REGISTER } = require('./packed.js')
 const { readEntry } = require('./reader.js')
 
 /** The key-value API, reads and writes: what `db` is in merge mode, and each of its subs. */
@@ -25,6 +26,21 @@ class Bee extends View {
     const codec = this._codec.with(options)
     const bytes = codec.encodeKey(key)
     return this._write(codec, key, null, (packer, expect) => packer.delete(bytes, expect), options)
+  }
+
+  /**
+   * The concurrent diffs behind the current value.
+   *
+   * @returns {Promise<{ path: (string | number)[], winner: object, losers: object[], values: any[] }[]>}
+   */
+  async conflicts(key, options) {
+    const native = await this._session.ready()
+    const codec = this._codec.with(options)
+    const bytes = codec.encodeKey(key)
+    return translated(() => native.conflicts(bytes)).map(({ path, claims }) => {
+      const [winner, ...losers] = claims.map(({ writer, seq }) => ({ writer, seq }))
+      return { path, winner, losers, values: claims.map((claim) => claimed(codec, claim)) }
+    })
   }
 
   batch(options) {
@@ -68,6 +84,12 @@ class Bee extends View {
       lock.release()
     }
   }
+}
+
+/** What a diff says about a path; undefined: that there is nothing. */
+function claimed(codec, { text, register }) {
+  if (text != null) return JSON.parse(text)
+  return register == null ? undefined : codec.decodeValue(FLAG_REGISTER, register)
 }
 
 function packWrite(packer, write, expect) {

@@ -26,6 +26,8 @@ class Codec {
     /** Whether values are merged objects; else they are last-writer-wins registers. */
     this.objects = valueEncoding.name === 'json'
     this.textIds = TEXT_ENCODINGS.has(keyEncoding.name)
+    /** Whether keys are text as they stand: no Buffer is needed to read or write one. */
+    this.plainText = keyEncoding.name === 'utf-8' && prefix.length === 0
     this.form = this.objects ? (this.textIds ? FORM_OBJECT : FORM_OBJECT_HEX) : FORM_PLAIN
   }
 
@@ -48,14 +50,31 @@ class Codec {
     throw new MultiHyperbeeError('ERR_KEY_TOO_LARGE', `${what}; this has ${bytes.length}: use a shorter one`)
   }
 
-  decodeKey(bytes) {
-    return this.keyEncoding.decode(this.prefix.length === 0 ? bytes : bytes.subarray(this.prefix.length))
+  /** Encodes into a buffer that has room for the longest key, where it can without making another; returns the length. */
+  writeKey(key, into) {
+    if (this.plainText && typeof key === 'string' && key.length <= MAX_KEY_BYTES / 3 && key.isWellFormed()) {
+      return into.utf8Write(key, 0)
+    }
+    const bytes = this.encodeKey(key)
+    into.set(bytes, 0)
+    return bytes.length
   }
 
-  /** @param {number} flags of the packed entry */
-  decodeValue(flags, bytes) {
+  /** The key that lies at `from..to`. */
+  decodeKey(buffer, from, to) {
+    if (this.plainText) return buffer.utf8Slice(from, to)
+    return this.keyEncoding.decode(buffer.subarray(from + this.prefix.length, to))
+  }
+
+  /**
+   * The value that lies at `from..to`.
+   *
+   * @param {number} flags of the packed entry
+   */
+  decodeValue(flags, buffer, from, to) {
+    if (this.objects && (flags & FLAG_REGISTER) === 0) return JSON.parse(buffer.utf8Slice(from, to))
+    const bytes = buffer.subarray(from, to)
     if (!this.objects) return this.valueEncoding.decode(bytes)
-    if ((flags & FLAG_REGISTER) === 0) return JSON.parse(bytes.utf8Slice(0, bytes.length))
     try {
       return this.valueEncoding.decode(bytes)
     } catch (cause) {

@@ -37,6 +37,9 @@ const CODES = new Set([
 
 const PREFIX = /^(ERR_[A-Z_]+): /
 
+/** What the properties of a mismatch end with. */
+const MISMATCHES = { ERR_VERSION_MISMATCH: 'Version', ERR_CLIENT_MISMATCH: 'Client' }
+
 /** The one class of error this package throws and rejects with. */
 class MultiHyperbeeError extends Error {
   /**
@@ -63,9 +66,20 @@ class MultiHyperbeeError extends Error {
     const [prefix, named] = PREFIX.exec(error.message) ?? ['', undefined]
     const code = CODES.has(error.code) ? error.code : named
     if (!CODES.has(code)) return error
-    const message = code === named ? error.message.slice(prefix.length) : error.message
-    return new MultiHyperbeeError(code, message, { cause: error.cause ?? error })
+    const text = code === named ? error.message.slice(prefix.length) : error.message
+    const { message, fields } = code === named ? split(code, text) : { message: text, fields: {} }
+    const ours = new MultiHyperbeeError(code, message, { cause: error.cause ?? error })
+    return Object.assign(ours, fields)
   }
+}
+
+/** What the core says of a mismatch: the message, then a line of JSON with what either side is. */
+function split(code, text) {
+  const end = text.lastIndexOf('\n')
+  const what = MISMATCHES[code]
+  if (what === undefined || end === -1) return { message: text, fields: {} }
+  const { us, them } = JSON.parse(text.slice(end + 1))
+  return { message: text.slice(0, end), fields: { [`us${what}`]: us, [`them${what}`]: them } }
 }
 
 // On the prototype, so that it is neither an own property of every error nor printed twice.

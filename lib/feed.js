@@ -89,7 +89,8 @@ class Feed extends EventEmitter {
     let block = find()
     if (block === null && wait) {
       const arrived = () => (block = find()) !== null
-      await waitUntil(this, arrived, { timeout, signal }, `block ${seq}`)
+      const growth = { open: this.open, listen: (listener) => this._listen(listener) }
+      await waitUntil(growth, arrived, { timeout, signal }, `block ${seq}`)
     }
     if (block === null || valueEncoding == null) return block
     return resolveEncoding(valueEncoding, 'valueEncoding').decode(block)
@@ -146,7 +147,7 @@ class Feed extends EventEmitter {
   }
 
   /** For `waitUntil`. */
-  listen(listener) {
+  _listen(listener) {
     this._listeners.add(listener)
     return () => this._listeners.delete(listener)
   }

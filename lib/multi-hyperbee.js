@@ -117,6 +117,14 @@ class MultiHyperbee extends EventEmitter {
     return this._bee.version
   }
 
+  get keyEncoding() {
+    return this._bee.keyEncoding
+  }
+
+  get valueEncoding() {
+    return this._bee.valueEncoding
+  }
+
   get opened() {
     return this._session.state === 'open'
   }
@@ -235,7 +243,7 @@ class MultiHyperbee extends EventEmitter {
 /** What others of its parts do for it. */
 const PARTS = {
   _bee:
-    'getSync getMany del batch createReadStream createHistoryStream createDiffStream watch getAndWatch ' +
+    'getSync getMany del batch conflicts createReadStream createHistoryStream createDiffStream watch getAndWatch ' +
     'peek getBySeq getHeader checkout snapshot sub',
   _members: 'addPeer removePeer getPeers addWriter removeWriter writers getDiff'
 }

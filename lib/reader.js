@@ -16,11 +16,10 @@ const TOO_LARGE = -2
  * @param {number | null} at the version to read at; null: the newest
  */
 function readEntry(native, codec, key, at) {
-  const bytes = codec.encodeKey(key)
-  scratch.set(bytes, 0)
+  const keyLength = codec.writeKey(key, scratch)
   let length
   try {
-    length = native.getInto(scratch, bytes.length, codec.form, at)
+    length = native.getInto(scratch, keyLength, codec.form, at)
   } catch (error) {
     throw MultiHyperbeeError.from(error)
   }
@@ -28,8 +27,16 @@ function readEntry(native, codec, key, at) {
   if (length === TOO_LARGE) return readEntries(native, codec, [key], at)[0]
   const seq = readU64(scratch, 0)
   // Objects are parsed at once; anything else might keep what it is given.
-  const value = scratch.subarray(9, length)
-  return { seq, key, value: codec.decodeValue(scratch[8], codec.objects ? value : Buffer.from(value)) }
+  if (codec.objects) return { seq, key, value: codec.decodeValue(scratch[8], scratch, 9, length) }
+  const bytes = Buffer.from(scratch.subarray(9, length))
+  return { seq, key, value: codec.decodeValue(scratch[8], bytes, 0, bytes.length) }
+}
+
+/** Whether there is an entry, without making anything of it. */
+function hasEntry(native, codec, key, at) {
+  const bytes = codec.encodeKey(key)
+  scratch.set(bytes, 0)
+  return translated(() => native.getInto(scratch, bytes.length, codec.form, at)) !== NO_ENTRY
 }
 
 /** Many keys' entries, null for those absent, in one crossing. */
@@ -40,11 +47,9 @@ function readEntries(native, codec, keys, at) {
   forEachEntry(packed, (flags, seq, _key, keyEnd, valueEnd) => {
     const key = keys[entries.length]
     const found = (flags & FLAG_VALUE) !== 0
-    entries.push(
-      found ? { seq, key, value: codec.decodeValue(flags, packed.subarray(keyEnd, valueEnd)) } : null
-    )
+    entries.push(found ? { seq, key, value: codec.decodeValue(flags, packed, keyEnd, valueEnd) } : null)
   })
   return entries
 }
 
-module.exports = { readEntry, readEntries }
+module.exports = { readEntry, readEntries, hasEntry }

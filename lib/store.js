@@ -34,6 +34,11 @@ class Store {
     return this._shared.closing !== null
   }
 
+  /** Whether nothing of it outlives it. */
+  get inMemory() {
+    return this._shared.inMemory
+  }
+
   /** Waits until it is open; rejects with why it is not. */
   async ready() {
     await this._shared.native()
@@ -97,7 +102,8 @@ class Shared {
     /** Streams by the id of their peer, to name them in `synced`. */
     this.streams = new Map()
     this.closing = null
-    const path = location === ':memory:' ? undefined : location
+    this.inMemory = location === ':memory:'
+    const path = this.inMemory ? undefined : location
     this._opening = translatedAsync(native.NativeStore.open(path, readOnly))
     this._opening.catch(() => {})
   }

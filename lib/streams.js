@@ -5,6 +5,7 @@ const { MultiHyperbeeError, translated } = require('./errors.js')
 const { forEachEntry, FLAG_PUT, FLAG_VALUE } = require('./packed.js')
 const { historyBounds } = require('./range.js')
 const { aborted } = require('./wait.js')
+const { iterate } = require('./iterate.js')
 
 /** One crossing into the core brings at most this: the cost of crossing is spread, and the event loop is not held up. */
 const CHUNK_ENTRIES = 256
@@ -56,15 +57,41 @@ class CursorStream extends Readable {
     }
   }
 
+  /** Over the chunks themselves, as long as nobody reads the stream in another way. */
+  [Symbol.asyncIterator]() {
+    if (
+      this.destroyed ||
+      this._source.goesOn !== undefined ||
+      this.readableFlowing !== null ||
+      this.readableDidRead
+    ) {
+      return super[Symbol.asyncIterator]()
+    }
+    return iterate(
+      this,
+      () => this._nextChunk(),
+      () => this._opened()
+    )
+  }
+
+  async _opened() {
+    if (this._cursor === null && !this.destroyed) this._tryOpen(await this._session.ready())
+  }
+
+  _nextChunk() {
+    const packed = translated(() => this._cursor.next(CHUNK_ENTRIES, CHUNK_BYTES))
+    return packed === null ? null : this._source.decode(packed)
+  }
+
   _read() {
     try {
       while (!this.destroyed) {
-        const packed = translated(() => this._cursor.next(CHUNK_ENTRIES, CHUNK_BYTES))
-        const entries = packed === null ? [] : this._source.decode(packed)
+        const chunk = this._nextChunk()
+        const entries = chunk ?? []
         // An entry that is null ends the stream.
         for (const entry of entries) this.push(entry)
         if (entries.length > 0) return
-        if (packed === null && !this._goOn()) return
+        if (chunk === null && !this._goOn()) return
       }
     } catch (error) {
       this.destroy(error)
@@ -109,8 +136,8 @@ function createReadStream(session, codec, range, at, options) {
 function decodeEntries(codec, packed) {
   const entries = []
   forEachEntry(packed, (flags, seq, key, keyEnd, valueEnd) => {
-    const value = codec.decodeValue(flags, packed.subarray(keyEnd, valueEnd))
-    entries.push({ seq, key: codec.decodeKey(packed.subarray(key, keyEnd)), value })
+    const value = codec.decodeValue(flags, packed, keyEnd, valueEnd)
+    entries.push({ seq, key: codec.decodeKey(packed, key, keyEnd), value })
   })
   return entries
 }
@@ -125,9 +152,9 @@ function createDiffStream(session, codec, range, [left, right], options) {
     const pairs = []
     let before = null
     forEachEntry(packed, (flags, seq, key, keyEnd, valueEnd) => {
-      const value = () => codec.decodeValue(flags, packed.subarray(keyEnd, valueEnd))
+      const value = () => codec.decodeValue(flags, packed, keyEnd, valueEnd)
       const found = (flags & FLAG_VALUE) !== 0
-      const entry = found ? { seq, key: codec.decodeKey(packed.subarray(key, keyEnd)), value: value() } : null
+      const entry = found ? { seq, key: codec.decodeKey(packed, key, keyEnd), value: value() } : null
       if (before === null) before = { left: entry }
       else {
         pairs.push({ left: before.left, right: entry })
@@ -161,21 +188,17 @@ function createHistoryStream(session, codec, at, options = {}) {
     const entries = []
     forEachEntry(packed, (flags, seq, key, keyEnd, valueEnd) => {
       if (!reverse) next = seq + 1
-      const keyBytes = packed.subarray(key, keyEnd)
-      if (left <= 0 || !startsWith(keyBytes, codec.prefix)) return
+      if (left <= 0 || !startsWith(packed.subarray(key, keyEnd), codec.prefix)) return
       left--
-      entries.push(historyEntry(codec, flags, seq, keyBytes, packed.subarray(keyEnd, valueEnd)))
+      const value = (flags & FLAG_VALUE) === 0 ? null : codec.decodeValue(flags, packed, keyEnd, valueEnd)
+      const type = (flags & FLAG_PUT) === 0 ? 'del' : 'put'
+      entries.push({ type, seq, key: codec.decodeKey(packed, key, keyEnd), value })
     })
     if (left <= 0) entries.push(null)
     return entries
   }
   const goesOn = () => live && left > 0 && (to === null || next <= to)
   return new CursorStream(session, { open, decode, goesOn }, options)
-}
-
-function historyEntry(codec, flags, seq, keyBytes, bytes) {
-  const value = (flags & FLAG_VALUE) === 0 ? null : codec.decodeValue(flags, bytes)
-  return { type: (flags & FLAG_PUT) === 0 ? 'del' : 'put', seq, key: codec.decodeKey(keyBytes), value }
 }
 
 function startsWith(bytes, prefix) {

@@ -5,7 +5,7 @@ const { MultiHyperbeeError } = require('./errors.js')
 /**
  * Resolves once `predicate()` holds, looked at again whenever the session changed.
  *
- * @param {import('./session.js').Session} session open
+ * @param {{ open: Set<object>, listen: (listener: () => void) => () => void }} session open
  * @param {() => boolean} predicate may throw
  * @param {{ timeout?: number, signal?: AbortSignal } | undefined} options
  * @param {string} what is waited for, for messages

@@ -120,7 +120,6 @@ fn a_handle_is_counted_once_however_often_its_commit_ran() {
     db.close().wait().unwrap();
     put(&again, "k", "{}");
     again.close().wait().unwrap();
-    // Closed for good: opened anew, with another bound on the clock, which only a fresh opening takes.
     let wrong = DatabaseOptions {
         name: Some("other".into()),
         value_encoding: "binary".into(),
@@ -159,13 +158,18 @@ fn a_store_is_opened_again_while_it_still_closes() {
         let db = create(&store);
         let written = db.write((0..200).map(|n| put_write(&format!("{round} {n}"), "{}")).collect());
         let closed = store.close();
+        let start = std::time::Instant::now();
         let again = at(&dir);
         let db = create(&again);
         assert!(get(&db, &format!("{round} 199")).is_some());
         put(&db, "round", &format!(r#"{{"n":{round}}}"#));
         assert!(written.wait().unwrap().iter().all(Result::is_ok));
-        again.close().wait().unwrap();
         closed.wait().unwrap();
+        assert!(
+            start.elapsed() < std::time::Duration::from_millis(1_900),
+            "files that are in use again are not waited for"
+        );
+        again.close().wait().unwrap();
     }
     let db = create(&at(&dir));
     assert_eq!(get(&db, "round").as_deref(), Some(r#"{"n":1}"#));
@@ -190,4 +194,18 @@ fn a_database_opened_with_other_options_is_refused() {
     let reused = DatabaseOptions { name: Some("three".into()), ..secret };
     assert_eq!(code(reused), Some(Code::Options));
     put(&db, "k", "{}");
+}
+
+#[test]
+fn a_closed_store_lets_go_of_its_files_though_handles_of_databases_are_about() {
+    let dir = tempfile::tempdir().unwrap();
+    let location = Location::Path(dir.path().to_owned());
+    let store = Store::open(&location, &StoreOptions::default()).unwrap();
+    let db = create(&store);
+    let scan = db.scan(multi_hyperbee::db::Range::default(), None).unwrap();
+    store.close().wait().unwrap();
+    let lock = std::fs::File::open(dir.path().join("lock")).unwrap();
+    lock.try_lock().unwrap();
+    assert_eq!(db.get_entry(b"k", None).unwrap_err().code, Code::Closed);
+    drop(scan);
 }

@@ -239,3 +239,60 @@ fn a_feed_removed_and_added_again_counts_once() {
     assert!(["a", "b", "c"].iter().all(|key| get(&db, key).is_some()));
     assert_eq!(db.status().unwrap().version, version + 2);
 }
+
+#[test]
+fn who_removed_a_writer_is_whoever_counted() {
+    let (s1, s2, s3) = (memory(), memory(), memory());
+    let a = create(&s1);
+    let key = a.info().unwrap().key;
+    let (b, c) = (join(&s2, key), join(&s3, key));
+    a.add_writer(local(&b), true).wait().unwrap();
+    a.add_writer(local(&c), false).wait().unwrap();
+    let wire = connect(&a, &b);
+    carry_until(&[&wire], || b.status().unwrap().indexer && placed(&b, local(&a)) == 3);
+    wire.close();
+    // Revoked, without knowing it, b revokes c after a did, and somebody who was never granted.
+    a.remove_writer(local(&b), false).wait().unwrap();
+    a.remove_writer(local(&c), false).wait().unwrap();
+    b.remove_writer(local(&c), false).wait().unwrap();
+    b.remove_writer(FeedKey([7; 32]), false).wait().unwrap();
+    let wire = connect(&a, &b);
+    carry_until(&[&wire], || placed(&a, local(&b)) == 2);
+    let members = a.members().unwrap();
+    let removed_by = |key| members.iter().find(|member| member.key == key).unwrap().removed_by;
+    assert_eq!(removed_by(local(&b)), Some(local(&a)));
+    assert_eq!(removed_by(local(&c)), Some(local(&a)));
+    assert_eq!(removed_by(FeedKey([7; 32])), None);
+}
+
+#[test]
+fn a_feed_that_is_frozen_is_relayed_all_the_same() {
+    let (s1, s2) = (memory(), memory());
+    let (a, b) = (create(&s1), create(&s2));
+    let feed = raw(&s1, "raw");
+    feed.append(vec![Vec::new()]).wait().unwrap();
+    for db in [&a, &b] {
+        db.add_peer(feed.key()).wait().unwrap();
+    }
+    let wire = connect(&a, &b);
+    let have =
+        |n: u64| b.progress().unwrap().iter().any(|feed_of| feed_of.key == feed.key() && feed_of.have == n);
+    carry_until(&[&wire], || have(1));
+    feed.append(vec![vec![1, 2, 3]]).wait().unwrap();
+    carry_until(&[&wire], || have(2));
+}
+
+#[test]
+fn nothing_is_written_while_own_entries_are_not_in_the_order() {
+    let store = memory();
+    let feed = store.feed(FeedChoice::Secret([5; 32])).wait().unwrap();
+    let key = feed.key();
+    let link = Link { feed: FeedKey([8; 32]), length: 1, root: [0; 16] };
+    feed.append(vec![block(first(1, 5, vec![link]), register("k", "v"))]).wait().unwrap();
+    let options = DatabaseOptions { secret: Some([5; 32]), open: true, ..DatabaseOptions::default() };
+    let db = store.database(options).wait().unwrap();
+    assert_eq!(placed(&db, key), 0);
+    let refused = db.write(vec![put_write("l", "{}")]).wait().unwrap().remove(0).unwrap_err();
+    assert_eq!(refused.code, Code::Restored);
+    assert_eq!(feed.info().unwrap().length, 1);
+}

@@ -6,6 +6,8 @@ const path = require('node:path')
 const Hyperswarm = require('hyperswarm')
 const MultiHyperbee = require('../..')
 
+const NAME = 'countries'
+
 /**
  * A device: a directory, a swarm of its own on the local DHT and, once opened, a database.
  *
@@ -24,9 +26,9 @@ async function createDevices(testnet, names) {
   return devices
 }
 
-/** Opens a device's database: the first time with the key of the one it joins; later it remembers. */
+/** Opens a device's database: the first time with the key of the one it joins; later its name is enough. */
 async function openDevice(device, key) {
-  device.db = new MultiHyperbee(device.directory, key === undefined ? {} : { key })
+  device.db = new MultiHyperbee(device.directory, key === undefined ? { name: NAME } : { name: NAME, key })
   await device.db.ready()
 }
 

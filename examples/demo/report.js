@@ -4,18 +4,30 @@ const assert = require('node:assert/strict')
 
 const CONTESTED = ['FRA', 'DEU', 'JPN', 'ISL', 'MLT', 'ATL', 'BRA']
 
-/** Prints what conflicted, who won and who lost. */
+/** What must have conflicted: where, who won, who lost. */
+const EXPECTED = [
+  'DEU.name.common: phone over laptop, cloud',
+  'ISL.note: phone over laptop',
+  'MLT.note: laptop over phone',
+  'ATL.found: phone over laptop'
+]
+
+/** Prints what conflicted, who won and who lost; throws unless it is exactly that. */
 async function reportConflicts(db, devices) {
+  const found = []
   const names = new Map(devices.map(({ name, db: { local } }) => [local.key.toString('hex'), name]))
-  const who = ({ writer, seq }) => `${names.get(Buffer.from(writer).toString('hex')) ?? 'unknown'}@${seq}`
+  const who = ({ writer, seq }) => `${names.get(writer.toString('hex'))}@${seq}`
   for (const code of CONTESTED) {
     for (const { path, winner, losers, values } of await db.conflicts(`country/${code}`)) {
-      const place = [code, ...[path].flat()].join('.')
+      const place = [code, ...path].join('.')
+      const device = ({ writer }) => names.get(writer.toString('hex'))
+      found.push(`${place}: ${device(winner)} over ${losers.map(device).join(', ')}`)
       console.log(
         `  ${place}: ${who(winner)} over ${losers.map(who).join(', ')}; values ${JSON.stringify(values)}`
       )
     }
   }
+  assert.deepEqual(found, EXPECTED)
   await showOutcome(db)
 }
 

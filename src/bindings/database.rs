@@ -1,3 +1,4 @@
+use super::conflicts::NativeConflict;
 use super::cursor::{NativeCursor, Source};
 use super::errors::{Result, array, feed_key, invalid, to_js};
 use super::event::NativeEvent;
@@ -218,6 +219,12 @@ impl NativeDb {
     pub fn history(&self, from: f64, to: Option<f64>, reverse: bool, form: u32) -> Result<NativeCursor> {
         let history = self.db.history(version(from), to.map(version), reverse).map_err(to_js)?;
         Ok(NativeCursor::new(Source::History(history), Form::from(form)))
+    }
+
+    #[napi(catch_unwind)]
+    pub fn conflicts(&self, key: BufferSlice<'_>) -> Result<Vec<NativeConflict>> {
+        let conflicts = self.db.conflicts(&key).map_err(to_js)?;
+        Ok(conflicts.into_iter().map(NativeConflict::from).collect())
     }
 
     #[napi(catch_unwind)]

@@ -1,4 +1,4 @@
-use super::number;
+use super::{errors, number};
 use crate::db::{Event, PeerEvent};
 use crate::types::FeedKey;
 use napi::bindgen_prelude::Buffer;
@@ -63,11 +63,7 @@ impl From<PeerEvent> for NativeEvent {
             PeerEvent::Synced => of("synced"),
             PeerEvent::Finished => of("finished"),
             PeerEvent::Closed => of("closed"),
-            PeerEvent::Failed(error) => Self { error: Some(error_text(&error)), ..of("error") },
+            PeerEvent::Failed(error) => Self { error: Some(errors::text(&error)), ..of("error") },
         }
     }
-}
-
-fn error_text(error: &crate::db::Error) -> String {
-    format!("{}: {}", error.code.name(), error.message)
 }

@@ -3,6 +3,7 @@
 //! names wins, no peer's diff can counterfeit them.
 
 use crate::db::{Live, LiveRow};
+use crate::types::put_state_id;
 use std::io::Write as _;
 
 /// How a handle wants its values; the numbers are `lib/entries.js`'s.
@@ -35,17 +36,21 @@ pub fn write_value(out: &mut Vec<u8>, row: &LiveRow<'_>, form: Form) {
     out.extend_from_slice(text.as_bytes());
     out.extend_from_slice(if text.len() > 1 { b",\"_objectId\":" } else { b"\"_objectId\":" });
     write_object_id(out, row.key, form);
-    // Writing to a Vec cannot fail.
-    let _ = write!(out, ",\"_timestamp\":\"{}-{:016x}\"", row.stamp, row.state);
+    out.extend_from_slice(b",\"_timestamp\":\"");
+    row.stamp.write_into(out);
+    put_state_id(out, row.state);
     if let Some(prev) = row.prev {
-        let _ = write!(out, ",\"_prevTimestamp\":\"{prev}\"");
+        out.extend_from_slice(b"\",\"_prevTimestamp\":\"");
+        prev.write_into(out);
     }
+    out.push(b'"');
     out.push(b'}');
 }
 
 fn write_object_id(out: &mut Vec<u8>, key: &[u8], form: Form) {
     let text = if form == Form::Object { std::str::from_utf8(key).ok() } else { None };
     if let Some(text) = text {
+        // Writing to a Vec cannot fail.
         let _ = serde_json::to_writer(&mut *out, text);
         return;
     }

@@ -41,6 +41,10 @@ impl OrderState {
         }
     }
 
+    pub fn creator(&self) -> FeedKey {
+        self.creator
+    }
+
     /// As of the last walk and what was placed since; exact unless [`Self::walk_is_due`].
     pub fn outcome(&self) -> &WalkOutcome {
         &self.outcome

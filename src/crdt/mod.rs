@@ -12,15 +12,18 @@
 //! where rows live (`store`), the properties `_objectId`, `_timestamp`, `_prevTimestamp`, `_diff` of a value that was
 //! read (callers strip and add them).
 
+mod conflict;
 mod diff;
 mod element;
 mod fold;
 mod json;
 mod list;
+mod located;
 mod row;
 mod state;
 mod tree;
 
+pub use conflict::{Claim, Conflict, Part, conflicts};
 pub use element::{ElementId, ElementIdError};
 pub use json::{JsonError, Props, Scalar, Value, parse_object};
 pub use list::{List, ListError, MAX_BY_VALUE, MAX_LIST_DEPTH, list_size};

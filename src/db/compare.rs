@@ -23,7 +23,7 @@ impl Db {
         self.read(|inner, txn| {
             let latest = inner.version(txn)?;
             let (left, right) = (left.unwrap_or(latest), right.unwrap_or(latest));
-            check_version(left.max(right), latest)?;
+            inner.must_be_here(left.max(right), txn)?;
             let cursor = CompareCursor::new(inner.open.id, left.min(right), left.max(right), bounds);
             Ok(Comparison { db: self.clone(), cursor, left: limit, left_is_old: left < right })
         })
@@ -36,15 +36,6 @@ impl Db {
             committed_at(txn, inner.open.id, latest, time)
         })
     }
-}
-
-/// Refuses a version that is not there yet: it would not stay what it is.
-pub(super) fn check_version(version: u64, latest: u64) -> Result<(), Error> {
-    if version <= latest {
-        return Ok(());
-    }
-    let what = format!("version {version} is not here: the newest is {latest}");
-    Err(Error::new(Code::VersionGone, what))
 }
 
 /// Commits and their times both ascend, so halving finds the last one in time.

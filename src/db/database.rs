@@ -42,7 +42,7 @@ impl Default for DatabaseOptions {
             value_encoding: "json".into(),
             secret: None,
             open: false,
-            max_drift: std::time::Duration::from_secs(60),
+            max_drift: std::time::Duration::from_mins(1),
         }
     }
 }
@@ -78,7 +78,7 @@ impl Db {
     }
 
     pub(super) fn inner(&self) -> Result<Inner, Error> {
-        self.0.0.read().clone().ok_or_else(Error::closed)
+        self.0.0.read().clone().filter(|inner| !inner.shared.is_closed()).ok_or_else(Error::closed)
     }
 
     pub fn info(&self) -> Result<DbInfo, Error> {
@@ -104,7 +104,7 @@ impl Db {
         read: impl FnOnce(&Inner, &ReadTxn) -> Result<T, Error>,
     ) -> Result<T, Error> {
         let inner = self.inner()?;
-        let txn = inner.shared.environment.read()?;
+        let txn = inner.shared.read()?;
         read(&inner, &txn)
     }
 
@@ -119,6 +119,9 @@ impl Db {
             return Ok(None);
         }
         self.read(|inner, txn| {
+            if let Some(at) = at {
+                inner.must_be_here(at, txn)?;
+            }
             let Some(row) = view::newest(txn, inner.open.id, key, at)? else { return Ok(None) };
             Ok(LiveRow::of(row.version, key, &row)?.map(|row| found(&row)))
         })
@@ -226,11 +229,10 @@ impl Job for Closing {
         Ok(())
     }
 
-    fn done(self: Box<Self>, result: Result<(), Error>) {
-        // A store that is closed has closed its databases.
-        let result = result.or_else(|error| if error.code == Code::Closed { Ok(()) } else { Err(error) });
-        // A caller that no longer listens has chosen not to know.
-        let _ = self.replier.send(result);
+    fn done(self: Box<Self>, _: Result<(), Error>) {
+        // The handle has ended, whatever became of the store; writes have replies of their own. A caller that no longer
+        // listens has chosen not to know.
+        let _ = self.replier.send(Ok(()));
     }
 }
 
@@ -240,6 +242,20 @@ impl Inner {
         use crate::store::Read as _;
         let row = txn.get(Table::Databases, &super::rows::StateRow::key_of(self.open.id))?;
         Ok(row.map(super::rows::StateRow::decode).transpose()?.unwrap_or_default().version)
+    }
+
+    /// Refuses a version that the view does not have.
+    pub fn must_be_here(&self, version: u64, txn: &ReadTxn) -> Result<u64, Error> {
+        let latest = self.version(txn)?;
+        if version <= latest {
+            return Ok(version);
+        }
+        Err(Error::new(
+            Code::VersionGone,
+            format!(
+                "version {version} is not here: the newest is {latest}; take one from version or snapshot()"
+            ),
+        ))
     }
 }
 

@@ -247,6 +247,7 @@ impl<'e, 't> Work<'e, 't> {
                 if database.row.local != key {
                     database.behind.insert(key);
                     self.place_ready(id)?;
+                    self.engine.effects.databases.insert(id);
                 }
             }
         }

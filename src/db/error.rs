@@ -72,15 +72,22 @@ impl Code {
 pub struct Error {
     pub code: Code,
     pub message: String,
+    pub mismatch: Option<Mismatch>,
+}
+
+/// What two sides of a connection differ in, each as it said itself: for [`Code::VersionMismatch`] and
+/// [`Code::ClientMismatch`]. `them` is a stranger's text.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Mismatch {
+    pub us: String,
+    pub them: String,
 }
 
 impl Error {
     pub fn new(code: Code, message: impl Into<String>) -> Self {
-        Self { code, message: message.into() }
+        Self { code, message: message.into(), mismatch: None }
     }
-}
 
-impl Error {
     pub(super) fn stopped() -> Self {
         Self::new(
             Code::Corrupt,

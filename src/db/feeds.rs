@@ -143,7 +143,7 @@ impl Feed {
         &self,
         work: impl FnOnce(&crate::store::ReadTxn, &FeedRecord) -> Result<T, Error>,
     ) -> Result<T, Error> {
-        let txn = self.shared()?.environment.read()?;
+        let txn = self.shared()?.read()?;
         let record = feed::load(&txn, &self.key)?.ok_or_else(Error::closed)?;
         work(&txn, &record)
     }

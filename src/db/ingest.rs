@@ -25,8 +25,14 @@ impl Work<'_, '_> {
             Err(error) => return own_or_theirs(error),
         };
         let mut record = record;
-        if let Err(error) = feed::ingest(self.txn, &mut record, &verified) {
-            return own_or_theirs(error);
+        let grown = match feed::ingest(self.txn, &mut record, &verified) {
+            Ok(grown) => grown,
+            Err(error) => return own_or_theirs(error),
+        };
+        if grown.to > grown.from && record.secret.is_some() && record.left < record.length {
+            // What comes back of an own feed had left: it may be offered again.
+            record.left = record.length;
+            feed::save(self.txn, &record)?;
         }
         self.engine.feeds.insert(key, record);
         self.engine.effects.feeds.insert(key);

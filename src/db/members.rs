@@ -5,10 +5,10 @@ use super::engine::Work;
 use super::error::{Code, Error, Failure};
 use super::events::Event;
 use super::place::Pending;
-use crate::causal::{Control, Intervals};
+use crate::causal::{Control, ControlBatch, Intervals, OrderState};
 use crate::order;
 use crate::store::ReadTxn;
-use crate::types::{FeedKey, Position};
+use crate::types::FeedKey;
 
 /// A feed of a database, as `writers()` lists it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -107,11 +107,28 @@ pub(super) fn list(txn: &ReadTxn, inner: &Inner) -> Result<Vec<Member>, Error> {
     Ok(feeds.iter().map(member).collect())
 }
 
-fn last_revoke(order: &crate::causal::OrderState, feed: &FeedKey) -> Option<FeedKey> {
-    let names = |control: &Control| matches!(control, Control::Revoke { writer, .. } if writer == feed);
-    let revokes = order.controls().iter().filter(|batch| batch.controls.iter().any(names));
-    let last: Option<Position> = revokes.map(crate::causal::ControlBatch::position).max();
-    last.map(|position| position.writer)
+/// Who wrote the revoke, in force where it stands, that ended the feed's last membership.
+fn last_revoke(order: &OrderState, feed: &FeedKey) -> Option<FeedKey> {
+    let acts = |batch: &ControlBatch, control: &Control| {
+        control.writer() == *feed
+            && order.counts(&batch.writer, control.seq())
+            && order.outcome().ever_indexer.contains(&batch.writer)
+    };
+    let in_force = |batch: &&ControlBatch| batch.controls.iter().any(|control| acts(batch, control));
+    let mut batches: Vec<&ControlBatch> = order.controls().iter().filter(in_force).collect();
+    batches.sort_unstable_by_key(|batch| batch.position());
+    let mut granted = *feed == order.creator();
+    let mut by = None;
+    for batch in batches {
+        for control in batch.controls.iter().filter(|control| acts(batch, control)) {
+            match control {
+                Control::Grant { .. } => granted = true,
+                Control::Revoke { .. } if granted => (granted, by) = (false, Some(batch.writer)),
+                Control::Revoke { .. } => {}
+            }
+        }
+    }
+    by
 }
 
 /// Whether every block that is here is in the order.

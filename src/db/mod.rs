@@ -14,6 +14,7 @@
 
 mod board;
 mod compare;
+mod conflicts;
 mod database;
 mod diffs;
 mod engine;
@@ -29,16 +30,19 @@ mod place;
 mod reads;
 mod rows;
 mod store;
+#[cfg(test)]
+mod tests;
 mod write;
 
 pub use crate::crdt::Live;
 pub use crate::store::Location;
 pub use board::{DbInfo, DbStatus};
 pub use compare::Comparison;
+pub use conflicts::{Claim, Conflict, Part};
 pub use database::{DatabaseOptions, Db, LiveRow};
 pub use diffs::{DiffChange, DiffEntry, DiffRange, Diffs};
 pub use engine::WallClock;
-pub use error::{Code, Error};
+pub use error::{Code, Error, Mismatch};
 pub use events::{Event, Reply, Subscription, Wake};
 pub use feeds::{Feed, FeedChoice, FeedInfo};
 pub use members::{FeedProgress, Member};

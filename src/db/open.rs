@@ -7,6 +7,7 @@ use super::error::{Code, Error, Failure};
 use super::events::Reply;
 use super::rows::{DatabaseRow, Halt, MAX_DATABASE_NAME, MemberRow, StateRow};
 use super::store::Shared;
+use super::write::PutsFrom;
 use crate::clock::Clock;
 use crate::codec::Reader;
 use crate::entry::{Genesis, Mode, Op};
@@ -195,7 +196,7 @@ impl Work<'_, '_> {
         let writers = members.iter().map(|(feed, member)| (member.feed, *feed)).collect();
         let order = order::order_state(self.txn, id, row.key)?;
         let batches = Batches { txn: &*self.txn, database: id, numbers: &members };
-        let (own_past, own_last) = match order.placed().get(&row.local) {
+        let (reached, latest) = match order.placed().get(&row.local) {
             0 => Default::default(),
             placed => {
                 use crate::causal::WalkSource as _;
@@ -209,9 +210,9 @@ impl Work<'_, '_> {
             clock,
             max_drift: open.max_drift,
             writers,
-            own_past,
-            own_last,
-            puts_from: Default::default(),
+            own_past: reached,
+            own_last: latest,
+            puts_from: PutsFrom::default(),
             links_due: true,
             behind: BTreeSet::new(),
             published: state.version,

@@ -72,10 +72,13 @@ impl Owner {
         self.push(queue, job);
     }
 
-    /// Queues a job of a session, whose window bounds how many there are. Never waits.
+    /// Queues a job of a session, whose window bounds how many there are. Never waits. A store that has ended has ended
+    /// its sessions: the job is dropped, since its caller holds the lock that its `done` would take.
     pub fn submit_windowed(&self, job: Box<dyn Job>) {
         let queue = self.inbox.queue.lock();
-        self.push(queue, job);
+        if !queue.poisoned && !queue.stopping {
+            self.push(queue, job);
+        }
     }
 
     fn push(&self, mut queue: parking_lot::MutexGuard<'_, Queue>, job: Box<dyn Job>) {
@@ -141,18 +144,21 @@ fn run(mut engine: Engine, inbox: &Inbox) {
 
 /// Commits a group; a panic poisons the store and fails everything in the queue.
 fn commit_guarded(engine: &mut Engine, group: Vec<Box<dyn Job>>, inbox: &Inbox) -> Vec<Box<dyn Job>> {
-    match catch_unwind(AssertUnwindSafe(|| commit(engine, group))) {
-        Ok(rest) => rest,
-        Err(_) => {
-            let mut queue = inbox.queue.lock();
-            queue.poisoned = true;
-            let jobs: Vec<_> = queue.jobs.drain(..).collect();
-            drop(queue);
-            inbox.drained.notify_all();
-            jobs.into_iter().for_each(|job| job.done(Err(Error::stopped())));
-            Vec::new()
-        }
+    if let Ok(rest) = catch_unwind(AssertUnwindSafe(|| commit(engine, group))) {
+        return rest;
     }
+    let mut queue = inbox.queue.lock();
+    queue.poisoned = true;
+    let jobs: Vec<_> = queue.jobs.drain(..).collect();
+    drop(queue);
+    inbox.drained.notify_all();
+    for job in jobs {
+        job.done(Err(Error::stopped()));
+    }
+    for peer in engine.board.peers() {
+        peer.abort(&Error::stopped());
+    }
+    Vec::new()
 }
 
 enum Attempt {
@@ -204,7 +210,9 @@ pub(super) fn commit(engine: &mut Engine, mut group: Vec<Box<dyn Job>>) -> Vec<B
 }
 
 fn fail(group: Vec<Box<dyn Job>>, error: &Error) -> Vec<Box<dyn Job>> {
-    group.into_iter().for_each(|job| job.done(Err(error.clone())));
+    for job in group {
+        job.done(Err(error.clone()));
+    }
     Vec::new()
 }
 

@@ -161,7 +161,8 @@ impl Work<'_, '_> {
         let Placement { facts, past, effective, has_read } = batch;
         let database = self.database(id)?;
         let verdict = database.order.place(&facts, facts.position(effective), &past);
-        database.links_due |= facts.writer != database.row.local;
+        // A grant lets feeds be linked that were placed before it.
+        database.links_due |= facts.writer != database.row.local || !facts.controls.is_empty();
         database.dirty.order = true;
         keep(self.txn, id, number, &facts, &past, effective, has_read)?;
         for control in &facts.controls {
@@ -193,10 +194,10 @@ impl Work<'_, '_> {
     pub fn learn(&mut self, id: u32, feed: FeedKey, until: u64) -> Result<(), Failure> {
         let database = self.database(id)?;
         if let Some(member) = database.members.get(&feed) {
-            if member.until < until {
-                if let Some(member) = database.member_mut(&feed) {
-                    member.until = until;
-                }
+            if member.until < until
+                && let Some(member) = database.member_mut(&feed)
+            {
+                member.until = until;
             }
             return Ok(());
         }
@@ -287,10 +288,10 @@ impl Work<'_, '_> {
 
     /// What is kept of a feed, from memory or the store.
     pub fn feed(&mut self, key: &FeedKey) -> Result<Option<&mut feed::FeedRecord>, Failure> {
-        if !self.engine.feeds.contains_key(key) {
-            if let Some(record) = feed::load(self.txn, key)? {
-                self.engine.feeds.insert(*key, record);
-            }
+        if !self.engine.feeds.contains_key(key)
+            && let Some(record) = feed::load(self.txn, key)?
+        {
+            self.engine.feeds.insert(*key, record);
         }
         Ok(self.engine.feeds.get_mut(key))
     }

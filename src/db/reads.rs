@@ -1,6 +1,5 @@
 //! Cursors of the public API: over the view at one version, and over its history.
 
-use super::compare::check_version;
 use super::database::{Db, LiveRow};
 use super::error::Error;
 use crate::crdt::Live;
@@ -94,6 +93,10 @@ pub struct History {
 
 impl Db {
     /// The key's live entry, now or as of a version.
+    #[expect(
+        clippy::redundant_closure_for_method_calls,
+        reason = "the method's path is not general enough over the row's lifetime"
+    )]
     pub fn get_entry(&self, key: &[u8], at: Option<u64>) -> Result<Option<ViewEntry>, Error> {
         self.get(key, at, |row| row.to_entry())
     }
@@ -102,9 +105,10 @@ impl Db {
     pub fn scan(&self, range: Range, at: Option<u64>) -> Result<Scan, Error> {
         let (bounds, left) = range.bounds();
         self.read(|inner, txn| {
-            let latest = inner.version(txn)?;
-            let version = at.unwrap_or(latest);
-            check_version(version, latest)?;
+            let version = match at {
+                Some(at) => inner.must_be_here(at, txn)?,
+                None => inner.version(txn)?,
+            };
             Ok(Scan { db: self.clone(), cursor: ScanCursor::new(inner.open.id, version, bounds), left })
         })
     }
@@ -213,7 +217,7 @@ impl History {
     pub fn next(&mut self, max_entries: usize, max_bytes: usize) -> Result<Vec<HistoryEntry>, Error> {
         let mut found = Vec::new();
         self.visit(max_entries, max_bytes, |seq, key, live| {
-            let entry = live.map(|row| row.to_entry());
+            let entry = live.map(LiveRow::to_entry);
             found.push(HistoryEntry { put: entry.is_some(), seq, key: key.to_vec(), entry });
         })?;
         Ok(found)

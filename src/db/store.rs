@@ -7,7 +7,7 @@ use super::error::{Code, Error, Failure};
 use super::events::{Replier, Reply};
 use super::owner::{Job, Owner};
 use super::peer::Peer;
-use crate::store::{Environment, Location, Options};
+use crate::store::{Environment, Location, Options, ReadTxn};
 use parking_lot::{Mutex, RwLock};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
@@ -28,7 +28,8 @@ pub struct StoreOptions {
 pub struct Store(Arc<RwLock<Option<Arc<Shared>>>>);
 
 pub(super) struct Shared {
-    pub environment: Environment,
+    /// Gone once the store is closed: handles that are still about keep no files open.
+    environment: RwLock<Option<Environment>>,
     pub board: Arc<Board>,
     pub owner: Owner,
     handles: AtomicUsize,
@@ -93,11 +94,17 @@ impl Store {
         let (replier, reply) = Reply::channel();
         // Joining the owner waits for the disk: never on the caller's thread.
         let spawned = std::thread::Builder::new().name("multi-hyperbee close".into()).spawn(move || {
-            shared.stop();
-            let closed = shared.environment.closed();
-            drop(shared);
-            // A read that runs at this moment may hold the files a little longer.
-            closed.wait(CLOSE_PATIENCE);
+            if let Some(environment) = shared.stop() {
+                let closed = environment.closed();
+                let slot = environment.extension(Slot::default);
+                drop(environment);
+                // A read that runs at this moment may hold the files a little longer; who has opened them again does
+                // so for good.
+                let reopened = slot.0.lock().upgrade().is_some_and(|shared| !shared.is_closed());
+                if !reopened {
+                    closed.wait(CLOSE_PATIENCE);
+                }
+            }
             let _ = replier.send(Ok(()));
         });
         match spawned {
@@ -115,6 +122,7 @@ impl Shared {
         let clock = options.clock.clone().unwrap_or_else(|| Arc::new(system_time));
         let engine = Engine::new(environment.clone(), Arc::clone(&board), clock);
         let owner = Owner::spawn(engine)?;
+        let environment = RwLock::new(Some(environment));
         Ok(Self { environment, board, owner, handles: AtomicUsize::new(1), next_peer: AtomicU64::new(1) })
     }
 
@@ -130,13 +138,26 @@ impl Shared {
         self.handles.fetch_sub(1, Ordering::AcqRel) == 1
     }
 
+    /// Whether its last handle is closed.
+    pub fn is_closed(&self) -> bool {
+        self.handles.load(Ordering::Acquire) == 0
+    }
+
     pub fn peer_number(&self) -> u64 {
         self.next_peer.fetch_add(1, Ordering::Relaxed)
     }
 
-    fn stop(&self) {
+    /// Ends connections and the owner, and gives the environment out of its hands.
+    fn stop(&self) -> Option<Environment> {
         self.board.peers().iter().for_each(super::peer::Peer::close);
         self.owner.stop();
+        self.environment.write().take()
+    }
+
+    /// What is committed now, until the store is closed.
+    pub fn read(&self) -> Result<ReadTxn, Error> {
+        let environment = self.environment.read();
+        Ok(environment.as_ref().ok_or_else(Error::closed)?.read()?)
     }
 
     /// Queues work for the owner thread and replies with its result.

@@ -3,7 +3,7 @@
 use super::engine::{DatabaseState, Work};
 use super::error::{Code, Error, Failure};
 use super::place::{Changes, Pending, Placement};
-use crate::causal::{BatchFacts, LinkRule, Past, Readiness, resolve};
+use crate::causal::{self, BatchFacts, LinkRule, Past, Readiness, resolve};
 use crate::codec::limits::{MAX_BATCH_ENTRIES, MAX_KEY_BYTES, MAX_LINKS, MAX_LIST_BYTES, MAX_VALUE_BYTES};
 use crate::crdt::{Change, ChangeKind, List, State, Value, list_size, parse_object};
 use crate::entry::{self, BatchHead, Entry, Op, Place};
@@ -90,10 +90,10 @@ impl PutsFrom {
         if made.len() > MAX_COMPARED_PUTS {
             made.pop_front();
         }
-        if self.order.len() > MAX_REMEMBERED_PUTS {
-            if let Some(oldest) = self.order.pop_front() {
-                self.made.remove(&oldest);
-            }
+        if self.order.len() > MAX_REMEMBERED_PUTS
+            && let Some(oldest) = self.order.pop_front()
+        {
+            self.made.remove(&oldest);
         }
     }
 
@@ -203,7 +203,7 @@ impl Work<'_, '_> {
         let mut changes = Vec::new();
         for (key, Staged { state: wanted, .. }) in overlay {
             let current = self.current(id, &key)?.map_or_else(State::empty, |(_, state)| state);
-            if let Some(prepared) = between(key, &current, &wanted)? {
+            if let Some(prepared) = between(key, &current, &wanted) {
                 changes.push(prepared);
             }
         }
@@ -290,10 +290,7 @@ impl Work<'_, '_> {
         let Some((_, read)) = view::find_base(self.txn, id, key, stamp, state)? else {
             return Ok(against(current));
         };
-        let mut best = match against(&read) {
-            None => return Ok(None),
-            Some(best) => best,
-        };
+        let Some(mut best) = against(&read) else { return Ok(None) };
         let mut since = Vec::new();
         for version in self.database(id)?.puts_from.of(key, state) {
             if let Some(row) = view::newest(self.txn, id, key, Some(version))? {
@@ -387,6 +384,7 @@ impl Work<'_, '_> {
         // What refuses to append does so before anything in memory has changed.
         let local = self.database(id)?.row.local;
         self.open_appender(local)?;
+        self.must_have_placed_own(id, local)?;
         let mut links = self.due_links(id)?;
         while links.len() > MAX_LINKS {
             let rest = links.split_off(MAX_LINKS);
@@ -424,6 +422,18 @@ impl Work<'_, '_> {
             self.appenders.insert(local, appender);
         }
         Ok(())
+    }
+
+    /// A batch is placed as it is appended, so all before it has to be: an older copy of a store may hold own entries
+    /// that wait for what they link to.
+    fn must_have_placed_own(&mut self, id: u32, local: FeedKey) -> Result<(), Failure> {
+        let length = self.appenders.get(&local).map_or(0, Appender::length);
+        if self.database(id)?.order.placed().get(&local) == length {
+            return Ok(());
+        }
+        let message = "this device's own feed holds entries that are not in the order yet: connect to a peer that has \
+                       what they link to; if there is none, open the database with a new key pair";
+        Err(Error::new(Code::Restored, message).into())
     }
 
     fn append_blocks(&mut self, local: FeedKey, facts: &BatchFacts, ops: &[Op<'_>]) -> Result<u32, Failure> {
@@ -472,11 +482,19 @@ impl Work<'_, '_> {
         if !std::mem::take(&mut self.database(id)?.links_due) {
             return Ok(Vec::new());
         }
-        let wanted = {
-            let Some(database) = self.engine.databases.get(&id) else { return Err(Error::closed().into()) };
-            let batches = Batches { txn: &*self.txn, database: id, numbers: &database.members };
-            feeds_to_link(database, &batches)?
-        };
+        let Some(database) = self.engine.databases.get(&id) else { return Err(Error::closed().into()) };
+        let DatabaseState { row, order, own_past, .. } = database;
+        // Only what the own past does not reach is looked at, and only feeds of which something counts are named: what
+        // is named, others have to fetch.
+        let counts = |feed: &FeedKey| row.open || order.outcome().counted.contains_key(feed);
+        let mut candidates = Past::new();
+        for (feed, length) in order.placed().iter() {
+            if length > own_past.get(&feed) && counts(&feed) {
+                candidates.raise(feed, length);
+            }
+        }
+        let batches = Batches { txn: &*self.txn, database: id, numbers: &database.members };
+        let wanted = causal::links(row.local, link_rule(database), &candidates, &Placing { batches, order })?;
         let mut links = Vec::with_capacity(wanted.len());
         for (feed, length) in wanted {
             let Some(record) = self.feed(&feed)?.cloned() else { continue };
@@ -486,34 +504,6 @@ impl Work<'_, '_> {
         }
         Ok(links)
     }
-}
-
-/// Which feeds to link, in an order in which each link is read: the creator's, then what the past so far names. Feeds
-/// that reach furthest in the order come first, so that what their pasts cover need not be named again.
-fn feeds_to_link<T: crate::store::Read>(
-    database: &DatabaseState,
-    batches: &Batches<'_, T, BTreeMap<FeedKey, super::rows::MemberRow>>,
-) -> Result<Vec<(FeedKey, u64)>, Failure> {
-    use crate::causal::WalkSource as _;
-    let mut past = database.own_past.clone();
-    let mut ahead = Vec::new();
-    for (feed, length) in database.order.placed().iter() {
-        if feed != database.row.local && length > past.get(&feed) {
-            ahead.push((batches.batch(feed, length - 1)?.effective, feed, length));
-        }
-    }
-    ahead.sort_unstable_by_key(|(effective, feed, _)| std::cmp::Reverse((*effective, *feed)));
-    let mut linked = Vec::new();
-    while let Some(next) = ahead.iter().position(|(_, feed, _)| {
-        database.row.open || *feed == database.row.key || database.order.controls().names(&past, *feed)
-    }) {
-        let (_, feed, length) = ahead.remove(next);
-        if length > past.get(&feed) {
-            past.join(&batches.past(feed, length)?);
-            linked.push((feed, length));
-        }
-    }
-    Ok(linked)
 }
 
 /// A batch of the local feed, placed.
@@ -529,17 +519,17 @@ pub(super) fn link_rule(database: &DatabaseState) -> LinkRule {
 }
 
 /// The one change that makes `wanted` of `current`.
-fn between(key: Vec<u8>, current: &State, wanted: &State) -> Result<Option<Prepared>, Failure> {
+fn between(key: Vec<u8>, current: &State, wanted: &State) -> Option<Prepared> {
     let prev = current.base();
     if let Some(value) = wanted.register() {
         let unchanged = current.register() == Some(value);
-        return Ok((!unchanged).then(|| Prepared { key, prev, kind: ChangeKind::Register(value.to_vec()) }));
+        return (!unchanged).then(|| Prepared { key, prev, kind: ChangeKind::Register(value.to_vec()) });
     }
     if let Some(value) = wanted.to_value() {
         let list = current.diff_to(&value);
-        return Ok(list.map(|list| Prepared { key, prev, kind: ChangeKind::List(list) }));
+        return list.map(|list| Prepared { key, prev, kind: ChangeKind::List(list) });
     }
-    Ok(current.is_live().then_some(Prepared { key, prev, kind: ChangeKind::Delete }))
+    current.is_live().then_some(Prepared { key, prev, kind: ChangeKind::Delete })
 }
 
 fn check_key(key: &[u8]) -> Result<(), Error> {

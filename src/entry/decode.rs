@@ -106,15 +106,12 @@ impl<'a> Genesis<'a> {
 impl<'a> Diff<'a> {
     fn decode(reader: &mut Reader<'a>) -> Result<Self, DecodeError> {
         let key = reader.bytes("the key", MAX_KEY_BYTES)?;
-        let prev = match reader.bool("prev")? {
-            false => None,
-            true => Some(Stamp {
-                effective: Effective {
-                    time: reader.u64("prev's time")?,
-                    tick: reader.varint("prev's tick")?,
-                },
-                writer: reader.array("prev's writer")?,
-            }),
+        let prev = if reader.bool("prev")? {
+            let effective =
+                Effective { time: reader.u64("prev's time")?, tick: reader.varint("prev's tick")? };
+            Some(Stamp { effective, writer: reader.array("prev's writer")? })
+        } else {
+            None
         };
         let change = match reader.u8("the change")? {
             LIST => {

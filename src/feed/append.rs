@@ -1,10 +1,10 @@
 use super::record::save;
-use super::serve::block_key;
+
 use super::tree::TreeWriter;
 use super::{FeedError, FeedRecord};
 use crate::codec::limits::{MAX_BLOCK_BYTES, MAX_FEED_LENGTH};
 use crate::merkle::{Head, Node};
-use crate::store::{Read, Table, WriteTxn};
+use crate::store::{Read, Table, WriteTxn, block_key};
 use crate::types::Hash;
 
 /// One's own feed, open for any number of appends within one write transaction; several feeds can be open at once.

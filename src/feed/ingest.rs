@@ -1,10 +1,10 @@
 use super::receive::compare_heads;
 use super::record::save;
-use super::serve::block_key;
+
 use super::tree::{StoredTree, TreeWriter};
 use super::{FeedError, FeedRecord, Fork, VerifiedBlocks};
 use crate::merkle::{Head, Node, Roots};
-use crate::store::{Table, WriteTxn};
+use crate::store::{Table, WriteTxn, block_key};
 
 /// What an ingest changed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

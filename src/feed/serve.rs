@@ -1,7 +1,7 @@
 use super::tree::StoredTree;
 use super::{FeedError, FeedRecord};
 use crate::merkle::{self, Head, Known, Node, Span};
-use crate::store::{Read, Table};
+use crate::store::{self, Read};
 use crate::types::Hash;
 
 /// Consecutive blocks with their proof, ready to be sent.
@@ -16,17 +16,9 @@ pub struct Outgoing<'t> {
     pub blocks: Vec<&'t [u8]>,
 }
 
-pub(super) fn block_key(feed_id: u32, seq: u64) -> [u8; 12] {
-    let mut key = [0; 12];
-    let (id, index) = key.split_at_mut(4);
-    id.copy_from_slice(&feed_id.to_be_bytes());
-    index.copy_from_slice(&seq.to_be_bytes());
-    key
-}
-
 /// The block as it travels (sealed, in an encrypted database); `None` if it is not here.
 pub fn block(txn: &impl Read, feed_id: u32, seq: u64) -> Result<Option<&[u8]>, FeedError> {
-    Ok(txn.get(Table::Blocks, &block_key(feed_id, seq))?)
+    Ok(store::block(txn, feed_id, seq)?)
 }
 
 /// Root hash at a length that is here; its first half is what a link carries.

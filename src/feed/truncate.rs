@@ -1,9 +1,9 @@
 use super::record::save;
-use super::serve::block_key;
+
 use super::tree::{PACK, StoredTree, row_key, tier_length, tiers};
 use super::{FeedError, FeedRecord};
 use crate::merkle::{Head, Node};
-use crate::store::{Read, Table, WriteTxn};
+use crate::store::{Read, Table, WriteTxn, block_key};
 
 /// Cuts one's own feed to `length` blocks and signs that length, so that what is elsewhere can be taken and the
 /// blocks cut off here be appended again after it (`docs/design.md`, One feed, one history). Refused if more has

@@ -44,14 +44,14 @@ impl From<EntryError> for BatchError {
 
 /// The batch that begins at `seq` of a feed that holds `length` blocks. Of its grants and revokes only those for
 /// `database` are facts.
-pub fn read_batch<'t>(
-    txn: &'t impl Read,
+pub fn read_batch(
+    txn: &impl Read,
     database: FeedKey,
     writer: FeedKey,
     feed: u32,
     seq: u64,
     length: u64,
-) -> Result<Batch<'t>, BatchError> {
+) -> Result<Batch<'_>, BatchError> {
     let missing = |end| BatchError::Incomplete { end };
     if seq >= length {
         return Err(missing(seq.saturating_add(1)));

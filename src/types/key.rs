@@ -13,8 +13,8 @@ pub struct KeyError {
 impl FeedKey {
     /// The first eight bytes, which stand for the writer in timestamps and element ids.
     pub fn prefix(&self) -> [u8; 8] {
-        let [a, b, c, d, e, f, g, h, ..] = self.0;
-        [a, b, c, d, e, f, g, h]
+        let (prefixes, _) = self.0.as_chunks::<8>();
+        prefixes.first().copied().unwrap_or_default()
     }
 
     pub fn as_bytes(&self) -> &[u8; 32] {

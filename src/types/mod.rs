@@ -11,7 +11,7 @@ mod key;
 mod stamp;
 
 pub use key::{FeedKey, KeyError};
-pub use stamp::{Effective, Stamp, StampError};
+pub use stamp::{Effective, Stamp, StampError, put_state_id};
 
 /// A blake3 hash.
 pub type Hash = [u8; 32];

@@ -1,4 +1,4 @@
-use std::fmt::{self, Write as _};
+use std::fmt;
 
 /// An effective timestamp: the batch's own time, or the greatest time it had seen and a tick past it.
 ///
@@ -89,21 +89,68 @@ fn parse_seconds(iso: &str) -> Result<u64, StampError> {
     u32::try_from(seconds).map(u64::from).map_err(|_| StampError)
 }
 
+/// Appends `value` in `N` decimal digits.
+fn put_decimal<const N: usize>(out: &mut Vec<u8>, mut value: u64) {
+    let mut digits = [b'0'; N];
+    for digit in digits.iter_mut().rev() {
+        let [low, ..] = (value % 10).to_le_bytes();
+        *digit += low;
+        value /= 10;
+    }
+    out.extend_from_slice(&digits);
+}
+
+/// Appends the lowest `N` hexadecimal digits of `value`.
+fn put_hex<const N: usize>(out: &mut Vec<u8>, mut value: u64) {
+    let mut digits = [0; N];
+    for digit in digits.iter_mut().rev() {
+        let [low, ..] = (value & 15).to_le_bytes();
+        *digit = if low < 10 { b'0' + low } else { b'a' + low - 10 };
+        value >>= 4;
+    }
+    out.extend_from_slice(&digits);
+}
+
+impl Stamp {
+    /// Appends the text form. Every read of an object prints one or two of these, so no formatter is involved.
+    pub fn write_into(&self, out: &mut Vec<u8>) {
+        let seconds = self.effective.time >> 32;
+        let fraction = self.effective.time & 0xffff_ffff;
+        let (year, month, day) = civil_from_days(i64::try_from(seconds / 86_400).unwrap_or(i64::MAX));
+        let put = |out: &mut Vec<u8>, value: i64| put_decimal::<2>(out, value.unsigned_abs());
+        put_decimal::<4>(out, year.unsigned_abs());
+        out.push(b'-');
+        put(out, month);
+        out.push(b'-');
+        put(out, day);
+        out.push(b'T');
+        put_decimal::<2>(out, seconds / 3_600 % 24);
+        out.push(b':');
+        put_decimal::<2>(out, seconds / 60 % 60);
+        out.push(b':');
+        put_decimal::<2>(out, seconds % 60);
+        out.push(b'.');
+        put_decimal::<3>(out, (fraction * 1_000) >> 32);
+        out.extend_from_slice(b"Z-");
+        put_hex::<8>(out, fraction);
+        out.push(b'-');
+        put_hex::<12>(out, self.effective.tick.min(MAX_TICK));
+        out.push(b'-');
+        put_hex::<16>(out, u64::from_be_bytes(self.writer));
+    }
+}
+
+/// Appends a state id as the last part of a `_timestamp` that was read.
+pub fn put_state_id(out: &mut Vec<u8>, id: u64) {
+    out.push(b'-');
+    put_hex::<16>(out, id);
+}
+
 impl fmt::Display for Stamp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let seconds = i64::try_from(self.effective.time >> 32).unwrap_or(i64::MAX);
-        let fraction = self.effective.time & 0xffff_ffff;
-        let (year, month, day) = civil_from_days(seconds.div_euclid(86_400));
-        let (hour, minute, second) = (seconds / 3_600 % 24, seconds / 60 % 60, seconds % 60);
-        let milliseconds = (fraction * 1_000) >> 32;
-        let mut text = String::with_capacity(TEXT_LENGTH);
-        write!(
-            text,
-            "{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{milliseconds:03}Z-{fraction:08x}-{:012x}-{:016x}",
-            self.effective.tick.min(MAX_TICK),
-            u64::from_be_bytes(self.writer),
-        )?;
-        f.write_str(&text)
+        let mut text = Vec::with_capacity(TEXT_LENGTH);
+        self.write_into(&mut text);
+        f.write_str(&String::from_utf8_lossy(&text))
     }
 }
 
@@ -133,7 +180,7 @@ mod tests {
 
     #[test]
     fn golden_text() {
-        let time = (1_793_019_797_u64 << 32) | (185 << 32) / 1_000 + 1;
+        let time = (1_793_019_797_u64 << 32) | ((185 << 32) / 1_000 + 1);
         let stamp = Stamp { effective: Effective { time, tick: 2 }, writer: [0xab; 8] };
         assert_eq!(stamp.to_string(), "2026-10-26T13:03:17.185Z-2f5c28f6-000000000002-abababababababab");
     }

@@ -1,4 +1,4 @@
-//! The state hash: LtHash over the live content. Each live key adds the 1,024 16-bit lanes of a 2,048-byte blake3
+//! The state hash: `LtHash` over the live content. Each live key adds the 1,024 16-bit lanes of a 2,048-byte blake3
 //! output over `key length ‖ key ‖ kind ‖ value`; taking a value out subtracts them. So it depends on what is live and
 //! on nothing else, and is brought forward along the log. (Lewi et al., "Securing Update Propagation with Homomorphic
 //! Hashing", 2019.)
@@ -134,15 +134,15 @@ pub fn advance(
         Bound::Included(&high),
     )?) {
         let (_, key) = row?;
-        if let Some(before) = newest(txn, database, key, Some(version - 1))? {
-            if let Some(element) = element(key, before)? {
-                hash.subtract(&element);
-            }
+        if let Some(before) = newest(txn, database, key, Some(version - 1))?
+            && let Some(element) = element(key, before)?
+        {
+            hash.subtract(&element);
         }
-        if let Some(now) = newest(txn, database, key, Some(version))? {
-            if let Some(element) = element(key, now)? {
-                hash.add(&element);
-            }
+        if let Some(now) = newest(txn, database, key, Some(version))?
+            && let Some(element) = element(key, now)?
+        {
+            hash.add(&element);
         }
     }
     Ok(())

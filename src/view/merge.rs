@@ -116,16 +116,43 @@ fn refold(
 ) -> Result<State, ViewError> {
     let (mut state, last) = base_before(txn, database, key, first, merged)?;
     for (position, feed) in diffs_after(txn, database, writers, key, last)? {
-        let unreadable = || ViewError::Block { feed, seq: position.seq };
-        let bytes = block(txn, feed, position.seq)?.ok_or_else(unreadable)?;
-        let change = match Entry::decode(bytes) {
-            Ok(Entry { op: Op::Diff(diff), .. }) => change_of(&diff, position).ok_or_else(unreadable)?,
-            _ => return Err(unreadable()),
-        };
-        state.fold(&change);
+        state.fold(&read_change(txn, feed, position)?.0);
         merged.folded += 1;
     }
     Ok(state)
+}
+
+/// The change that the diff index points to, and how many bytes its block has.
+fn read_change(txn: &impl Read, feed: u32, position: Position) -> Result<(Change, usize), ViewError> {
+    let unreadable = || ViewError::Block { feed, seq: position.seq };
+    let bytes = block(txn, feed, position.seq)?.ok_or_else(unreadable)?;
+    match Entry::decode(bytes) {
+        Ok(Entry { op: Op::Diff(diff), .. }) => {
+            Ok((change_of(&diff, position).ok_or_else(unreadable)?, bytes.len()))
+        }
+        _ => Err(unreadable()),
+    }
+}
+
+/// The key's latest changes that count, in linear order, each with its feed's number: at most `most`, and only so many
+/// that their blocks together have at most `bytes`.
+pub fn latest_changes(
+    txn: &impl Read,
+    database: u32,
+    writers: &Writers,
+    key: &[u8],
+    most: usize,
+    mut bytes: usize,
+) -> Result<Vec<(Change, u32)>, ViewError> {
+    let mut latest = Vec::new();
+    for (position, feed) in diffs_after(txn, database, writers, key, None)?.into_iter().rev().take(most) {
+        let (change, length) = read_change(txn, feed, position)?;
+        let Some(left) = bytes.checked_sub(length) else { break };
+        bytes = left;
+        latest.push((change, feed));
+    }
+    latest.reverse();
+    Ok(latest)
 }
 
 /// The newest row of the key that is a valid base for everything at or after `first` (invariant 4).

@@ -21,7 +21,7 @@ mod scan;
 pub use compare::{CompareCursor, Compared};
 pub use diffs::{DiffCursor, DiffKeys, DiffPlace, diff_positions};
 pub use hash::{LatticeHash, advance, keep_hash, kept_hash};
-pub use merge::{Added, Merged, Removed, Writers, change_of, find_base, merge};
+pub use merge::{Added, Merged, Removed, Writers, change_of, find_base, latest_changes, merge};
 pub use rows::{Row, log_key, newest};
 pub use scan::{Bounds, HistoryCursor, HistoryRow, ScanCursor, ScanRow, Seen};
 

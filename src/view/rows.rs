@@ -37,14 +37,12 @@ pub struct Row<'t> {
 impl<'t> Row<'t> {
     pub(super) fn decode(version: u64, value: &'t [u8]) -> Result<Self, DecodeError> {
         let mut reader = Reader::new(value);
-        let low = match reader.bool("low")? {
-            false => &[][..],
-            true => {
-                let before = reader.clone().rest();
-                read_position(&mut reader)?;
-                before.get(..before.len() - reader.remaining()).unwrap_or_default()
-            }
-        };
+        let mut low = &[][..];
+        if reader.bool("low")? {
+            let before = reader.clone().rest();
+            read_position(&mut reader)?;
+            low = before.get(..before.len() - reader.remaining()).unwrap_or_default();
+        }
         Ok(Self { version, low, state: reader.rest() })
     }
 
@@ -161,8 +159,8 @@ pub(super) fn split_diff_key(row: &[u8]) -> Result<(Effective, u32, u64), StoreE
 }
 
 fn six(reader: &mut Reader<'_>) -> Result<u64, DecodeError> {
-    let [a, b, c, d, e, f] = reader.array("six bytes")?;
-    Ok(u64::from_be_bytes([0, 0, a, b, c, d, e, f]))
+    let six: [u8; 6] = reader.array("six bytes")?;
+    Ok(six.iter().fold(0, |number, byte| (number << 8) | u64::from(*byte)))
 }
 
 /// The newest row of `key` at version `at` (none: now).

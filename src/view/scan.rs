@@ -194,10 +194,10 @@ impl HistoryCursor {
             } else {
                 self.next += 1;
             }
-            if let Some(row) = newest(txn, self.database, key, Some(version))? {
-                if visitor(&HistoryRow { version, key, row })? == Seen::Enough {
-                    return Ok(true);
-                }
+            if let Some(row) = newest(txn, self.database, key, Some(version))?
+                && visitor(&HistoryRow { version, key, row })? == Seen::Enough
+            {
+                return Ok(true);
             }
         }
         Ok(false)

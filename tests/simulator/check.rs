@@ -7,18 +7,25 @@ use multi_hyperbee::types::FeedKey;
 use std::collections::BTreeMap;
 use std::fmt::Debug;
 
+#[expect(clippy::needless_pass_by_value, reason = "both are made where it is called")]
 fn same<T: PartialEq + Debug>(what: &str, found: T, expected: T) -> Result<(), String> {
-    if found == expected { Ok(()) } else { Err(format!("{what}\n   found    {found:?}\n   expected {expected:?}")) }
+    if found == expected {
+        Ok(())
+    } else {
+        Err(format!("{what}\n   found    {found:?}\n   expected {expected:?}"))
+    }
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "for map_err")]
 fn text(error: multi_hyperbee::db::Error) -> String {
     format!("{error} ({:?})", error.code)
 }
 
 fn row(entry: &ViewEntry) -> Row {
-    let value = match entry.register {
-        true => format!("{:?}", entry.value),
-        false => String::from_utf8(entry.value.clone()).unwrap(),
+    let value = if entry.register {
+        format!("{:?}", entry.value)
+    } else {
+        String::from_utf8(entry.value.clone()).unwrap()
     };
     Row { value, register: entry.register, stamp: entry.stamp, prev: entry.prev, state: entry.state }
 }
@@ -69,12 +76,14 @@ fn reads(replica: &Replica, entries: &[ViewEntry]) -> Result<(), String> {
         same("get and scan", found.as_ref(), Some(entry))?;
     }
     let reverse = Range { reverse: true, ..Range::default() };
-    let mut found = replica.db().scan(reverse, None).and_then(|mut scan| scan.next(10_000, 1 << 30)).map_err(text)?;
+    let mut found =
+        replica.db().scan(reverse, None).and_then(|mut scan| scan.next(10_000, 1 << 30)).map_err(text)?;
     found.reverse();
     same("the scan backwards", found.as_slice(), entries)?;
     let Some(middle) = entries.get(entries.len() / 2) else { return Ok(()) };
     let after = Range { gt: Some(middle.key.clone()), ..Range::default() };
-    let found = replica.db().scan(after, None).and_then(|mut scan| scan.next(10_000, 1 << 30)).map_err(text)?;
+    let found =
+        replica.db().scan(after, None).and_then(|mut scan| scan.next(10_000, 1 << 30)).map_err(text)?;
     same("the scan after a key", found.as_slice(), &entries[entries.len() / 2 + 1..])
 }
 
@@ -117,7 +126,11 @@ pub fn all(replicas: &mut [Replica], shared: bool, lying: bool) -> Result<(), St
         same(&format!("at {at}: flushed"), replica.db().is_flushed().map_err(text)?, true)?;
         for feed in replica.db().progress().map_err(text)? {
             let all = (feed.have, feed.want, feed.placed);
-            same(&format!("at {at}: {}: here, placed, wanted", feed.key), all, (feed.have, feed.have, feed.have))?;
+            same(
+                &format!("at {at}: {}: here, placed, wanted", feed.key),
+                all,
+                (feed.have, feed.have, feed.have),
+            )?;
         }
         let content = scan(replica.db(), None)?.1;
         let rows: BTreeMap<_, _> = content.iter().map(|entry| (entry.key.clone(), row(entry))).collect();
@@ -141,6 +154,7 @@ pub fn all(replicas: &mut [Replica], shared: bool, lying: bool) -> Result<(), St
 
 /// What of a row the state hash is about.
 fn content<'a>((key, row): (&'a Vec<u8>, &'a Row)) -> (&'a Vec<u8>, bool, serde_json::Value) {
-    let value = if row.register { row.value.clone().into() } else { serde_json::from_str(&row.value).unwrap() };
+    let value =
+        if row.register { row.value.clone().into() } else { serde_json::from_str(&row.value).unwrap() };
     (key, row.register, value)
 }

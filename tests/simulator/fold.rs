@@ -72,12 +72,11 @@ fn inserts_ids(inserts: &[&Value]) -> u64 {
 }
 
 fn edit_ids(edit: &Value) -> u64 {
-    match edit.get("list") {
-        Some(list) => list_ids(list),
-        None => {
-            let array = &edit["array"];
-            items(array, "list").iter().map(|e| edit_ids(e)).sum::<u64>() + inserts_ids(&items(array, "add"))
-        }
+    if let Some(list) = edit.get("list") {
+        list_ids(list)
+    } else {
+        let array = &edit["array"];
+        items(array, "list").iter().map(|e| edit_ids(e)).sum::<u64>() + inserts_ids(&items(array, "add"))
     }
 }
 
@@ -155,7 +154,9 @@ fn fold_list(props: &mut Vec<(String, Node)>, list: &Value, ids: &mut Ids) {
     for (name, inner) in members(list, "list") {
         match open(props, name, inner.is_array(), inner.is_object() && adds(inner)) {
             Some(Node::Object(props)) => fold_list(props, inner, ids),
-            Some(Node::Array(elements)) => inner.as_array().unwrap().iter().for_each(|e| edit(elements, e, ids)),
+            Some(Node::Array(elements)) => {
+                inner.as_array().unwrap().iter().for_each(|e| edit(elements, e, ids));
+            }
             _ => ids.n += inner_ids(inner),
         }
     }
@@ -168,7 +169,9 @@ fn fold_list(props: &mut Vec<(String, Node)>, list: &Value, ids: &mut Ids) {
                     set(props, sub, node);
                 }
             }
-            Some(Node::Array(elements)) => place_all(elements, &put.as_array().unwrap().iter().collect::<Vec<_>>(), ids),
+            Some(Node::Array(elements)) => {
+                place_all(elements, &put.as_array().unwrap().iter().collect::<Vec<_>>(), ids);
+            }
             _ => ids.n += put_ids(put),
         }
     }
@@ -201,7 +204,9 @@ fn remove(elements: &mut [Element], removals: &[&Value]) {
         };
         gone.extend(at);
     }
-    gone.into_iter().for_each(|at| elements[at].live = false);
+    for at in gone {
+        elements[at].live = false;
+    }
 }
 
 fn edit(elements: &mut [Element], edit: &Value, ids: &mut Ids) {
@@ -219,7 +224,9 @@ fn edit(elements: &mut [Element], edit: &Value, ids: &mut Ids) {
         Some(Node::Object(props)) => fold_list(props, &edit["list"], ids),
         Some(Node::Array(inner)) => {
             remove(inner, &items(&edit["array"], "remove"));
-            items(&edit["array"], "list").iter().for_each(|e| self::edit(inner, e, ids));
+            for e in items(&edit["array"], "list") {
+                self::edit(inner, e, ids);
+            }
             place_all(inner, &items(&edit["array"], "add"), ids);
         }
         _ => ids.n += edit_ids(edit),
@@ -320,7 +327,7 @@ impl Key {
                 (Kind::Register(bytes), _) => Body::Register(bytes.clone()),
                 (Kind::List(list), base) => {
                     let mut props = if let Some(Body::Object(props)) = base { props } else { Vec::new() };
-                    let writer: String = position.writer.0[..8].iter().map(|b| format!("{b:02x}")).collect();
+                    let writer: String = position.writer.to_string().chars().take(16).collect();
                     let mut ids = Ids { dot: format!("{writer}-{:x}", position.seq), n: 0 };
                     fold_list(&mut props, list, &mut ids);
                     Body::Object(props)

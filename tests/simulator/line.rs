@@ -6,6 +6,17 @@ use multi_hyperbee::db::{Peer, PeerEvent, PeerOptions, Transport};
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+/// How a connection ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Perhaps after some bytes.
+    Weak,
+    /// When the simulator ends it.
+    Whole,
+    /// When both sides have what the other had.
+    Once,
+}
+
 pub struct Line {
     /// The devices at its ends.
     pub ends: [usize; 2],
@@ -14,11 +25,17 @@ pub struct Line {
     ways: [VecDeque<u8>; 2],
     /// Bytes after which it breaks.
     left: Option<usize>,
+    kind: Kind,
+    finished: [bool; 2],
 }
 
 impl Line {
-    /// `whole`: it never breaks by itself.
-    pub fn new(replicas: &[Replica], ends: [usize; 2], whole: bool, random: &mut Random) -> Result<Self, String> {
+    pub fn new(
+        replicas: &[Replica],
+        ends: [usize; 2],
+        kind: Kind,
+        random: &mut Random,
+    ) -> Result<Self, String> {
         let plain = random.chance(30);
         let hash = [u8::try_from(random.below(256)).unwrap(); 64];
         let mut peers = Vec::new();
@@ -29,7 +46,7 @@ impl Line {
                     true => Transport::Initiator,
                     false => Transport::Responder,
                 },
-                live: true,
+                live: kind != Kind::Once,
                 download: true,
                 upload: true,
                 user_data: Vec::new(),
@@ -41,10 +58,12 @@ impl Line {
             let peer = if one { open.db.replicate(options) } else { open.store.replicate(options) };
             peers.push(peer.map_err(|error| format!("replicate: {error}"))?);
         }
-        let left = (!whole && random.chance(35)).then(|| random.below(6_000));
+        let left = (kind == Kind::Weak && random.chance(35)).then(|| random.below(6_000));
         let peers = peers.try_into().map_err(|_| "two peers").unwrap();
-        ends.iter().for_each(|at| replicas[*at].settle());
-        Ok(Self { ends, peers, ways: Default::default(), left })
+        for at in ends {
+            replicas[at].settle();
+        }
+        Ok(Self { ends, peers, ways: Default::default(), left, kind, finished: [false; 2] })
     }
 
     pub fn is_broken(&self) -> bool {
@@ -68,29 +87,43 @@ impl Line {
             *left -= count;
         }
         let taken = self.peers[1 - side].receive(&bytes);
-        self.ends.iter().for_each(|at| replicas[*at].settle());
+        for at in self.ends {
+            replicas[at].settle();
+        }
         let (from, to) = (self.ends[side], self.ends[1 - side]);
         taken.map_err(|error| format!("{to} refused what {from} sent: {error}"))?;
         self.no_failure()
     }
 
-    fn no_failure(&self) -> Result<(), String> {
-        for (peer, at) in self.peers.iter().zip(self.ends) {
+    fn no_failure(&mut self) -> Result<(), String> {
+        for ((peer, at), finished) in self.peers.iter().zip(self.ends).zip(&mut self.finished) {
             for event in peer.take_events() {
-                if let PeerEvent::Failed(_) | PeerEvent::Closed = event {
-                    return Err(format!("the connection {:?} at {at}: {event:?}", self.ends));
+                match event {
+                    PeerEvent::Failed(_) | PeerEvent::Closed => {
+                        return Err(format!("the connection {:?} at {at}: {event:?}", self.ends));
+                    }
+                    PeerEvent::Finished => *finished = true,
+                    _ => {}
                 }
             }
         }
         Ok(())
     }
 
+    /// At rest: whether a connection that ends by itself has.
+    pub fn must_be_finished(&self) -> Result<(), String> {
+        if self.kind != Kind::Once || self.finished == [true; 2] {
+            return Ok(());
+        }
+        Err(format!("the connection {:?} is at rest and not over: {:?}", self.ends, self.finished))
+    }
+
     /// Carries some of what there is, in odd pieces.
     pub fn carry(&mut self, replicas: &[Replica], random: &mut Random) -> Result<(), String> {
-        for _ in 0..1 + random.below(6) {
+        for _ in 0..=random.below(6) {
             let side = random.below(2);
             self.pull(side, 1 + random.below(4_000));
-            for _ in 0..1 + random.below(4) {
+            for _ in 0..=random.below(4) {
                 let most = if random.chance(30) { 1 + random.below(40) } else { 1 + random.below(3_000) };
                 if !self.ways[side].is_empty() && !self.is_broken() {
                     self.deliver(replicas, side, most)?;
@@ -113,9 +146,11 @@ impl Line {
         Ok(any)
     }
 
-    pub fn tick(&self, replicas: &[Replica]) -> Result<(), String> {
+    pub fn tick(&mut self, replicas: &[Replica]) -> Result<(), String> {
         self.peers.iter().for_each(Peer::tick);
-        self.ends.iter().for_each(|at| replicas[*at].settle());
+        for at in self.ends {
+            replicas[at].settle();
+        }
         self.no_failure()
     }
 
@@ -130,7 +165,9 @@ impl Line {
             self.peers[1 - side].receive(&bytes).map_err(|error| format!("at the goodbye: {error}"))?;
         }
         self.peers.iter().for_each(Peer::ended);
-        self.ends.iter().for_each(|at| replicas[*at].settle());
+        for at in self.ends {
+            replicas[at].settle();
+        }
         Ok(())
     }
 }

@@ -17,7 +17,11 @@ struct Batch {
 enum Item {
     /// A writer, and what it gets: to be an indexer or not; none: its revoke.
     Control(FeedKey, Option<bool>),
-    Diff { key: Vec<u8>, prev: Option<Stamp>, kind: Kind },
+    Diff {
+        key: Vec<u8>,
+        prev: Option<Stamp>,
+        kind: Kind,
+    },
     Nothing,
 }
 
@@ -53,7 +57,8 @@ pub struct Expected {
 
 /// `chosen`: how much of a feed counts by this replica's own choice.
 pub fn expect(database: FeedKey, feeds: &BTreeMap<FeedKey, Vec<Vec<u8>>>, chosen: &Lengths) -> Expected {
-    let batches: Vec<Batch> = feeds.iter().flat_map(|(key, blocks)| batches(database, *key, blocks)).collect();
+    let batches: Vec<Batch> =
+        feeds.iter().flat_map(|(key, blocks)| batches(database, *key, blocks)).collect();
     let ready = ready(database, &batches);
     let mut placed = Lengths::new();
     let mut linear = Vec::new();
@@ -114,7 +119,9 @@ fn batches(database: FeedKey, writer: FeedKey, blocks: &[Vec<u8>]) -> Vec<Batch>
         }
         wanted -= 1;
         found.last_mut().unwrap().entries.push(match op {
-            Op::Grant { database: of, writer, indexer } if of == database => Item::Control(writer, Some(indexer)),
+            Op::Grant { database: of, writer, indexer } if of == database => {
+                Item::Control(writer, Some(indexer))
+            }
             Op::Revoke { database: of, writer, .. } if of == database => Item::Control(writer, None),
             Op::Diff(diff) => Item::Diff {
                 key: diff.key.to_vec(),
@@ -172,9 +179,11 @@ fn try_ready(database: FeedKey, batches: &[Batch], found: &[Option<Ready>], inde
         follow(batch.writer, batch.seq - 1, &mut past)?;
     }
     let mut read = BTreeSet::new();
-    while let Some((feed, length)) = batch.links.iter().find(|(feed, _)| {
-        !read.contains(feed) && (*feed == database || is_granted_in(batches, &past, *feed))
-    }) {
+    while let Some((feed, length)) = batch
+        .links
+        .iter()
+        .find(|(feed, _)| !read.contains(feed) && (*feed == database || is_granted_in(batches, &past, *feed)))
+    {
         follow(*feed, length - 1, &mut past)?;
         read.insert(*feed);
     }
@@ -208,7 +217,9 @@ impl Walk<'_> {
         }) {
             let past = &ready[index].as_ref().unwrap().past;
             for (before, at) in linear {
-                if past.get(&before.writer).is_some_and(|length| before.seq < *length) && !self.done.contains(at) {
+                if past.get(&before.writer).is_some_and(|length| before.seq < *length)
+                    && !self.done.contains(at)
+                {
                     self.place(*before, *at, true);
                 }
             }

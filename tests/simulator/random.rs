@@ -1,4 +1,4 @@
-//! One seed's randomness (SplitMix64), and the values that virtual users write.
+//! One seed's randomness (`SplitMix64`), and the values that virtual users write.
 
 use serde_json::{Map, Value, json};
 
@@ -37,7 +37,16 @@ impl Random {
     }
 
     fn scalar(&mut self) -> Value {
-        self.pick(&[json!(null), json!(0), json!(1), json!(false), json!(""), json!("a"), json!("b"), json!(1.5)])
+        self.pick(&[
+            json!(null),
+            json!(0),
+            json!(1),
+            json!(false),
+            json!(""),
+            json!("a"),
+            json!("b"),
+            json!(1.5),
+        ])
     }
 
     fn value(&mut self, depth: usize) -> Value {

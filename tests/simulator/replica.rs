@@ -38,6 +38,15 @@ pub struct Replica {
     pub snapshots: Vec<(u64, Vec<ViewEntry>)>,
     /// The own feed's blocks, as acknowledged.
     pub ledger: Vec<Vec<u8>>,
+    /// Blocks of it that are here: fewer, after an older copy was restored.
+    here: usize,
+    backup: Option<Backup>,
+}
+
+struct Backup {
+    dir: TempDir,
+    chosen: BTreeMap<FeedKey, u64>,
+    snapshots: usize,
 }
 
 pub struct Open {
@@ -84,6 +93,8 @@ impl Replica {
             seen: Vec::new(),
             snapshots: Vec::new(),
             ledger: Vec::new(),
+            here: 0,
+            backup: None,
         };
         replica.set_clock(super::world::BEGIN);
         replica.open()?;
@@ -114,10 +125,12 @@ impl Replica {
     fn open(&mut self) -> Result<(), String> {
         let clock = Arc::clone(&self.clock);
         let clock = move || Duration::from_micros(clock.load(Ordering::Relaxed));
-        let options = StoreOptions { map_size: self.map, clock: Some(Arc::new(clock)), ..StoreOptions::default() };
+        let options =
+            StoreOptions { map_size: self.map, clock: Some(Arc::new(clock)), ..StoreOptions::default() };
         let location = Location::Path(self.dir.path().to_owned());
         let store = Store::open(&location, &options).map_err(|error| format!("open: {error}"))?;
-        let options = DatabaseOptions { key: self.key, secret: Some(self.secret), ..DatabaseOptions::default() };
+        let options =
+            DatabaseOptions { key: self.key, secret: Some(self.secret), ..DatabaseOptions::default() };
         let db = store.database(options).wait().map_err(|error| format!("open the database: {error}"))?;
         let events = db.subscribe(Arc::new(|| {})).map_err(|error| error.to_string())?;
         let status = db.status().map_err(|error| error.to_string())?;
@@ -157,21 +170,55 @@ impl Replica {
         self.learn_own()
     }
 
-    /// Goes on from the files as they are now, as after a sudden end of the process.
-    pub fn crash(&mut self) -> Result<(), String> {
-        let now = directory();
+    fn copy(&self) -> TempDir {
+        let copy = directory();
         for file in std::fs::read_dir(self.dir.path()).unwrap() {
             let path: PathBuf = file.unwrap().path();
             let name = path.file_name().unwrap().to_string_lossy().into_owned();
             if !name.contains("lock") {
-                std::fs::copy(&path, now.path().join(&name)).unwrap();
+                std::fs::copy(&path, copy.path().join(&name)).unwrap();
             }
         }
+        copy
+    }
+
+    fn go_on_in(&mut self, dir: TempDir) -> Result<(), String> {
         // The process that is gone is closed all the same, or its threads would stay: its files are nobody's any more.
         self.close()?;
-        self.dir = now;
+        self.dir = dir;
         self.open()?;
         self.learn_own()
+    }
+
+    /// Goes on from the files as they are now, as after a sudden end of the process.
+    pub fn crash(&mut self) -> Result<(), String> {
+        let copy = self.copy();
+        self.go_on_in(copy)
+    }
+
+    pub fn back_up(&mut self) {
+        self.settle();
+        let (chosen, snapshots) = (self.chosen.clone(), self.snapshots.len());
+        self.backup = Some(Backup { dir: self.copy(), chosen, snapshots });
+    }
+
+    pub fn restore(&mut self) -> Result<(), String> {
+        let Some(Backup { dir, chosen, snapshots }) = self.backup.take() else { return Ok(()) };
+        self.chosen = chosen;
+        self.snapshots.truncate(snapshots);
+        self.here = 0;
+        self.go_on_in(dir)
+    }
+
+    /// Whether less of the own feed is here than was written: then nothing may be written.
+    pub fn is_mute(&self) -> bool {
+        self.here < self.ledger.len()
+    }
+
+    /// Whether a feed is one of the database's.
+    pub fn knows(&self, feed: FeedKey) -> Result<bool, String> {
+        let members = self.db().members().map_err(|error| format!("members: {error}"))?;
+        Ok(members.iter().any(|member| member.key == feed))
     }
 
     /// Blocks of a feed that are here.
@@ -179,7 +226,9 @@ impl Replica {
         let wrong = |error: multi_hyperbee::db::Error| format!("blocks of {feed}: {error}");
         let feed = self.get().store.feed(FeedChoice::Key(feed)).wait().map_err(wrong)?;
         let length = feed.info().map_err(wrong)?.length;
-        (0..length).map(|seq| feed.get(seq).map_err(wrong)?.ok_or_else(|| format!("no block {seq}"))).collect()
+        (0..length)
+            .map(|seq| feed.get(seq).map_err(wrong)?.ok_or_else(|| format!("no block {seq}")))
+            .collect()
     }
 
     /// Blocks of every feed of the database.
@@ -191,11 +240,17 @@ impl Replica {
     /// Takes what the own feed has grown by into the ledger: what was acknowledged is there and never changes.
     pub fn learn_own(&mut self) -> Result<(), String> {
         let blocks = self.blocks(self.local())?;
-        if !blocks.starts_with(&self.ledger) {
+        let returns = self.is_mute() && blocks.len() >= self.here && self.ledger.starts_with(&blocks);
+        if !returns && !blocks.starts_with(&self.ledger) {
             let (here, acknowledged) = (blocks.len(), self.ledger.len());
-            return Err(format!("the own feed has {here} blocks, acknowledged were {acknowledged} or others"));
+            return Err(format!(
+                "the own feed has {here} blocks, acknowledged were {acknowledged} or others"
+            ));
         }
-        self.ledger = blocks;
+        self.here = blocks.len();
+        if !returns {
+            self.ledger = blocks;
+        }
         Ok(())
     }
 
@@ -211,14 +266,17 @@ impl Replica {
                 Event::Writer { key, added: true } if open.writers.insert(key) => {}
                 Event::Writer { key, added: false } if open.writers.remove(&key) => {}
                 Event::Drift { .. } if lying => {}
-                Event::PeerAdd { .. } | Event::PeerRemove { .. } | Event::Synced { .. } | Event::Progress => {}
+                Event::PeerAdd { .. } | Event::PeerRemove { .. } | Event::Synced { .. } | Event::Progress => {
+                }
                 other => return Err(format!("the event {other:?} at version {}", open.version)),
             }
         }
         let status = open.db.status().map_err(|error| error.to_string())?;
         if (status.version, status.writable) != (open.version, open.writable) {
             let (version, writable) = (open.version, open.writable);
-            return Err(format!("events say version {version}, writable {writable}; the status is {status:?}"));
+            return Err(format!(
+                "events say version {version}, writable {writable}; the status is {status:?}"
+            ));
         }
         let members = open.db.members().map_err(|error| format!("members: {error}"))?;
         let writers: BTreeSet<FeedKey> = members.iter().filter(|m| m.granted).map(|m| m.key).collect();

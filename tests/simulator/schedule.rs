@@ -22,26 +22,83 @@ pub struct Setup {
 
 #[derive(Clone, Debug)]
 pub enum Step {
-    Write { at: usize, seed: u64 },
+    Write {
+        at: usize,
+        seed: u64,
+    },
     /// A user looks at a key, and may put later what it saw.
-    Read { at: usize, seed: u64 },
-    Snapshot { at: usize },
-    Check { at: usize },
-    Connect { a: usize, b: usize, seed: u64 },
-    Carry { seed: u64 },
-    Cut { seed: u64 },
+    Read {
+        at: usize,
+        seed: u64,
+    },
+    Snapshot {
+        at: usize,
+    },
+    Check {
+        at: usize,
+    },
+    Connect {
+        a: usize,
+        b: usize,
+        seed: u64,
+    },
+    Carry {
+        seed: u64,
+    },
+    /// Two devices are in reach of each other until both have all that the other has. `once`: the connection is over
+    /// when they have.
+    Meet {
+        a: usize,
+        b: usize,
+        once: bool,
+    },
+    Cut {
+        seed: u64,
+    },
     Tick,
-    Clock { at: usize, seed: u64 },
-    Grant { by: usize, who: usize, indexer: bool },
-    Revoke { by: usize, who: usize },
-    AddPeer { at: usize, who: usize },
-    RemovePeer { at: usize, who: usize },
+    Clock {
+        at: usize,
+        seed: u64,
+    },
+    Grant {
+        by: usize,
+        who: usize,
+        indexer: bool,
+    },
+    Revoke {
+        by: usize,
+        who: usize,
+    },
+    AddPeer {
+        at: usize,
+        who: usize,
+    },
+    RemovePeer {
+        at: usize,
+        who: usize,
+    },
     /// Closed and opened again.
-    Reopen { at: usize },
+    Reopen {
+        at: usize,
+    },
     /// The process ends at a commit, perhaps one with a write whose reply nobody saw.
-    Crash { at: usize, unseen: Option<u64> },
+    Crash {
+        at: usize,
+        unseen: Option<u64>,
+    },
+    /// Its files are copied.
+    Backup {
+        at: usize,
+    },
+    /// It goes on from the last copy, if somebody else has all it has written since; nobody writes there before that
+    /// has come back.
+    Restore {
+        at: usize,
+    },
     /// Devices whose bits differ cannot reach each other.
-    Part { groups: u64 },
+    Part {
+        groups: u64,
+    },
     Heal,
     /// All that can flow over the connections there are flows.
     Rest,
@@ -55,17 +112,18 @@ pub fn setup(random: &mut Random) -> Setup {
         lying: random.chance(50),
         choosing: random.chance(25),
         secrets: (0..devices).map(|_| random.secret()).collect(),
-        maps: (0..devices).map(|_| random.chance(50).then(|| 64 << 10)).collect(),
+        maps: (0..devices).map(|_| random.chance(50).then_some(64 << 10)).collect(),
     }
 }
 
 pub fn steps(setup: &Setup, random: &mut Random) -> Vec<Step> {
-    let count = 20 + random.below(100);
+    let count = 20 + random.below(140);
     let mut steps = Vec::new();
     // Most devices are there from the beginning; others are granted later, if ever.
     for who in 1..setup.devices {
-        if setup.shared && random.chance(60) {
+        if setup.shared && random.chance(70) {
             steps.push(Step::Grant { by: 0, who, indexer: random.chance(30) });
+            steps.push(Step::Meet { a: 0, b: who, once: random.chance(20) });
         }
         if !setup.shared {
             steps.push(Step::AddPeer { at: random.below(setup.devices), who });
@@ -77,6 +135,7 @@ pub fn steps(setup: &Setup, random: &mut Random) -> Vec<Step> {
     steps
 }
 
+#[expect(clippy::match_same_arms, reason = "the arms stand in the order of their chances")]
 fn step(setup: &Setup, random: &mut Random) -> Step {
     let device = |random: &mut Random| random.below(setup.devices);
     let at = device(random);
@@ -90,18 +149,21 @@ fn step(setup: &Setup, random: &mut Random) -> Step {
         30..36 => Step::Read { at, seed },
         36..38 => Step::Snapshot { at },
         38..41 => Step::Check { at },
-        41..52 => Step::Connect { a: at, b: who, seed },
-        52..72 => Step::Carry { seed },
-        72..75 => Step::Cut { seed },
-        75..76 => Step::Tick,
-        76..80 => Step::Clock { at, seed },
-        80..84 => Step::Grant { by, who, indexer: random.chance(40) },
-        84..88 => Step::Revoke { by, who },
+        41..50 => Step::Connect { a: at, b: who, seed },
+        50..68 => Step::Carry { seed },
+        68..74 => Step::Meet { a: at, b: who, once: random.chance(30) },
+        74..77 => Step::Cut { seed },
+        77..78 => Step::Tick,
+        78..81 => Step::Clock { at, seed },
+        81..86 => Step::Grant { by, who, indexer: random.chance(40) },
+        86..88 => Step::Revoke { by, who },
         88..90 if choosing => Step::AddPeer { at, who },
         90..91 if choosing => Step::RemovePeer { at, who },
         88..91 => Step::Write { at, seed },
         91..93 => Step::Reopen { at },
         93..95 => Step::Crash { at, unseen: random.chance(40).then_some(seed) },
+        95 if random.chance(40) => Step::Backup { at },
+        95 if random.chance(60) => Step::Restore { at },
         95..96 => Step::Part { groups: random.next() },
         96..98 => Step::Heal,
         _ => Step::Rest,

@@ -4,10 +4,14 @@ use super::schedule::Step;
 use std::time::{Duration, Instant};
 
 /// Longer than this nobody waits for a shorter list.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// `fails` runs steps and says how they fail. Returns the steps that are left, and how those fail.
-pub fn shrink(steps: &[Step], failure: &str, fails: impl Fn(&[Step]) -> Option<String>) -> (Vec<Step>, String) {
+pub fn shrink(
+    steps: &[Step],
+    failure: &str,
+    fails: impl Fn(&[Step]) -> Option<String>,
+) -> (Vec<Step>, String) {
     let begin = Instant::now();
     let (mut best, mut failure) = (steps.to_vec(), failure.to_owned());
     let mut size = best.len().div_ceil(2);

@@ -59,7 +59,7 @@ fn one(replica: &Replica, random: &mut Random) -> Write {
 
 pub fn write(replica: &Replica, random: &mut Random) -> Write {
     if random.chance(15) {
-        return Write::Batch((0..1 + random.below(6)).map(|_| one(replica, random)).collect());
+        return Write::Batch((0..=random.below(6)).map(|_| one(replica, random)).collect());
     }
     if random.chance(2) {
         let value = format!(r#"{{"long":"{}"}}"#, "x".repeat(random.below(100_000))).into_bytes();
@@ -108,11 +108,15 @@ pub fn act(replica: &mut Replica, write: &Write) -> Result<(), String> {
         Ok(written) => written,
     };
     match written {
-        Written::Yes { length, version } => {
-            if replica.ledger.len() as u64 != length || known == replica.ledger.len() || status.version != version {
-                let length = replica.ledger.len();
-                return Err(format!("{written:?}, but the length was {known} and is {length}, the status {status:?}"));
-            }
+        Written::Yes { length, version }
+            if (replica.ledger.len() as u64 != length
+                || known == replica.ledger.len()
+                || status.version != version) =>
+        {
+            let length = replica.ledger.len();
+            return Err(format!(
+                "{written:?}, but the length was {known} and is {length}, the status {status:?}"
+            ));
         }
         _ if replica.ledger.len() != known || status != before => {
             return Err(format!("{written:?}, but the length was {known} and is {}", replica.ledger.len()));

@@ -1,6 +1,6 @@
 //! Devices, the connections between them, and what each step does to them.
 
-use super::line::Line;
+use super::line::{Kind, Line};
 use super::random::Random;
 use super::replica::{Replica, scan};
 use super::schedule::{Setup, Step};
@@ -34,6 +34,7 @@ pub fn run(setup: &Setup, steps: &[Step]) -> Result<(), String> {
     world.finish().map_err(|what| format!("after all steps: {what}"))
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "for map_err")]
 fn text(error: Error) -> String {
     format!("{error} ({:?})", error.code)
 }
@@ -55,6 +56,10 @@ impl World {
         match *step {
             Step::Write { at, seed } => {
                 let random = &mut Random::new(seed);
+                self.replicas[at].learn_own()?;
+                if self.replicas[at].is_mute() {
+                    return Ok(());
+                }
                 let write = user::write(&self.replicas[at], random);
                 user::act(&mut self.replicas[at], &write)
             }
@@ -66,7 +71,7 @@ impl World {
                 Ok(())
             }
             Step::Check { at } => check::device(&mut self.replicas[at], self.setup.lying),
-            Step::Connect { a, b, seed } => self.connect(a, b, false, &mut Random::new(seed)),
+            Step::Connect { a, b, seed } => self.connect(a, b, Kind::Weak, &mut Random::new(seed)),
             Step::Carry { seed } => {
                 let random = &mut Random::new(seed);
                 if self.lines.is_empty() {
@@ -76,13 +81,17 @@ impl World {
                 self.lines[line].carry(&self.replicas, random)?;
                 self.end_lines(random, Line::is_broken)
             }
+            Step::Meet { a, b, once } => self.meet(a, b, once),
             Step::Cut { seed } => {
                 let random = &mut Random::new(seed);
                 let ends = [random.below(self.setup.devices), random.below(self.setup.devices)];
                 self.end_lines(random, |line| line.ends.contains(&ends[0]) && line.ends.contains(&ends[1]))
             }
-            Step::Tick => self.lines.iter().try_for_each(|line| line.tick(&self.replicas)),
-            Step::Clock { at, seed } => self.set_clock(at, &mut Random::new(seed)),
+            Step::Tick => self.lines.iter_mut().try_for_each(|line| line.tick(&self.replicas)),
+            Step::Clock { at, seed } => {
+                self.set_clock(at, &mut Random::new(seed));
+                Ok(())
+            }
             Step::Grant { by, who, indexer } => self.control(by, who, Some(indexer)),
             Step::Revoke { by, who } => self.control(by, who, None),
             Step::AddPeer { at, who } => self.add_peer(at, who),
@@ -93,13 +102,18 @@ impl World {
             }
             Step::Crash { at, unseen } => {
                 self.end_lines(&mut Random::new(2), |line| line.ends.contains(&at))?;
-                if let Some(seed) = unseen {
+                if let Some(seed) = unseen.filter(|_| !self.replicas[at].is_mute()) {
                     let write = user::write(&self.replicas[at], &mut Random::new(seed));
                     drop(self.replicas[at].db().write(vec![write]));
                 }
                 self.replicas[at].settle();
                 self.replicas[at].crash()
             }
+            Step::Backup { at } => {
+                self.replicas[at].back_up();
+                Ok(())
+            }
+            Step::Restore { at } => self.restore(at),
             Step::Part { groups } => {
                 self.groups = groups;
                 self.end_lines(&mut Random::new(3), |line| is_parted(groups, line.ends))
@@ -112,13 +126,44 @@ impl World {
         }
     }
 
-    fn connect(&mut self, a: usize, b: usize, whole: bool, random: &mut Random) -> Result<(), String> {
-        if a == b || is_parted(self.groups, [a, b]) || self.lines.len() >= MOST_LINES && !whole {
+    fn connect(&mut self, a: usize, b: usize, kind: Kind, random: &mut Random) -> Result<(), String> {
+        if a == b || is_parted(self.groups, [a, b]) || self.lines.len() >= MOST_LINES && kind == Kind::Weak {
             return Ok(());
         }
-        let line = Line::new(&self.replicas, [a, b], whole, random)?;
+        let line = Line::new(&self.replicas, [a, b], kind, random)?;
         self.lines.push(line);
         Ok(())
+    }
+
+    /// A connection of its own beside those there are, for as long as it has something to say.
+    fn meet(&mut self, a: usize, b: usize, once: bool) -> Result<(), String> {
+        let before = self.lines.len();
+        let kind = if once { Kind::Once } else { Kind::Whole };
+        self.connect(a, b, kind, &mut Random::new(8))?;
+        let Some(mut line) = (self.lines.len() > before).then(|| self.lines.pop()).flatten() else {
+            return Ok(());
+        };
+        let mut still = 0;
+        for _ in 0..MOST_ROUNDS {
+            still = if line.carry_all(&self.replicas)? { 0 } else { still + 1 };
+            if still > 7 {
+                // What another connection is at is waited for, and so is what only a third device has: until then this
+                // one is not over. Without a database in common it never is.
+                let alone =
+                    self.lines.iter().all(|other| !other.ends.contains(&a) && !other.ends.contains(&b));
+                if self.setup.shared && alone && self.is_placed(a)? && self.is_placed(b)? {
+                    line.must_be_finished()?;
+                }
+                return line.end(&self.replicas, &mut Random::new(9));
+            }
+            line.tick(&self.replicas)?;
+        }
+        Err(format!("bytes still move after {MOST_ROUNDS} rounds"))
+    }
+
+    fn is_placed(&self, at: usize) -> Result<bool, String> {
+        let feeds = self.replicas[at].db().progress().map_err(text)?;
+        Ok(feeds.iter().all(|feed| feed.placed == feed.have))
     }
 
     fn end_lines(&mut self, random: &mut Random, which: impl Fn(&Line) -> bool) -> Result<(), String> {
@@ -127,7 +172,7 @@ impl World {
         end.into_iter().try_for_each(|line| line.end(&self.replicas, random))
     }
 
-    fn set_clock(&mut self, at: usize, random: &mut Random) -> Result<(), String> {
+    fn set_clock(&mut self, at: usize, random: &mut Random) {
         let second = 1_000_000;
         let by: i64 = match random.below(if self.setup.lying { 12 } else { 6 }) {
             0..3 => i64::try_from(random.below(20)).unwrap() * second - 10 * second,
@@ -142,20 +187,38 @@ impl World {
         };
         self.replicas[at].skew = by;
         self.replicas[at].set_clock(self.now);
-        Ok(())
+    }
+
+    /// Back to the last copy; in reach of a device that has the rest.
+    fn restore(&mut self, at: usize) -> Result<(), String> {
+        let (feed, written) = (self.replicas[at].local(), &self.replicas[at].ledger);
+        let mut elsewhere = false;
+        for (_, other) in self.replicas.iter().enumerate().filter(|(other, _)| *other != at) {
+            elsewhere |= other.knows(feed)? && other.blocks(feed)?.len() == written.len();
+        }
+        if !elsewhere {
+            return Ok(());
+        }
+        self.end_lines(&mut Random::new(10), |line| line.ends.contains(&at))?;
+        self.replicas[at].restore()
     }
 
     /// Grants or revokes a writer, if the device may.
     fn control(&mut self, by: usize, who: usize, grant: Option<bool>) -> Result<(), String> {
         let writer = self.replicas[who].local();
         let replica = &mut self.replicas[by];
+        if replica.is_mute() {
+            return Ok(());
+        }
         let may = replica.db().status().map_err(text)?.indexer;
         let reply = match grant {
             Some(indexer) => replica.db().add_writer(writer, indexer),
             None => replica.db().remove_writer(writer, false),
         };
         match reply.wait() {
-            Ok(Written::Yes { length, .. }) if may && length == replica.ledger.len() as u64 + 1 => replica.learn_own(),
+            Ok(Written::Yes { length, .. }) if may && length == replica.ledger.len() as u64 + 1 => {
+                replica.learn_own()
+            }
             Err(error) if !may && error.code == Code::NotPermitted => Ok(()),
             other => Err(format!("an indexer: {may}, length {}: {other:?}", replica.ledger.len())),
         }
@@ -206,7 +269,7 @@ impl World {
             if still > 7 {
                 return Ok(());
             }
-            self.lines.iter().try_for_each(|line| line.tick(&self.replicas))?;
+            self.lines.iter_mut().try_for_each(|line| line.tick(&self.replicas))?;
         }
         Err(format!("bytes still move after {MOST_ROUNDS} rounds"))
     }
@@ -217,7 +280,7 @@ impl World {
         self.end_lines(&mut Random::new(5), |_| true)?;
         for a in 0..self.setup.devices {
             for b in 0..a {
-                self.connect(a, b, true, &mut Random::new(6))?;
+                self.connect(a, b, Kind::Whole, &mut Random::new(6))?;
             }
         }
         self.rest()?;

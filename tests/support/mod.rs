@@ -115,7 +115,10 @@ impl Wire {
 pub fn carry_until(wires: &[&Wire], mut done: impl FnMut() -> bool) {
     let start = Instant::now();
     loop {
-        let moved = wires.iter().fold(false, |moved, wire| wire.carry(usize::MAX) || moved);
+        let mut moved = false;
+        for wire in wires {
+            moved |= wire.carry(usize::MAX);
+        }
         if done() {
             return;
         }

@@ -1,9 +1,11 @@
 //! A diff list: what one diff says about one object. The grammar of its text is in `docs/design/merge.md`.
 
 mod parse;
+mod touched;
 mod write;
 
 pub use parse::{ListError, MAX_BY_VALUE, MAX_LIST_DEPTH};
+pub(super) use touched::{Path, Step, Touch, touches};
 
 use super::element::ElementId;
 use super::json::{Props, Scalar, Value};
@@ -185,6 +187,13 @@ impl Insert {
     /// Its own, unless it is a move, and one for every element inside its value.
     pub fn ids(&self) -> u32 {
         elements_in(&self.value).saturating_add(u32::from(self.id.is_none()))
+    }
+
+    /// Whether two lists put an element in the same place. A number in `afterId` means something in its own list only.
+    pub fn same_place(&self, other: &Self) -> bool {
+        let own = matches!(self.after_id, After::Own(_));
+        let anchors = |insert: &Self| (insert.after_id, insert.before_id, insert.index);
+        !own && anchors(self) == anchors(other) && self.after == other.after && self.before == other.before
     }
 }
 

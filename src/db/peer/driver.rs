@@ -7,7 +7,7 @@ use crate::db::error::{Code, Error};
 use crate::db::events::Event as DbEvent;
 use crate::types::FeedKey;
 use crate::wire::{CloseReason, Event, FeedState, RequestId, Role, Topic, TopicId, TopicKind};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -46,12 +46,18 @@ impl State {
             Event::TopicOpen { topic, kind, key } => self.open_topic(topic, Topic { kind, key }, peer),
             Event::TopicClosed { topic } => {
                 self.topics.remove(&topic);
+                if self.topics.values().all(|shown| shown.heard) {
+                    peer.0.unheard.store(false, Ordering::Release);
+                }
             }
             Event::Shown { opened } => self.shown(opened, peer),
             Event::Vector { topic, feeds, first_complete } => {
-                feeds.iter().for_each(|feed| self.heard(feed));
+                for feed in &feeds {
+                    self.heard(feed);
+                }
                 if first_complete {
                     self.heard_all(topic, peer);
+                    self.tell_progress(peer);
                 }
             }
             Event::Have(feed) => self.heard(&feed),
@@ -59,16 +65,25 @@ impl State {
                 self.serving.push_back(Serving { answer: Some(id), feed, next: start, end });
             }
             Event::Cancelled { id } => self.serving.retain(|serving| serving.answer != Some(id)),
-            Event::Refused { feed, .. } => self.request_over(&feed),
+            Event::Refused { feed, next, .. } => self.refused(&feed, next, peer),
             Event::Blocks { feed, blocks, finished } => self.received(feed, blocks, finished, peer),
             Event::Access { topic, kind: OWN_FEED_SAID, .. } => {
                 if let Some(shown) = self.topics.get_mut(&topic) {
                     shown.heard_own = true;
                 }
+                self.tell_progress(peer);
             }
             Event::WriterProved { .. } | Event::Pong | Event::Access { .. } => {}
             Event::Done => self.heard_done = true,
             Event::Closed(reason) => self.closed(reason),
+        }
+    }
+
+    /// Nothing was committed, and yet all that was announced may be here now: whoever waits for that looks again.
+    fn tell_progress(&self, peer: &Peer) {
+        let Some(shared) = &self.shared else { return };
+        for open in self.databases(peer) {
+            shared.board.send(open.id, &DbEvent::Progress);
         }
     }
 
@@ -137,7 +152,7 @@ impl State {
         peer.0.unheard.store(true, Ordering::Release);
         self.topics.insert(
             id,
-            Shown { topic, said: Default::default(), heard: false, heard_own: false, said_own: false },
+            Shown { topic, said: BTreeMap::new(), heard: false, heard_own: false, said_own: false },
         );
         let own = self.announce_new(id, false, peer);
         // The announcement ends the first vector, also an empty one.

@@ -1,6 +1,6 @@
 //! What is asked for, and what becomes of what arrives.
 
-use super::{Peer, State};
+use super::{MAX_UNVERIFIED, Peer, State};
 use crate::db::error::{Code, Error};
 use crate::feed::{FeedError, Received};
 use crate::merkle::Node;
@@ -14,11 +14,29 @@ pub(super) struct Inflight {
     request: Option<RequestId>,
     /// Messages whose blocks wait for the owner thread.
     storing: u32,
+    /// Where the next request begins instead of at the end of what is here.
+    again: Option<u64>,
+    /// How far back the last request went whose answer was doubted. It doubles, so that a liar is soon found out.
+    back: u64,
 }
 
 impl Inflight {
     fn is_idle(&self) -> bool {
         self.request.is_none() && self.storing == 0
+    }
+
+    /// What follows `start` fits nothing here: a fork before it, or a lie. Blocks that are here are asked for once more:
+    /// under the other branch's head they show where the two part. False: there is nothing further back.
+    fn doubt(&mut self, start: u64) -> bool {
+        if self.again.is_some_and(|again| again < start) {
+            return true;
+        }
+        if self.back >= start {
+            return false;
+        }
+        self.back = self.back.saturating_mul(2).max(1);
+        self.again = Some(start.saturating_sub(self.back));
+        true
     }
 }
 
@@ -27,6 +45,8 @@ enum Stored {
     Taken,
     /// They continue what is not here: asked for again from where we are.
     Gap,
+    /// They do not continue what is here: a fork, or a lie.
+    Doubted,
     /// Signed, and contradicting what is here: of this feed nothing more is taken from this connection.
     Forked,
 }
@@ -46,7 +66,8 @@ impl State {
                     .filter_map(|(key, remote)| {
                         let feed = feeds.get(key)?;
                         let until = remote.length.min(feed.until);
-                        (feed.length < until && !feed.forked).then_some((*key, feed.length, until))
+                        let from = remote.inflight.again.map_or(feed.length, |again| again.min(feed.length));
+                        (feed.length < until && !feed.forked).then_some((*key, from, until))
                     })
                     .collect()
             };
@@ -71,41 +92,46 @@ impl State {
         }
     }
 
-    fn release(&self, feed: &FeedKey, peer: &Peer) {
-        if let Some(shared) = &self.shared {
-            let mut claims = shared.board.claims.lock();
-            if claims.get(feed) == Some(&peer.0.id) {
-                claims.remove(feed);
-            }
+    /// Gives a feed up, if nothing of it is on its way over this connection.
+    fn release(&mut self, feed: &FeedKey, peer: &Peer) {
+        let is_idle = self.remote.get(feed).is_none_or(|remote| remote.inflight.is_idle());
+        let Some(shared) = self.shared.as_ref().filter(|_| is_idle) else { return };
+        let mut claims = shared.board.claims.lock();
+        if claims.get(feed) == Some(&peer.0.id) {
+            claims.remove(feed);
+            self.released = true;
         }
     }
 
-    /// The last word on a request.
-    pub(super) fn request_over(&mut self, feed: &FeedKey) {
+    /// The other side does not serve a feed from `next` on: it is not asked again before it announces more.
+    pub(super) fn refused(&mut self, feed: &FeedKey, next: u64, peer: &Peer) {
         if let Some(remote) = self.remote.get_mut(feed) {
             remote.inflight.request = None;
+            remote.length = remote.length.min(next);
         }
+        self.release(feed, peer);
     }
 
     /// Hands blocks to the owner thread, which verifies and stores them.
     pub(super) fn received(&mut self, feed: FeedKey, blocks: Blocks, finished: bool, peer: &Peer) {
-        let end = blocks.start + blocks.blocks.len() as u64;
+        let end = blocks.start.saturating_add(blocks.blocks.len() as u64);
         let remote = self.remote.entry(feed).or_default();
         remote.length = remote.length.max(end);
         if finished {
             remote.inflight.request = None;
         }
         let wanted = self.databases(peer).iter().any(|open| open.feeds.read().contains_key(&feed));
-        let Some(shared) = self.shared.clone().filter(|_| wanted) else { return };
+        let Some(shared) = self.shared.clone().filter(|_| wanted) else { return self.release(&feed, peer) };
         if let Some(remote) = self.remote.get_mut(&feed) {
             remote.inflight.storing += 1;
         }
         let bytes = blocks.blocks.iter().map(Vec::len).sum::<usize>();
         self.unverified += bytes;
+        let span = (blocks.start, end);
         shared.windowed_job(
-            move |work| Ok(work.ingest(feed, &received(&blocks))?.map(|()| ())),
+            move |work| work.ingest(feed, &received(&blocks)),
             peer.clone(),
-            move |peer, result| peer.stored(feed, bytes, result),
+            move |peer, result| peer.stored(feed, span, bytes, result),
         );
     }
 }
@@ -124,29 +150,43 @@ fn received(blocks: &Blocks) -> Received<'_> {
 
 impl Peer {
     /// The owner thread is done with what was received.
-    fn stored(&self, feed: FeedKey, bytes: usize, result: Result<Result<(), FeedError>, Error>) {
-        let failure = match result {
+    fn stored(
+        &self,
+        feed: FeedKey,
+        (start, end): (u64, u64),
+        bytes: usize,
+        result: Result<Result<(), FeedError>, Error>,
+    ) {
+        let outcome = match result {
             Ok(Ok(())) => Ok(Stored::Taken),
             Ok(Err(FeedError::Gap { .. })) => Ok(Stored::Gap),
             Ok(Err(FeedError::Fork(_))) => Ok(Stored::Forked),
-            Ok(Err(error)) => Err(Error::new(
-                Code::Protocol,
-                format!("the other side sent blocks that are refused: {error}"),
-            )),
+            Ok(Err(error @ (FeedError::Proof(_) | FeedError::Head(_)))) => {
+                let doubted = self.with_state(|state, _| {
+                    state.remote.get_mut(&feed).is_some_and(|remote| remote.inflight.doubt(start))
+                });
+                if doubted { Ok(Stored::Doubted) } else { Err(refused(&error)) }
+            }
+            Ok(Err(error)) => Err(refused(&error)),
             Err(error) => Err(error),
         };
+        let mut goes_on = false;
         let failed = self.with_state(|state, peer| {
+            let was_full = state.unverified >= MAX_UNVERIFIED;
             state.unverified -= bytes.min(state.unverified);
+            goes_on = was_full && state.unverified < MAX_UNVERIFIED;
             if let Some(remote) = state.remote.get_mut(&feed) {
                 remote.inflight.storing = remote.inflight.storing.saturating_sub(1);
-                if matches!(failure, Ok(Stored::Forked)) {
-                    remote.length = 0;
-                }
-                if remote.inflight.is_idle() {
-                    state.release(&feed, peer);
+                match outcome {
+                    Ok(Stored::Forked) => remote.length = 0,
+                    Ok(Stored::Taken) => {
+                        remote.inflight.again = remote.inflight.again.map(|again| again.max(end));
+                    }
+                    Ok(Stored::Gap | Stored::Doubted) | Err(_) => {}
                 }
             }
-            match failure {
+            state.release(&feed, peer);
+            match outcome {
                 Ok(_) => {
                     state.refresh(None, peer);
                     false
@@ -162,6 +202,13 @@ impl Peer {
         });
         if failed {
             self.leave();
+        } else if goes_on {
+            (self.0.wake)();
         }
+        self.hand_over();
     }
+}
+
+fn refused(error: &FeedError) -> Error {
+    Error::new(Code::Protocol, format!("the other side sent blocks that are refused: {error}"))
 }

@@ -16,7 +16,7 @@ mod io;
 mod serve;
 
 use super::database::{Db, Inner};
-use super::error::{Code, Error};
+use super::error::{Code, Error, Mismatch};
 use super::events::Wake;
 use super::store::{Shared, Store};
 use crate::types::FeedKey;
@@ -98,6 +98,10 @@ struct Connection {
     state: Mutex<State>,
 }
 
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a fact of its own; they do not exclude each other"
+)]
 struct State {
     /// Gone once closed: then nothing is read or queued any more.
     shared: Option<Arc<Shared>>,
@@ -108,6 +112,8 @@ struct State {
     remote: BTreeMap<FeedKey, RemoteFeed>,
     serving: VecDeque<Serving>,
     unverified: usize,
+    /// A feed was given up that another connection may go on with.
+    released: bool,
     ticks: u32,
     own_allowed: bool,
     was_synced: bool,
@@ -147,7 +153,7 @@ impl Db {
 impl Peer {
     fn open(shared: &Arc<Shared>, scope: Option<u32>, options: PeerOptions) -> Result<Self, Error> {
         let PeerOptions { transport, live, download, upload, user_data, wake } = options;
-        let config = Config { live, download, upload, user_data, ..Config::default() };
+        let config = Config { live, upload, download, user_data, ..Config::default() };
         let session = match transport {
             Transport::Initiator => noise(Role::Initiator, config)?,
             Transport::Responder => noise(Role::Responder, config)?,
@@ -165,6 +171,7 @@ impl Peer {
             remote: BTreeMap::new(),
             serving: VecDeque::new(),
             unverified: 0,
+            released: false,
             ticks: 0,
             own_allowed: false,
             was_synced: false,
@@ -207,13 +214,9 @@ impl Peer {
             state.unverified < MAX_UNVERIFIED
         });
         self.after_first_vectors();
-        match failed {
-            Some(error) => {
-                self.leave();
-                Err(error)
-            }
-            None => Ok(ready),
-        }
+        self.hand_over();
+        self.leave_if_over();
+        failed.map_or(Ok(ready), Err)
     }
 
     pub fn ready_for_more(&self) -> bool {
@@ -221,11 +224,18 @@ impl Peer {
     }
 
     /// The next bytes for the other side, about `max` at most; none: nothing now, `wake` is called when there is.
+    /// Wakes nobody but for a new event: who pulls goes on until there is nothing.
     pub fn pull(&self, max: usize) -> Option<Vec<u8>> {
-        self.with_state(|state, peer| {
-            state.fill(max.max(MAX_OUTGOING), peer);
-            state.session.pull(max)
-        })
+        let mut state = self.0.state.lock();
+        let events = state.events.len();
+        state.fill(max.max(MAX_OUTGOING), self);
+        let bytes = state.session.pull(max);
+        let is_news = state.events.len() > events;
+        drop(state);
+        if is_news {
+            (self.0.wake)();
+        }
+        bytes
     }
 
     pub fn take_events(&self) -> Vec<PeerEvent> {
@@ -253,6 +263,7 @@ impl Peer {
             }
             state.refresh(None, peer);
         });
+        self.leave_if_over();
     }
 
     /// Says goodbye; what is queued can still be pulled.
@@ -264,6 +275,42 @@ impl Peer {
             state.push(PeerEvent::Closed);
         });
         self.leave();
+    }
+
+    /// The store has failed.
+    pub(super) fn abort(&self, error: &Error) {
+        self.with_state(|state, _| {
+            state.session.finish(CloseReason::ShuttingDown);
+            state.fail(error.clone());
+        });
+        self.leave();
+    }
+
+    /// A session that is over, for whichever side ended it, holds nothing that others wait for.
+    fn leave_if_over(&self) {
+        let is_over = {
+            let state = self.0.state.lock();
+            state.shared.is_some() && (state.failed.is_some() || state.session.is_closed())
+        };
+        if is_over {
+            self.leave();
+        }
+    }
+
+    /// Lets the other connections fetch what this one has given up.
+    fn hand_over(&self) {
+        let shared = {
+            let mut state = self.0.state.lock();
+            if !std::mem::take(&mut state.released) {
+                return;
+            }
+            state.shared.clone()
+        };
+        for peer in shared.iter().flat_map(|shared| shared.board.peers()) {
+            if peer.id() != self.id() {
+                peer.with_state(State::fetch);
+            }
+        }
     }
 
     /// Takes the connection off the board: nothing more is fetched or told.
@@ -278,6 +325,11 @@ impl Peer {
             shared.board.remove_peer(self.0.id);
             // Others may fetch what this one held, and need not wait for it with their own feeds.
             shared.board.peers().iter().for_each(|peer| peer.with_state(|state, it| state.refresh(None, it)));
+            // Whoever waits to be flushed waits for this connection no more.
+            let ids: Vec<u32> = shared.board.databases.read().keys().copied().collect();
+            for id in ids.into_iter().filter(|id| self.0.scope.is_none_or(|scope| scope == *id)) {
+                shared.board.send(id, &super::events::Event::Progress);
+            }
         }
         (self.0.wake)();
     }
@@ -295,7 +347,7 @@ impl Peer {
 
     /// Whether all that this connection announced of a database is here and placed.
     pub(super) fn has_delivered(&self, database: u32) -> bool {
-        self.with_state(|state, peer| state.has_delivered(Some(database), peer))
+        self.0.state.lock().has_delivered(Some(database), self)
     }
 
     /// What the other side says it has.
@@ -371,6 +423,14 @@ impl From<ProtocolError> for Error {
             | ProtocolError::SameRole { .. } => Code::Auth,
             _ => Code::Protocol,
         };
-        Error::new(code, error.to_string())
+        let message = error.to_string();
+        let mismatch = match error {
+            ProtocolError::VersionMismatch { us, them } => {
+                Some(Mismatch { us: us.to_string(), them: them.to_string() })
+            }
+            ProtocolError::ClientMismatch { us, them } => Some(Mismatch { us, them }),
+            _ => None,
+        };
+        Error { mismatch, ..Error::new(code, message) }
     }
 }

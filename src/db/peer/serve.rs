@@ -20,10 +20,10 @@ impl State {
         if self.serving.is_empty() || self.session.outgoing() >= wanted {
             return;
         }
-        let txn = match shared.environment.read() {
+        let txn = match shared.read() {
             Ok(txn) => txn,
             Err(error) => {
-                self.fail(error.into());
+                self.fail(error);
                 return;
             }
         };

@@ -1,0 +1,6 @@
+// What `import 'multi-hyperbee'` gives.
+
+import { MultiHyperbee } from './index.js'
+
+export * from './index.js'
+export default MultiHyperbee

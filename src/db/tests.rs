@@ -1,0 +1,76 @@
+//! What no caller of the API can provoke: a panic in the owner thread.
+
+use super::{
+    Code, DatabaseOptions, Expect, Location, Peer, PeerEvent, PeerOptions, Store, StoreOptions, Transport,
+    Write,
+};
+use std::sync::Arc;
+
+fn memory() -> Store {
+    Store::open(&Location::Memory, &StoreOptions::default()).unwrap()
+}
+
+fn put() -> Vec<Write> {
+    vec![Write::Put {
+        key: b"k".to_vec(),
+        value: b"{}".to_vec(),
+        base: None,
+        diff: None,
+        expect: Expect::Any,
+    }]
+}
+
+fn options(transport: Transport) -> PeerOptions {
+    let wake = Arc::new(|| {});
+    PeerOptions { transport, live: true, download: true, upload: true, user_data: Vec::new(), wake }
+}
+
+fn carry(from: &Peer, to: &Peer) {
+    while let Some(bytes) = from.pull(1 << 16) {
+        let _ = to.receive(&bytes);
+    }
+}
+
+#[test]
+fn a_panic_stops_the_store_and_its_connections_and_nothing_acknowledged_is_lost() {
+    let dir = tempfile::tempdir().unwrap();
+    let location = Location::Path(dir.path().to_owned());
+    let store = Store::open(&location, &StoreOptions::default()).unwrap();
+    let db = store.database(DatabaseOptions::default()).wait().unwrap();
+    let key = db.info().unwrap().key;
+    db.write(put()).wait().unwrap();
+    let other = memory();
+    let joined =
+        other.database(DatabaseOptions { key: Some(key), ..DatabaseOptions::default() }).wait().unwrap();
+    let (there, here) = (
+        joined.replicate(options(Transport::Initiator)).unwrap(),
+        db.replicate(options(Transport::Responder)).unwrap(),
+    );
+    carry(&there, &here);
+    carry(&here, &there);
+    let shared = store.shared().unwrap();
+    let before = shared.job(|_| Ok(()));
+    let panicked = shared.job(|_| -> Result<(), _> { panic!("as the test wants") });
+    let after = shared.job(|_| Ok(()));
+    before.wait().ok();
+    assert_eq!(panicked.wait().unwrap_err().code, Code::Corrupt);
+    assert_eq!(after.wait().unwrap_err().code, Code::Corrupt);
+    assert_eq!(db.write(put()).wait().unwrap_err().code, Code::Corrupt);
+    assert!(db.get_entry(b"k", None).unwrap().is_some());
+    let failed = |event: &PeerEvent| matches!(event, PeerEvent::Failed(error) if error.code == Code::Corrupt);
+    // The connections hear of it after the replies.
+    let start = std::time::Instant::now();
+    while !here.take_events().iter().any(failed) {
+        assert!(start.elapsed() < std::time::Duration::from_secs(10));
+        std::thread::yield_now();
+    }
+    carry(&there, &here);
+    carry(&here, &there);
+    drop(shared);
+    db.close().wait().unwrap();
+    store.close().wait().unwrap();
+    let store = Store::open(&location, &StoreOptions::default()).unwrap();
+    let db = store.database(DatabaseOptions::default()).wait().unwrap();
+    assert!(db.get_entry(b"k", None).unwrap().is_some());
+    db.write(put()).wait().unwrap();
+}
