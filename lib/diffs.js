@@ -48,11 +48,11 @@ function diffStream(session, codec, open, options) {
       left--
       entries.push(shape(entry))
     }
-    // An entry that is null ends the stream.
+    // An entry that is null ends the stream, of those that are read entry by entry (`goesOn`).
     if (left <= 0) entries.push(null)
     return entries
   }
-  return new CursorStream(session, { open, decode }, { signal })
+  return new CursorStream(session, { open, decode, goesOn: () => false }, { signal })
 }
 
 /** Every writer's diffs of one object, in the shared order, from the timestamp in the key on. */

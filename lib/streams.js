@@ -152,9 +152,9 @@ function createDiffStream(session, codec, range, [left, right], options) {
     const pairs = []
     let before = null
     forEachEntry(packed, (flags, seq, key, keyEnd, valueEnd) => {
-      const value = () => codec.decodeValue(flags, packed.subarray(keyEnd, valueEnd))
+      const value = () => codec.decodeValue(flags, packed, keyEnd, valueEnd)
       const found = (flags & FLAG_VALUE) !== 0
-      const entry = found ? { seq, key: codec.decodeKey(packed.subarray(key, keyEnd)), value: value() } : null
+      const entry = found ? { seq, key: codec.decodeKey(packed, key, keyEnd), value: value() } : null
       if (before === null) before = { left: entry }
       else {
         pairs.push({ left: before.left, right: entry })

@@ -44,23 +44,17 @@ class View {
 
   async get(key, options) {
     const native = this._session.state === 'open' ? this._session.native() : await this._session.ready()
-    return readEntry(
-      native,
-      options == null ? this._codec : this._codec.with(options),
-      key,
-      this._readAt(native)
-    )
+    return readEntry(native, options == null ? this._codec : this._codec.with(options), key, this._at)
   }
 
   getSync(key, options) {
-    const native = this._session.native()
-    return readEntry(native, this._codec.with(options), key, this._readAt(native))
+    return readEntry(this._session.native(), this._codec.with(options), key, this._at)
   }
 
   async getMany(keys, options) {
     const native = await this._session.ready()
     if (!Array.isArray(keys)) throw new MultiHyperbeeError('ERR_OPTIONS', 'getMany takes an array of keys')
-    return readEntries(native, this._codec.with(options), keys, this._readAt(native))
+    return readEntries(native, this._codec.with(options), keys, this._at)
   }
 
   createReadStream(range, options) {
@@ -138,9 +132,13 @@ class View {
       const what = 'checkout takes a version, a whole number from db.version, or { timestamp }'
       throw new MultiHyperbeeError('ERR_OPTIONS', what)
     }
-    const view = new View(this._session, this._codec.with(options), version)
-    if (this._session.state === 'open') view._readAt(this._session.native())
-    return view
+    const newest = this._session.state === 'open' ? this.version : Infinity
+    if (version > newest) {
+      // One that is not there yet would change under its reader; before ready, it is the read that finds out.
+      const what = `version ${version} is not here: the newest is ${newest}`
+      throw new MultiHyperbeeError('ERR_VERSION_GONE', what)
+    }
+    return new View(this._session, this._codec.with(options), version)
   }
 
   /** The last version committed by then: a Date, milliseconds since 1970, or a text that begins as ISO 8601. */
@@ -151,13 +149,6 @@ class View {
       throw new MultiHyperbeeError('ERR_OPTIONS', 'timestamp is a Date, milliseconds or an ISO 8601 text')
     }
     return translated(() => this._session.native().versionAt(time))
-  }
-
-  /** The version to read at. One that is not there yet would change under its reader. */
-  _readAt(native) {
-    if (this._at === null || this._at <= native.version()) return this._at
-    const what = `version ${this._at} is not here: the newest is ${native.version()}`
-    throw new MultiHyperbeeError('ERR_VERSION_GONE', what)
   }
 
   snapshot(options) {

@@ -70,7 +70,7 @@ fn find(txn: &ReadTxn, database: u32, key: &[u8]) -> Result<Vec<Conflict>, Failu
 }
 
 /// This store's numbers for the feeds of the database, as this transaction sees them.
-fn writers(txn: &ReadTxn, database: u32) -> Result<Writers, Failure> {
+pub(super) fn writers(txn: &ReadTxn, database: u32) -> Result<Writers, Failure> {
     let (from, to) =
         (MemberRow::key_of(database, &FeedKey([0; 32])), MemberRow::key_of(database, &FeedKey([0xff; 32])));
     let mut writers = Writers::new();

@@ -6,6 +6,7 @@
 //! a register "register": hex instead of "list"
 //! ```
 
+use super::conflicts::writers;
 use super::database::{Db, Inner};
 use super::error::{Code, Error};
 use super::reads::Chunk;
@@ -15,8 +16,7 @@ use crate::entry::{Change, Entry, Op};
 use crate::order::{Batches, Numbers};
 use crate::store::{Read as _, ReadTxn, Table, block};
 use crate::types::{Effective, FeedKey, Position, Stamp};
-use crate::view::{DiffCursor, DiffKeys, Seen, ViewError, Writers, diff_positions};
-use std::ops::Bound;
+use crate::view::{DiffCursor, DiffKeys, Seen, ViewError, diff_positions};
 
 /// A diff of some writer that counts here.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -89,7 +89,7 @@ impl Db {
     /// All diffs of one key that are not before `from`, in the shared order.
     pub fn key_diffs(&self, key: &[u8], from: Effective) -> Result<Diffs, Error> {
         self.read(|inner, txn| {
-            let writers = inner.writers(txn)?;
+            let writers = writers(txn, inner.open.id)?;
             let mut places = diff_positions(txn, inner.open.id, &writers, key, from)?;
             places.reverse();
             Ok(Diffs { db: self.clone(), source: Source::OfKey { key: key.to_vec(), places } })
@@ -104,17 +104,6 @@ impl Inner {
     fn feed_number(&self, txn: &ReadTxn, feed: &FeedKey) -> Result<Option<u32>, Error> {
         let row = txn.get(Table::Members, &MemberRow::key_of(self.open.id, feed))?;
         Ok(row.map(MemberRow::decode).transpose()?.map(|member| member.feed))
-    }
-
-    fn writers(&self, txn: &ReadTxn) -> Result<Writers, Error> {
-        let from = self.open.id.to_be_bytes();
-        let to = self.open.id.saturating_add(1).to_be_bytes();
-        let mut writers = Writers::new();
-        for row in txn.range(Table::Members, Bound::Included(&from), Bound::Excluded(&to))? {
-            let (key, value) = row?;
-            writers.insert(MemberRow::decode(value)?.feed, MemberRow::feed_of(key)?);
-        }
-        Ok(writers)
     }
 }
 
