@@ -165,10 +165,68 @@ export interface View<K = string, V = any> {
   /** One consistent version, in key order. `gt` wins over `gte`, `lt` over `lte`. */
   createReadStream(range?: Range<K>, options?: ReadStreamOptions): EntryStream<Entry<K, V>>
   createHistoryStream(options?: HistoryOptions): EntryStream<HistoryEntry<K, V>>
-  /** This replica as it was when its version was that. */
-  checkout(version: number, options?: Encodings): View<K, V>
+  /** This replica as it was when its version was that. One that is not there yet is `ERR_VERSION_GONE`. */
+  checkout(version: number | Moment, options?: Encodings): View<K, V>
   snapshot(options?: Encodings): View<K, V>
   sub<SK = K, SV = V>(prefix: string | Uint8Array, options?: SubOptions): View<SK, SV>
+  /** What differs between this (left) and `other` (right), sorted by key. A key is the same if its `seq` is. */
+  createDiffStream(
+    other: number | View<any, any>,
+    range?: Range<K>,
+    options?: ReadStreamOptions
+  ): EntryStream<DiffPair<K, V>>
+  /** Yields `[current, previous]` when something in the range has changed; changes coalesce. Not on snapshots. */
+  watch<T = View<K, V>>(range?: Range<K>, options?: WatchOptions<K, V, T>): Watcher<T>
+  /** One key's entry, kept current. Not on snapshots. */
+  getAndWatch(key: K, options?: Encodings & { signal?: AbortSignal }): Promise<EntryWatcher<K, V>>
+  getHeader(): Promise<Header>
+}
+
+/** The last version that this replica had committed by then, to the millisecond. */
+export interface Moment {
+  /** a Date, milliseconds since 1970, or ISO 8601 (a `_timestamp` will do) */
+  timestamp: Date | number | string
+}
+
+/** A key that differs between two versions; null: absent there. */
+export interface DiffPair<K, V> {
+  left: Entry<K, V> | null
+  right: Entry<K, V> | null
+}
+
+export interface WatchOptions<K, V, T> extends Encodings {
+  /** What is yielded of each snapshot. */
+  map?: (snapshot: View<K, V>) => T
+  /** What differs, instead of `createDiffStream`; one item is enough. */
+  differ?: (current: View<K, V>, previous: View<K, V>, range: Range<K>) => AsyncIterable<unknown>
+  /** What is there already counts as a change. */
+  eager?: boolean
+  /** Called at each change in the range, besides the event `update`. */
+  onchange?: () => unknown
+  signal?: AbortSignal
+}
+
+/** The snapshot before the last is closed when the next pair is asked for. Ends with `close` or the database. */
+export interface Watcher<T> extends EventEmitter<{ update: []; close: [] }>, AsyncIterableIterator<[T, T]> {
+  readonly closed: boolean
+  ready(): Promise<void>
+  close(): Promise<void>
+  destroy(): void
+}
+
+export interface EntryWatcher<K, V> extends EventEmitter<{ update: []; close: [] }> {
+  /** The entry now, or as it was when this was closed. */
+  readonly node: Entry<K, V> | null
+  readonly closed: boolean
+  close(): Promise<void>
+  destroy(): void
+}
+
+export interface Header {
+  protocol: 'multi-hyperbee'
+  version: 1
+  key: Buffer
+  metadata: { keyEncoding: string; valueEncoding: string }
 }
 
 export interface SubOptions extends Encodings {
@@ -326,13 +384,55 @@ export interface AccessRequest {
   reject(): Promise<boolean>
 }
 
-/** A feed that this replica chose to merge. */
+/** A diff as it is published. */
+export interface Diff {
+  _timestamp: string
+  obj: { _objectId: string; _prevTimestamp?: string }
+  /** What changed of an object: `add`, `remove`, `insert`, and `list` for what is nested. */
+  list?: { add?: object; remove?: object; insert?: { add?: object; remove?: object }; list?: object }
+  del?: true
+  /** The whole value of a register. */
+  value?: any
+}
+
+export interface DiffEntry {
+  /** The index in its writer's feed. */
+  seq: number
+  /** `<object id>/<timestamp>` */
+  key: string
+  value: Diff
+}
+
+export interface DiffStreamOptions {
+  limit?: number
+  signal?: AbortSignal
+}
+
+/** A feed whose diffs count here, as a read-only bee over them. Sorted by object, then timestamp. */
 export interface Peer {
   readonly key: Buffer
   readonly id: string
   readonly feed: Feed
+  /** How much of the feed is here. */
   readonly length: number
+  /** How much of it is merged. */
+  readonly version: number
+  readonly writable: false
+  ready(): Promise<void>
   status(): FeedProgress
+  get(key: string): Promise<DiffEntry | null>
+  getMany(keys: string[]): Promise<(DiffEntry | null)[]>
+  getBySeq(seq: number): Promise<{ key: string; value: Diff } | null>
+  peek(range?: Range<string>, options?: DiffStreamOptions & { reverse?: boolean }): Promise<DiffEntry | null>
+  createReadStream(
+    range?: Range<string>,
+    options?: DiffStreamOptions & { reverse?: boolean }
+  ): EntryStream<DiffEntry>
+  /** In the order they were written. */
+  createHistoryStream(
+    options?: Omit<HistoryOptions, 'live' | keyof Encodings>
+  ): EntryStream<DiffEntry & { type: 'put' }>
+  close(): Promise<void>
 }
 
 export interface MultiHyperbeeEvents {
@@ -380,6 +480,11 @@ export class MultiHyperbee<K = string, V = any>
     options?: Omit<Options<K, V>, 'key'> & { userData?: any }
   ): MultiHyperbee<K, V>
   static isMultiHyperbee(x: unknown): x is MultiHyperbee
+  /** A key pair for what `name` says, out of one of a device: each database has one of its own. */
+  static deriveKeyPair(
+    master: { secretKey: Uint8Array } | Uint8Array,
+    name: string
+  ): { publicKey: Buffer; secretKey: Buffer }
   static isAutobee(x: unknown): x is MultiHyperbee
   static readonly MultiHyperbee: typeof MultiHyperbee
   static readonly Autobee: typeof MultiHyperbee
@@ -418,8 +523,16 @@ export class MultiHyperbee<K = string, V = any>
   peek(range?: Range<K>, options?: ReadStreamOptions): Promise<Entry<K, V> | null>
   createReadStream(range?: Range<K>, options?: ReadStreamOptions): EntryStream<Entry<K, V>>
   createHistoryStream(options?: HistoryOptions): EntryStream<HistoryEntry<K, V>>
-  checkout(version: number, options?: Encodings): View<K, V>
+  checkout(version: number | Moment, options?: Encodings): View<K, V>
   snapshot(options?: Encodings): View<K, V>
+  createDiffStream(
+    other: number | View<any, any>,
+    range?: Range<K>,
+    options?: ReadStreamOptions
+  ): EntryStream<DiffPair<K, V>>
+  watch<T = View<K, V>>(range?: Range<K>, options?: WatchOptions<K, V, T>): Watcher<T>
+  getAndWatch(key: K, options?: Encodings & { signal?: AbortSignal }): Promise<EntryWatcher<K, V>>
+  getHeader(): Promise<Header>
   sub<SK = K, SV = V>(prefix: string | Uint8Array, options?: SubOptions): Bee<SK, SV>
   put(key: K, value: V, options?: WriteOptions<K, V> & { receipt?: false }): Promise<boolean>
   put(key: K, value: V, options: WriteOptions<K, V> & { receipt: true }): Promise<Receipt | null>
@@ -441,6 +554,13 @@ export class MultiHyperbee<K = string, V = any>
   /** @param options `lost`: nothing longer exists of it than is here */
   removeWriter(key: Key, options?: { lost?: boolean }): Promise<boolean>
   writers(): Promise<Writer[]>
+  /** The local diffs; `(await getDiff()).feed.key` is what others pass to `addPeer`. */
+  getDiff(): Promise<Peer>
+  /**
+   * Every writer's diffs of an object, in the shared order, from the timestamp in `<object id>/<timestamp>` on. Only a
+   * last segment of that form counts as one.
+   */
+  createUnionStream(key: string, options?: DiffStreamOptions): EntryStream<DiffEntry>
   /** Resolves once this replica may write. Rejects with `ERR_NOT_PERMITTED` if what it asked was refused. */
   waitForWritable(options?: WaitOptions): Promise<void>
   /**

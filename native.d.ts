@@ -11,7 +11,7 @@ export declare const __napiBindingTarget: 'native' | 'wasm32-wasi' | 'wasm32-was
 
 /** A read in progress: entries in packed chunks, pulled. It pins nothing between calls. */
 export declare class NativeCursor {
-  /** The version read at; 0 for a history. */
+  /** The version read at; 0 for a history or a comparison, whose entries come in pairs. */
   get version(): number
   /** The next packed entries; null at the end, which also closes. */
   next(entries: number, bytes: number): Buffer | null
@@ -61,6 +61,23 @@ export declare class NativeDb {
   subscribe(callback: () => void): void
   takeEvents(): Array<NativeEvent>
   replicate(options: NativePeerOptions, wake: () => void): NativePeer
+  /** Pairs of entries, left and right, of the keys that differ; one that is absent has no value. */
+  compare(left: number | undefined | null, right: number | undefined | null, range: NativeRange, form: number): NativeCursor
+  /** The last version committed before the end of that millisecond since 1970. */
+  versionAt(milliseconds: number): number
+  /** A feed's diffs by key: of the single keys, then of `from ..= to`. */
+  feedDiffs(feed: Buffer, single: Array<Buffer>, from: Buffer, to: Buffer | undefined | null, reverse: boolean): NativeDiffs
+  /** A feed's diffs of blocks `from .. to`. */
+  feedHistory(feed: Buffer, from: number, to: number, reverse: boolean): NativeDiffs
+  /** All diffs of a key, in the shared order, from the effective time of `timestamp` on. */
+  keyDiffs(key: Buffer, timestamp?: string | undefined | null): NativeDiffs
+}
+
+/** Diffs being read. It pins nothing between calls. */
+export declare class NativeDiffs {
+  /** The next diffs, possibly none; null at the end, which also closes. */
+  next(entries: number, bytes: number): Array<NativeDiff> | null
+  close(): void
 }
 
 /** A raw feed. */
@@ -139,6 +156,18 @@ export interface NativeDbOptions {
   secret?: Buffer
   open: boolean
   maxDrift: number
+}
+
+/** A diff as it is published; `lib/diffs.js` makes the object of it. */
+export interface NativeDiff {
+  key: Buffer
+  feed: Buffer
+  seq: number
+  timestamp: string
+  prev?: string
+  /** JSON text of a published list. With neither this nor `register`, it is a delete. */
+  list?: string
+  register?: Buffer
 }
 
 /** One event of a database or of a feed. Which fields there are depends on `kind`. */

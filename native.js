@@ -837,6 +837,7 @@ module.exports.__napiBindingTarget = __napiStampBindingTarget(nativeBinding, __n
 module.exports = nativeBinding
 module.exports.NativeCursor = nativeBinding.NativeCursor
 module.exports.NativeDb = nativeBinding.NativeDb
+module.exports.NativeDiffs = nativeBinding.NativeDiffs
 module.exports.NativeFeed = nativeBinding.NativeFeed
 module.exports.NativePeer = nativeBinding.NativePeer
 module.exports.NativeStore = nativeBinding.NativeStore

@@ -60,7 +60,13 @@ class Members {
   }
 
   peer(key) {
-    return new Peer(this._session, key, this._db.store)
+    return new Peer(this._session, key, this._db.store, this._db._bee._codec)
+  }
+
+  /** The local diffs: its `feed.key` is what others pass to `addPeer`. */
+  async getDiff() {
+    await this._session.ready()
+    return this.peer(this._db.local.key)
   }
 
   async _written(promise) {

@@ -3,16 +3,18 @@
 const { EventEmitter } = require('node:events')
 const { MultiHyperbeeError, translated } = require('./errors.js')
 const { decodeKey } = require('./keys.js')
-const { parseArguments, parseInvite, seedOf } = require('./options.js')
+const { parseArguments, seedOf } = require('./options.js')
 const { Codec } = require('./codec.js')
 const { Session, translatedAsync } = require('./session.js')
 const { Bee } = require('./bee.js')
 const { Store } = require('./store.js')
 const { Members } = require('./members.js')
-const { Access } = require('./access.js')
+const { Access, join } = require('./access.js')
 const { Events } = require('./events.js')
 const { Progress } = require('./progress.js')
 const { replicate } = require('./replication.js')
+const { createUnionStream } = require('./diffs.js')
+const { deriveKeyPair } = require('./key-pair.js')
 const { waitUntil } = require('./wait.js')
 
 /**
@@ -46,13 +48,12 @@ class MultiHyperbee extends EventEmitter {
 
   /** A database that asks, with an invite, to be let in. */
   static join(storage, invite, options) {
-    const { key, encryptionKey } = parseInvite(invite)
-    const { userData, ...rest } = options ?? {}
-    if (encryptionKey !== null) rest.encryptionKey = encryptionKey
-    const db = new this(storage, { ...rest, key })
-    // Nobody awaits it here: waitForWritable tells what became of it, ready() why it did not open.
-    db.requestAccess(userData, { invite }).catch(() => {})
-    return db
+    return join(this, storage, invite, options)
+  }
+
+  /** A key pair for one database out of one that names a device. */
+  static deriveKeyPair(master, name) {
+    return deriveKeyPair(master, name)
   }
 
   async _open({ name, key, keyEncoding, valueEncoding, keyPair, open, maxDrift }) {
@@ -103,6 +104,14 @@ class MultiHyperbee extends EventEmitter {
     return this
   }
 
+  get keyEncoding() {
+    return this._bee.keyEncoding
+  }
+
+  get valueEncoding() {
+    return this._bee.valueEncoding
+  }
+
   get writable() {
     return this._bee.writable
   }
@@ -113,14 +122,6 @@ class MultiHyperbee extends EventEmitter {
 
   get version() {
     return this._bee.version
-  }
-
-  get keyEncoding() {
-    return this._bee.keyEncoding
-  }
-
-  get valueEncoding() {
-    return this._bee.valueEncoding
   }
 
   get opened() {
@@ -141,6 +142,12 @@ class MultiHyperbee extends EventEmitter {
 
   put(key, value, options) {
     return this._bee.put(key, value, options)
+  }
+
+  /** Every writer's diffs of an object, from the timestamp in `<object id>/<timestamp>` on, in order. */
+  createUnionStream(key, options) {
+    this._session.accept()
+    return createUnionStream(this._session, this._bee._codec, key, options)
   }
 
   async ready() {
@@ -196,8 +203,8 @@ class MultiHyperbee extends EventEmitter {
   replicate(isInitiatorOrStream, options) {
     this._session.accept()
     const open = async (peerOptions, wake) => (await this._session.ready()).replicate(peerOptions, wake)
-    const join = async (peer) => peer.offer(await this._session.ready())
-    return replicate({ owner: this.store._shared, open, join, db: this }, isInitiatorOrStream, options)
+    const offer = async (peer) => peer.offer(await this._session.ready())
+    return replicate({ owner: this.store._shared, open, offer, db: this }, isInitiatorOrStream, options)
   }
 
   status() {
@@ -230,8 +237,10 @@ class MultiHyperbee extends EventEmitter {
 
 /** What others of its parts do for it. */
 const PARTS = {
-  _bee: 'getSync getMany del batch conflicts createReadStream createHistoryStream peek getBySeq checkout snapshot sub',
-  _members: 'addPeer removePeer getPeers addWriter removeWriter writers',
+  _bee:
+    'getSync getMany del batch conflicts createReadStream createHistoryStream createDiffStream watch getAndWatch ' +
+    'peek getBySeq getHeader checkout snapshot sub',
+  _members: 'addPeer removePeer getPeers addWriter removeWriter writers getDiff',
   _access: 'requestAccess waitForWritable createInvite'
 }
 

@@ -142,6 +142,30 @@ function decodeEntries(codec, packed) {
   return entries
 }
 
+/** `{ left, right }` of every key of the range that differs between two versions; null: the newest. */
+function createDiffStream(session, codec, range, [left, right], options) {
+  const open = (native) => {
+    const now = native.version()
+    return native.compare(left ?? now, right ?? now, range, codec.form)
+  }
+  const decode = (packed) => {
+    const pairs = []
+    let before = null
+    forEachEntry(packed, (flags, seq, key, keyEnd, valueEnd) => {
+      const value = () => codec.decodeValue(flags, packed.subarray(keyEnd, valueEnd))
+      const found = (flags & FLAG_VALUE) !== 0
+      const entry = found ? { seq, key: codec.decodeKey(packed.subarray(key, keyEnd)), value: value() } : null
+      if (before === null) before = { left: entry }
+      else {
+        pairs.push({ left: before.left, right: entry })
+        before = null
+      }
+    })
+    return pairs
+  }
+  return new CursorStream(session, { open, decode }, options)
+}
+
 /** What happened, by seq: `{ type, seq, key, value }`. A live one goes on with what happens. */
 function createHistoryStream(session, codec, at, options = {}) {
   const { live = false, reverse = false, limit = -1 } = options
@@ -183,4 +207,4 @@ function startsWith(bytes, prefix) {
   )
 }
 
-module.exports = { createReadStream, createHistoryStream }
+module.exports = { CursorStream, createDiffStream, createReadStream, createHistoryStream }

@@ -1,11 +1,12 @@
 'use strict'
 
-const { MultiHyperbeeError } = require('./errors.js')
+const { MultiHyperbeeError, translated } = require('./errors.js')
 const { resolveEncoding } = require('./encodings.js')
 const { Codec } = require('./codec.js')
 const { readEntry, readEntries } = require('./reader.js')
 const { nativeRange } = require('./range.js')
-const { createReadStream, createHistoryStream } = require('./streams.js')
+const { createReadStream, createHistoryStream, createDiffStream } = require('./streams.js')
+const { Watcher, EntryWatcher } = require('./watch.js')
 
 /** The read half of the key-value API: over the newest version, or a fixed one; whole, or what begins with a prefix. */
 class View {
@@ -43,17 +44,23 @@ class View {
 
   async get(key, options) {
     const native = this._session.state === 'open' ? this._session.native() : await this._session.ready()
-    return readEntry(native, options == null ? this._codec : this._codec.with(options), key, this._at)
+    return readEntry(
+      native,
+      options == null ? this._codec : this._codec.with(options),
+      key,
+      this._readAt(native)
+    )
   }
 
   getSync(key, options) {
-    return readEntry(this._session.native(), this._codec.with(options), key, this._at)
+    const native = this._session.native()
+    return readEntry(native, this._codec.with(options), key, this._readAt(native))
   }
 
   async getMany(keys, options) {
     const native = await this._session.ready()
     if (!Array.isArray(keys)) throw new MultiHyperbeeError('ERR_OPTIONS', 'getMany takes an array of keys')
-    return readEntries(native, this._codec.with(options), keys, this._at)
+    return readEntries(native, this._codec.with(options), keys, this._readAt(native))
   }
 
   createReadStream(range, options) {
@@ -87,17 +94,70 @@ class View {
     return null
   }
 
-  /** A read-only view of this replica as it was when its version was `version`. */
-  checkout(version, options) {
+  /** What was so when the database was created, for whoever wonders what this is. */
+  async getHeader() {
+    await this._session.ready()
+    const { key, keyEncoding, valueEncoding } = this._session.info
+    return { protocol: 'multi-hyperbee', version: 1, key, metadata: { keyEncoding, valueEncoding } }
+  }
+
+  /** `{ left, right }`, by key: the entries here and in `other` (a version or a view) of what differs. */
+  createDiffStream(other, range, options) {
     this._session.accept()
-    if (!Number.isSafeInteger(version) || version < 0) {
-      throw new MultiHyperbeeError('ERR_OPTIONS', 'checkout takes a version, a whole number from db.version')
+    const at = other instanceof View ? other.version : other
+    if (!isVersion(at)) {
+      throw new MultiHyperbeeError(
+        'ERR_OPTIONS',
+        'createDiffStream takes a version or a snapshot to compare with'
+      )
     }
-    if (this._session.state === 'open' && version > this.version) {
-      const what = `version ${version} is not there yet: the newest is ${this.version}`
+    const codec = this._codec.with(options ?? range)
+    const native = nativeRange(codec, range, options)
+    return createDiffStream(this._session, codec, native, [this._at, at], options ?? range)
+  }
+
+  /** An async iterator of `[current, previous]` snapshots, whenever something in the range has changed. */
+  watch(range, options) {
+    this._session.accept()
+    return new Watcher(this, range, options)
+  }
+
+  /** `{ node }`, kept current, with an event `update`. */
+  async getAndWatch(key, options) {
+    await this._session.ready()
+    const watcher = new EntryWatcher(this, key, options)
+    await watcher.ready()
+    return watcher
+  }
+
+  /** A read-only view of this replica as it was when its version was `which`, or at `{ timestamp }`. */
+  checkout(which, options) {
+    this._session.accept()
+    const version = which?.timestamp === undefined ? which : this._versionAt(which.timestamp)
+    if (!isVersion(version)) {
+      const what = 'checkout takes a version, a whole number from db.version, or { timestamp }'
       throw new MultiHyperbeeError('ERR_OPTIONS', what)
     }
-    return new View(this._session, this._codec.with(options), version)
+    const view = new View(this._session, this._codec.with(options), version)
+    if (this._session.state === 'open') view._readAt(this._session.native())
+    return view
+  }
+
+  /** The last version committed by then: a Date, milliseconds since 1970, or a text that begins as ISO 8601. */
+  _versionAt(timestamp) {
+    const text = typeof timestamp === 'string' ? /^[^Z]*Z?/.exec(timestamp)[0] : timestamp
+    const time = typeof text === 'number' ? text : new Date(text ?? NaN).getTime()
+    if (!Number.isFinite(time) || time < 0) {
+      throw new MultiHyperbeeError('ERR_OPTIONS', 'timestamp is a Date, milliseconds or an ISO 8601 text')
+    }
+    return translated(() => this._session.native().versionAt(time))
+  }
+
+  /** The version to read at. One that is not there yet would change under its reader. */
+  _readAt(native) {
+    if (this._at === null || this._at <= native.version()) return this._at
+    const what = `version ${this._at} is not here: the newest is ${native.version()}`
+    throw new MultiHyperbeeError('ERR_VERSION_GONE', what)
   }
 
   snapshot(options) {
@@ -124,6 +184,10 @@ class View {
 
   /** A view holds nothing: closing it is harmless, and so is not closing it. */
   async close() {}
+}
+
+function isVersion(x) {
+  return Number.isSafeInteger(x) && x >= 0
 }
 
 module.exports = { View }

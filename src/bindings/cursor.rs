@@ -2,7 +2,7 @@ use super::errors::{Result, closed, to_js};
 use super::number;
 use super::packed::EntryPacker;
 use super::value::Form;
-use crate::db::{History, Scan};
+use crate::db::{Comparison, History, Scan};
 use napi::Env;
 use napi::bindgen_prelude::BufferSlice;
 use napi_derive::napi;
@@ -10,6 +10,7 @@ use napi_derive::napi;
 pub enum Source {
     Scan(Scan),
     History(History),
+    Comparison(Comparison),
 }
 
 /// A read in progress: entries in packed chunks, pulled. It pins nothing between calls.
@@ -29,7 +30,7 @@ impl NativeCursor {
 
 #[napi]
 impl NativeCursor {
-    /// The version read at; 0 for a history.
+    /// The version read at; 0 for a history or a comparison, whose entries come in pairs.
     #[napi(getter, catch_unwind)]
     pub fn version(&self) -> f64 {
         number(self.version)
@@ -54,6 +55,11 @@ impl NativeCursor {
                 Source::History(history) => {
                     history.visit(entries, bytes, |seq, key, row| packer.add(seq, key, row))
                 }
+                Source::Comparison(comparison) => comparison.visit(entries, bytes, |left, right| {
+                    for row in [left, right] {
+                        packer.add(row.map_or(0, |row| row.version), row.map_or(&[], |row| row.key), row);
+                    }
+                }),
             }
             .map_err(to_js)?;
         }

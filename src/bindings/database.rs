@@ -77,6 +77,19 @@ pub struct NativeRange<'env> {
     pub limit: Option<f64>,
 }
 
+impl From<NativeRange<'_>> for Range {
+    fn from(range: NativeRange<'_>) -> Self {
+        Range {
+            gt: bytes(range.gt),
+            gte: bytes(range.gte),
+            lt: bytes(range.lt),
+            lte: bytes(range.lte),
+            reverse: range.reverse,
+            limit: range.limit.map(version),
+        }
+    }
+}
+
 #[napi(object)]
 pub struct NativeMember {
     pub key: Buffer,
@@ -101,11 +114,11 @@ pub struct NativeProgress {
     clippy::cast_sign_loss,
     reason = "`as` saturates; JavaScript checked it"
 )]
-fn version(value: f64) -> u64 {
+pub(super) fn version(value: f64) -> u64 {
     value as u64
 }
 
-fn bytes(slice: Option<BufferSlice<'_>>) -> Option<Vec<u8>> {
+pub(super) fn bytes(slice: Option<BufferSlice<'_>>) -> Option<Vec<u8>> {
     slice.map(|slice| slice.to_vec())
 }
 
@@ -211,15 +224,7 @@ impl NativeDb {
 
     #[napi(catch_unwind)]
     pub fn scan(&self, range: NativeRange<'_>, form: u32, at: Option<f64>) -> Result<NativeCursor> {
-        let range = Range {
-            gt: bytes(range.gt),
-            gte: bytes(range.gte),
-            lt: bytes(range.lt),
-            lte: bytes(range.lte),
-            reverse: range.reverse,
-            limit: range.limit.map(version),
-        };
-        let scan = self.db.scan(range, at.map(version)).map_err(to_js)?;
+        let scan = self.db.scan(range.into(), at.map(version)).map_err(to_js)?;
         Ok(NativeCursor::new(Source::Scan(scan), Form::from(form)))
     }
 

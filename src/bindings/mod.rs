@@ -20,10 +20,12 @@
 mod conflicts;
 mod cursor;
 mod database;
+mod diffs;
 mod errors;
 mod event;
 mod feed;
 mod packed;
+mod past;
 mod peer;
 mod store;
 mod value;

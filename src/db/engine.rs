@@ -6,7 +6,7 @@ use super::events::Event;
 use super::rows::{DatabaseRow, MemberRow, StateRow};
 use super::write::PutsFrom;
 use crate::causal::{OrderState, Past};
-use crate::clock::Clock;
+use crate::clock::{Clock, ntp64};
 use crate::feed::{Appender, FeedRecord};
 use crate::order::{self, Numbers};
 use crate::store::{Environment, Table, WriteTxn};
@@ -194,11 +194,14 @@ impl<'e, 't> Work<'e, 't> {
     /// Signs the heads, once each, and writes the rows that change with every commit.
     pub fn finish(&mut self) -> Result<(), Failure> {
         self.finish_feeds()?;
+        let now = ntp64(self.now());
         for (id, database) in &mut self.engine.databases {
             let changed = database.dirty.state || database.dirty.order || !database.dirty.members.is_empty();
             if !changed {
                 continue;
             }
+            // What only others wrote is committed now, not when they wrote it. The wall clock is never ahead of itself.
+            let _ = database.clock.observe(now, now, Duration::ZERO);
             database.state.clock = database.clock.last();
             self.txn.put(Table::Databases, &StateRow::key_of(*id), &database.state.encode())?;
             if database.state.version > database.published {

@@ -53,7 +53,7 @@ pub struct Range {
 }
 
 impl Range {
-    fn bounds(self) -> (Bounds, u64) {
+    pub(super) fn bounds(self) -> (Bounds, u64) {
         let from = match (self.gt, self.gte) {
             (Some(key), _) => Bound::Excluded(key),
             (None, Some(key)) => Bound::Included(key),
@@ -124,7 +124,7 @@ impl Db {
 }
 
 /// When a chunk is full, or enough rows have been looked at for one slice of time.
-struct Chunk {
+pub(super) struct Chunk {
     entries: usize,
     bytes: usize,
     /// Rows of deleted keys are work too: a scan over many of them gives way in between.
@@ -135,17 +135,17 @@ struct Chunk {
 const LOOKS_PER_ENTRY: usize = 16;
 
 impl Chunk {
-    fn new(entries: usize, bytes: usize) -> Self {
+    pub fn new(entries: usize, bytes: usize) -> Self {
         Self { entries, bytes, looked: entries.saturating_mul(LOOKS_PER_ENTRY) }
     }
 
-    fn took(&mut self, bytes: usize) -> Seen {
+    pub fn took(&mut self, bytes: usize) -> Seen {
         self.entries = self.entries.saturating_sub(1);
         self.bytes = self.bytes.saturating_sub(bytes);
         self.passed()
     }
 
-    fn passed(&mut self) -> Seen {
+    pub fn passed(&mut self) -> Seen {
         self.looked = self.looked.saturating_sub(1);
         if self.entries == 0 || self.bytes == 0 || self.looked == 0 { Seen::Enough } else { Seen::More }
     }
@@ -224,7 +224,7 @@ impl History {
     }
 }
 
-fn size(value: Live<'_>) -> usize {
+pub(super) fn size(value: Live<'_>) -> usize {
     match value {
         Live::Object(text) => text.len(),
         Live::Register(bytes) => bytes.len(),

@@ -129,6 +129,11 @@ impl<T: Read, N: Numbers> Batches<'_, T, N> {
         self.numbers.number(&feed).ok_or(OrderError::Feed { feed })
     }
 
+    /// The effective timestamp of the placed batch that entry `seq` belongs to.
+    pub fn effective_of(&self, feed: FeedKey, seq: u64) -> Result<Effective, OrderError> {
+        Ok(self.batch(feed, seq)?.effective)
+    }
+
     fn effective_at(&self, feed: u32, start: u64, own: u64) -> Result<Effective, OrderError> {
         match self.txn.get(Table::Effectives, &row_key(self.database, feed, start))? {
             None => Ok(Effective { time: own, tick: 0 }),

@@ -1,13 +1,13 @@
 //! Merging diffs into a key: the fast path, the re-fold from the nearest valid base, and the search for the state a
 //! caller had read.
 
-use super::rows::{Row, diff_key, put_low, split_diff_key, split_view_key, view_key};
+use super::rows::{Row, diff_bound, diff_key, put_low, split_diff_key, split_view_key, view_key};
 use super::{ViewError, log_key, newest};
 use crate::codec::put_varint;
 use crate::crdt::{Change, ChangeKind, List, State};
 use crate::entry::{self, Entry, Op};
 use crate::store::{Read, Table, WriteTxn, block};
-use crate::types::{FeedKey, Position, Stamp};
+use crate::types::{Effective, FeedKey, Position, Stamp};
 use std::collections::BTreeMap;
 use std::ops::Bound;
 
@@ -201,19 +201,28 @@ fn diffs_after(
     key: &[u8],
     last: Option<Position>,
 ) -> Result<Vec<(Position, u32)>, ViewError> {
-    let from = diff_key(database, key, last.map(|last| last.effective).unwrap_or_default(), 0, 0);
-    let mut to = view_key(database, key, 0);
-    to.extend_from_slice(&[0xff; super::rows::DIFF_TAIL - super::rows::VIEW_TAIL]);
+    let from = last.map(|last| last.effective).unwrap_or_default();
+    let mut found = diffs_of(txn, database, writers, key, from)?;
+    found.retain(|(position, _)| last.is_none_or(|last| *position > last));
+    found.sort_unstable();
+    Ok(found)
+}
+
+/// Where the key's diffs at or after `from` stand, and the numbers of their feeds; writers who share a timestamp unsorted.
+pub(super) fn diffs_of(
+    txn: &impl Read,
+    database: u32,
+    writers: &Writers,
+    key: &[u8],
+    from: Effective,
+) -> Result<Vec<(Position, u32)>, ViewError> {
+    let (from, to) = (diff_key(database, key, from, 0, 0), diff_bound(database, key, 0xff));
     let mut found = Vec::new();
     for row in txn.range(Table::Diffs, Bound::Included(&from), Bound::Included(&to))? {
         let (effective, feed, seq) = split_diff_key(row?.0)?;
         let writer = *writers.get(&feed).ok_or(ViewError::Block { feed, seq })?;
-        let position = Position { effective, writer, seq };
-        if last.is_none_or(|last| position > last) {
-            found.push((position, feed));
-        }
+        found.push((Position { effective, writer, seq }, feed));
     }
-    found.sort_unstable();
     Ok(found)
 }
 

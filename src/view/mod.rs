@@ -11,11 +11,15 @@
 //!
 //! **Not here.** What folding means (`crdt`), which diffs count (`causal`), when to merge (`db`).
 
+mod compare;
+mod diffs;
 mod hash;
 mod merge;
 mod rows;
 mod scan;
 
+pub use compare::{CompareCursor, Compared};
+pub use diffs::{DiffCursor, DiffKeys, DiffPlace, diff_positions};
 pub use hash::{LatticeHash, advance, keep_hash, kept_hash};
 pub use merge::{Added, Merged, Removed, Writers, change_of, find_base, latest_changes, merge};
 pub use rows::{Row, log_key, newest};

@@ -131,6 +131,20 @@ fn put_six(out: &mut Vec<u8>, value: u64) {
     out.extend_from_slice(&six);
 }
 
+/// A bound of the rows of `key` in `Diffs`: `tail` 0 before the first, 0xff behind the last.
+pub(super) fn diff_bound(database: u32, key: &[u8], tail: u8) -> Vec<u8> {
+    let mut out = Vec::with_capacity(PREFIX + key.len() + DIFF_TAIL);
+    out.extend_from_slice(&database.to_be_bytes());
+    out.extend_from_slice(key);
+    out.extend_from_slice(&[tail; DIFF_TAIL]);
+    out
+}
+
+/// The user's key in a key of `Diffs`.
+pub(super) fn split_key_of_diff(row: &[u8]) -> Result<&[u8], StoreError> {
+    Ok(split(row, DIFF_TAIL)?.0)
+}
+
 /// Where a diff stands: its effective timestamp, its feed's number, its seq.
 pub(super) fn split_diff_key(row: &[u8]) -> Result<(Effective, u32, u64), StoreError> {
     let (_, tail) = split(row, DIFF_TAIL)?;

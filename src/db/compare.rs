@@ -1,0 +1,104 @@
+//! What differs between two versions, and which version was there at a time.
+
+use super::database::{Db, LiveRow};
+use super::error::{Code, Error};
+use super::reads::{Chunk, Range, size};
+use crate::store::{Read as _, ReadTxn, Table};
+use crate::view::{self, CompareCursor, Compared};
+use std::ops::Bound;
+
+/// Keys that differ between two versions, in order. Between two calls it holds no transaction.
+pub struct Comparison {
+    db: Db,
+    cursor: CompareCursor,
+    left: u64,
+    /// The left version is the older one.
+    left_is_old: bool,
+}
+
+impl Db {
+    /// Keys of the range written between two versions, whichever is newer; `None`: the latest.
+    pub fn compare(&self, left: Option<u64>, right: Option<u64>, range: Range) -> Result<Comparison, Error> {
+        let (bounds, limit) = range.bounds();
+        self.read(|inner, txn| {
+            let latest = inner.version(txn)?;
+            let (left, right) = (left.unwrap_or(latest), right.unwrap_or(latest));
+            inner.must_be_here(left.max(right), txn)?;
+            let cursor = CompareCursor::new(inner.open.id, left.min(right), left.max(right), bounds);
+            Ok(Comparison { db: self.clone(), cursor, left: limit, left_is_old: left < right })
+        })
+    }
+
+    /// The last version committed at or before `time` (NTP64); 0 before the first.
+    pub fn version_at(&self, time: u64) -> Result<u64, Error> {
+        self.read(|inner, txn| {
+            let latest = inner.version(txn)?;
+            committed_at(txn, inner.open.id, latest, time)
+        })
+    }
+}
+
+/// Commits and their times both ascend, so halving finds the last one in time.
+fn committed_at(txn: &ReadTxn, database: u32, latest: u64, time: u64) -> Result<u64, Error> {
+    let (mut low, mut high, mut best) = (0, latest, 0);
+    while low < high {
+        let middle = low + (high - low).div_ceil(2);
+        let (from, to) = (view::log_key(database, low), view::log_key(database, middle));
+        match txn.last(Table::Commits, Bound::Excluded(&from), Bound::Included(&to))? {
+            None => low = middle,
+            Some((key, clock)) => {
+                let version = u64_at_end(key)?;
+                if u64_at_end(clock)? <= time {
+                    (low, best) = (middle, version);
+                } else {
+                    high = version.saturating_sub(1);
+                }
+            }
+        }
+    }
+    Ok(best)
+}
+
+fn u64_at_end(bytes: &[u8]) -> Result<u64, Error> {
+    let last = bytes.last_chunk().ok_or_else(|| {
+        Error::new(Code::Corrupt, "a row of commits is damaged; restore the store from a peer or a backup")
+    })?;
+    Ok(u64::from_be_bytes(*last))
+}
+
+impl Comparison {
+    /// Hands on the next keys' entries at the left and at the right version, at most so many. False: that was the
+    /// end. A call may find nothing and still not be at the end.
+    pub fn visit(
+        &mut self,
+        max_entries: usize,
+        max_bytes: usize,
+        mut visitor: impl FnMut(Option<&LiveRow<'_>>, Option<&LiveRow<'_>>),
+    ) -> Result<bool, Error> {
+        let Self { db, cursor, left, left_is_old } = self;
+        if *left == 0 {
+            return Ok(false);
+        }
+        let mut chunk = Chunk::new(max_entries.min(usize::try_from(*left).unwrap_or(usize::MAX)), max_bytes);
+        let more = db.read(|_, txn| {
+            let more = cursor.visit(txn, |compared| {
+                let Some(Compared { key, old, new }) = compared else { return Ok(chunk.passed()) };
+                let new = LiveRow::of(new.version, key, new)?;
+                let old = old.as_ref().map(|row| LiveRow::of(row.version, key, row)).transpose()?.flatten();
+                if old.is_none() && new.is_none() {
+                    return Ok(chunk.passed());
+                }
+                *left -= 1;
+                let bytes = [&old, &new].into_iter().flatten().map(|row| size(row.value)).sum::<usize>();
+                if *left_is_old {
+                    visitor(old.as_ref(), new.as_ref());
+                } else {
+                    visitor(new.as_ref(), old.as_ref());
+                }
+                Ok(chunk.took(key.len() + bytes))
+            })?;
+            Ok(more)
+        })?;
+        Ok(more && *left > 0)
+    }
+}
