@@ -1,6 +1,7 @@
 'use strict'
 
 const { EventEmitter } = require('node:events')
+const { delegate } = require('./delegate.js')
 const { MultiHyperbeeError, translated } = require('./errors.js')
 const { decodeKey } = require('./keys.js')
 const { parseArguments, seedOf } = require('./options.js')
@@ -244,13 +245,6 @@ const PARTS = {
   _access: 'requestAccess waitForWritable createInvite'
 }
 
-for (const [part, names] of Object.entries(PARTS)) {
-  for (const name of names.split(' ')) {
-    const value = function (...args) {
-      return this[part][name](...args)
-    }
-    Object.defineProperty(MultiHyperbee.prototype, name, { configurable: true, writable: true, value })
-  }
-}
+delegate(MultiHyperbee, PARTS)
 
 module.exports = { MultiHyperbee }

@@ -62,7 +62,7 @@ impl CompareCursor {
                 visitor(Some(&Compared { key: found.key, old: before, new: found.row }))
             }),
             Keys::Listed(keys) => {
-                while let Some(key) = keys.next() {
+                for key in keys.by_ref() {
                     let Some(after) = newest(txn, *database, &key, Some(*new))? else { continue };
                     let before = newest(txn, *database, &key, Some(*old))?;
                     if visitor(Some(&Compared { key: &key, old: before, new: after }))? == Seen::Enough {

@@ -27,10 +27,12 @@ pub struct DiffKeys {
     pub to: Option<Vec<u8>>,
 }
 
+type RowBounds = (Bound<Vec<u8>>, Bound<Vec<u8>>);
+
 /// Goes on after the row it had reached, like the cursors over the view: it holds no transaction.
 pub struct DiffCursor {
     /// Row bounds still to be visited, the next one last.
-    segments: Vec<(Bound<Vec<u8>>, Bound<Vec<u8>>)>,
+    segments: Vec<RowBounds>,
     reverse: bool,
 }
 

@@ -4,7 +4,6 @@ use super::fetch::Inflight;
 use super::{Peer, PeerEvent, Shown, State};
 use crate::db::board::{OpenDatabase, PublishedFeed};
 use crate::db::error::{Code, Error};
-use crate::db::events::Event as DbEvent;
 use crate::types::FeedKey;
 use crate::wire::{CloseReason, Event, FeedState, RequestId, Role, Topic, TopicId, TopicKind};
 use std::collections::{BTreeMap, BTreeSet};
@@ -85,7 +84,7 @@ impl State {
     fn tell_progress(&self, peer: &Peer) {
         let Some(shared) = &self.shared else { return };
         for open in self.databases(peer) {
-            shared.board.send(open.id, &DbEvent::Progress);
+            shared.board.send(open.id, &crate::db::events::Event::Progress);
         }
     }
 
