@@ -11,6 +11,10 @@ declare namespace MultiHyperbee {
   export import Bee = all.Bee
   export import CompactEncoding = all.CompactEncoding
   export import Conflict = all.Conflict
+  export import Diff = all.Diff
+  export import DiffEntry = all.DiffEntry
+  export import DiffPair = all.DiffPair
+  export import DiffStreamOptions = all.DiffStreamOptions
   export import Dot = all.Dot
   export import Encoding = all.Encoding
   export import EncodingName = all.EncodingName
@@ -18,15 +22,18 @@ declare namespace MultiHyperbee {
   export import Encodings = all.Encodings
   export import Entry = all.Entry
   export import EntryStream = all.EntryStream
+  export import EntryWatcher = all.EntryWatcher
   export import ErrorCode = all.ErrorCode
   export import Feed = all.Feed
   export import FeedEvents = all.FeedEvents
   export import FeedProgress = all.FeedProgress
+  export import Header = all.Header
   export import HistoryEntry = all.HistoryEntry
   export import HistoryOptions = all.HistoryOptions
   export import InviteOptions = all.InviteOptions
   export import Key = all.Key
   export import KeyPair = all.KeyPair
+  export import Moment = all.Moment
   export import MultiHyperbeeError = all.MultiHyperbeeError
   export import MultiHyperbeeEvents = all.MultiHyperbeeEvents
   export import Options = all.Options
@@ -44,6 +51,8 @@ declare namespace MultiHyperbee {
   export import SubOptions = all.SubOptions
   export import View = all.View
   export import WaitOptions = all.WaitOptions
+  export import WatchOptions = all.WatchOptions
+  export import Watcher = all.Watcher
   export import WriteOptions = all.WriteOptions
   export import Writer = all.Writer
 }

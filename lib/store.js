@@ -34,11 +34,6 @@ class Store {
     return this._shared.closing !== null
   }
 
-  /** Whether nothing of it outlives it. */
-  get inMemory() {
-    return this._shared.inMemory
-  }
-
   /** Waits until it is open; rejects with why it is not. */
   async ready() {
     await this._shared.native()
