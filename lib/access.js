@@ -3,6 +3,19 @@
 const { MultiHyperbeeError, translated } = require('./errors.js')
 const { translatedAsync } = require('./session.js')
 const { waitUntil } = require('./wait.js')
+const { parseInvite } = require('./options.js')
+
+/** `MultiHyperbee.join`: opens the database of an invite, and asks with it. */
+function join(Database, storage, invite, options) {
+  const { key, encryptionKey } = parseInvite(invite)
+  const { userData, ...rest } = options ?? {}
+  if (encryptionKey !== null) rest.encryptionKey = encryptionKey
+  encodeUserData(userData)
+  const db = new Database(storage, { ...rest, key })
+  // Nobody awaits it here: waitForWritable tells what became of it, ready() why it did not open.
+  db.requestAccess(userData, { invite }).catch(() => {})
+  return db
+}
 
 const MAX_USER_DATA = 4096
 const MAX_USES = 0xffffffff - 1
@@ -125,4 +138,4 @@ function wrong(message) {
   return new MultiHyperbeeError('ERR_OPTIONS', message)
 }
 
-module.exports = { Access }
+module.exports = { Access, join }

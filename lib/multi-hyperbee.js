@@ -4,13 +4,13 @@ const { EventEmitter } = require('node:events')
 const { delegate } = require('./delegate.js')
 const { MultiHyperbeeError, translated } = require('./errors.js')
 const { decodeKey } = require('./keys.js')
-const { parseArguments, parseInvite, seedOf } = require('./options.js')
+const { parseArguments, seedOf } = require('./options.js')
 const { Codec } = require('./codec.js')
 const { Session, translatedAsync } = require('./session.js')
 const { Bee } = require('./bee.js')
 const { Store } = require('./store.js')
 const { Members } = require('./members.js')
-const { Access } = require('./access.js')
+const { Access, join } = require('./access.js')
 const { Events } = require('./events.js')
 const { Progress } = require('./progress.js')
 const { replicate } = require('./replication.js')
@@ -47,20 +47,14 @@ class MultiHyperbee extends EventEmitter {
     return x instanceof MultiHyperbee
   }
 
+  /** A database that asks, with an invite, to be let in. */
+  static join(storage, invite, options) {
+    return join(this, storage, invite, options)
+  }
+
   /** A key pair for one database out of one that names a device. */
   static deriveKeyPair(master, name) {
     return deriveKeyPair(master, name)
-  }
-
-  /** A database that asks, with an invite, to be let in. */
-  static join(storage, invite, options) {
-    const { key, encryptionKey } = parseInvite(invite)
-    const { userData, ...rest } = options ?? {}
-    if (encryptionKey !== null) rest.encryptionKey = encryptionKey
-    const db = new this(storage, { ...rest, key })
-    // Nobody awaits it here: waitForWritable tells what became of it, ready() why it did not open.
-    db.requestAccess(userData, { invite }).catch(() => {})
-    return db
   }
 
   async _open({ name, key, keyEncoding, valueEncoding, keyPair, open, maxDrift }) {
@@ -210,8 +204,8 @@ class MultiHyperbee extends EventEmitter {
   replicate(isInitiatorOrStream, options) {
     this._session.accept()
     const open = async (peerOptions, wake) => (await this._session.ready()).replicate(peerOptions, wake)
-    const join = async (peer) => peer.offer(await this._session.ready())
-    return replicate({ owner: this.store._shared, open, join, db: this }, isInitiatorOrStream, options)
+    const offer = async (peer) => peer.offer(await this._session.ready())
+    return replicate({ owner: this.store._shared, open, offer, db: this }, isInitiatorOrStream, options)
   }
 
   status() {

@@ -10,8 +10,8 @@ const attached = new WeakMap()
 /**
  * `replicate(isInitiator)`, `replicate(isInitiator, { stream })` or `replicate(stream)`, of a database or a store.
  *
- * @param {{ owner: object, open: Function, join: Function, db: object | null }} source `owner` shares one session per connection;
- *   `open(peerOptions, wake)` resolves to the native peer; `join(peer)` makes one that is there carry this too
+ * @param {{ owner: object, open: Function, offer: Function, db: object | null }} source `owner` shares one session per connection;
+ *   `open(peerOptions, wake)` resolves to the native peer; `offer(peer)` makes one that is there carry this too
  * @returns {ReplicationStream}
  */
 function replicate(source, isInitiatorOrStream, options) {
@@ -45,7 +45,7 @@ function create(source, options) {
 /** A further database, or all of the store, on a connection that already carries one. */
 function join(source, stream) {
   if (stream.reporting.has(source.db)) return stream
-  stream.join(source.join)
+  stream.join(source.offer)
   return report(source, stream)
 }
 

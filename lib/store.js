@@ -63,8 +63,8 @@ class Store {
   replicate(isInitiatorOrStream, options) {
     if (this.closed) throw storeClosed()
     const open = async (peerOptions, wake) => (await this._shared.native()).replicate(peerOptions, wake)
-    const join = async (peer) => peer.offerAll(await this._shared.native())
-    return replicate({ owner: this._shared, open, join, db: null }, isInitiatorOrStream, options)
+    const offer = async (peer) => peer.offerAll(await this._shared.native())
+    return replicate({ owner: this._shared, open, offer, db: null }, isInitiatorOrStream, options)
   }
 
   /** Closes everything that was opened from it. Idempotent. */
