@@ -54,12 +54,14 @@ pub struct NativeDbInfo {
 }
 
 /// What the text of an invite says to who has it.
+#[cfg_attr(test, allow(dead_code, reason = "a test build registers no exports"))]
 #[napi(object)]
 pub struct NativeInvite {
     pub key: Buffer,
     pub encryption_key: Option<Buffer>,
 }
 
+#[cfg_attr(test, allow(dead_code, reason = "a test build registers no exports"))]
 #[napi(catch_unwind)]
 pub fn parse_invite(text: String) -> Result<NativeInvite> {
     let invite: Invite = text.parse().map_err(to_js)?;

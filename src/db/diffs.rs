@@ -71,7 +71,7 @@ impl Db {
         let DiffRange { single, from, to, reverse } = range;
         self.read(|inner, txn| {
             let number = inner.feed_number(txn, &feed)?.unwrap_or(NO_FEED);
-            let cursor = DiffCursor::new(inner.open.id, DiffKeys { single, from, to }, reverse);
+            let cursor = DiffCursor::new(inner.open.id, &DiffKeys { single, from, to }, reverse);
             Ok(Diffs { db: self.clone(), source: Source::ByKey { number, feed, cursor } })
         })
     }
