@@ -1,0 +1,184 @@
+//! Batches into the local feed: links, timestamp, blocks, place in the order.
+
+use super::{Written, too_many};
+use crate::causal::{self, BatchFacts, LinkRule, Past, Readiness, resolve};
+use crate::codec::limits::{MAX_BATCH_ENTRIES, MAX_LINKS};
+use crate::db::engine::{DatabaseState, Work};
+use crate::db::error::{Code, Error, Failure};
+use crate::db::place::{Pending, Placement};
+use crate::entry::{BatchHead, Entry, Op, Place};
+use crate::feed::{self, Appender};
+use crate::order::{Batches, Placing, control};
+use crate::types::{Effective, FeedKey, Link, Position};
+
+impl Work<'_, '_> {
+    /// Grants a writer, for everybody.
+    pub fn grant(&mut self, id: u32, writer: FeedKey, indexer: bool) -> Result<Written, Failure> {
+        let database = self.must_be_indexer(id)?;
+        self.append_control(id, &Op::Grant { database, writer, indexer })
+    }
+
+    pub fn revoke(&mut self, id: u32, writer: FeedKey, lost: bool) -> Result<Written, Failure> {
+        let database = self.must_be_indexer(id)?;
+        self.append_control(id, &Op::Revoke { database, writer, lost })
+    }
+
+    /// The database's key, if this replica may grant.
+    pub fn must_be_indexer(&mut self, id: u32) -> Result<FeedKey, Failure> {
+        let database = self.database(id)?;
+        if database.is_indexer() {
+            return Ok(database.row.key);
+        }
+        Err(Error::new(Code::NotPermitted, "only an indexer grants and revokes: ask the database's creator")
+            .into())
+    }
+
+    fn append_control(&mut self, id: u32, op: &Op<'_>) -> Result<Written, Failure> {
+        let appended = self.append(id, std::slice::from_ref(op))?;
+        let mut pending = Pending::default();
+        self.rewalk_if_due(id, &mut pending)?;
+        self.merge(id, pending)?;
+        Ok(Written::Yes { length: appended.length, version: self.database(id)?.state.version })
+    }
+
+    /// Appends one batch to the local feed and places it.
+    pub fn append(&mut self, id: u32, ops: &[Op<'_>]) -> Result<Appended, Failure> {
+        if ops.len() > MAX_BATCH_ENTRIES {
+            return Err(too_many().into());
+        }
+        // What refuses to append does so before anything in memory has changed.
+        let local = self.database(id)?.row.local;
+        self.open_appender(local)?;
+        self.must_have_placed_own(id, local)?;
+        let mut links = self.due_links(id)?;
+        while links.len() > MAX_LINKS {
+            let rest = links.split_off(MAX_LINKS);
+            self.append_linked(id, &[Op::Acknowledgement], links)?;
+            links = rest;
+        }
+        self.append_linked(id, ops, links)
+    }
+
+    fn append_linked(&mut self, id: u32, ops: &[Op<'_>], mut links: Vec<Link>) -> Result<Appended, Failure> {
+        links.sort_unstable_by_key(|link| link.feed);
+        let now = crate::clock::ntp64(self.now());
+        let database = self.database(id)?;
+        let (local, key) = (database.row.local, database.row.key);
+        let timestamp = database.clock.tick(now);
+        let seq = database.order.placed().get(&local);
+        let controls = ops.iter().zip(seq..).filter_map(|(op, seq)| control(op, key, seq)).collect();
+        let facts = BatchFacts { writer: local, seq, length: ops.len() as u64, timestamp, links, controls };
+        let number = self.append_blocks(local, &facts, ops)?;
+        let (past, effective, has_read) = self.own_readiness(id, &facts)?;
+        let position = facts.position(effective);
+        let length = facts.end();
+        let database = self.database(id)?;
+        database.own_past.clone_from(&past);
+        database.own_past.raise(local, length);
+        database.own_last = effective;
+        let counts = self.place(id, number, Placement { facts, past, effective, has_read })?;
+        Ok(Appended { number, position, counts, length })
+    }
+
+    fn open_appender(&mut self, local: FeedKey) -> Result<(), Failure> {
+        if !self.appenders.contains_key(&local) {
+            let record = self.feed(&local)?.ok_or_else(Error::stopped)?.clone();
+            let appender = Appender::new(self.txn, record)?;
+            self.appenders.insert(local, appender);
+        }
+        Ok(())
+    }
+
+    /// A batch is placed as it is appended, so all before it has to be: an older copy of a store may hold own entries
+    /// that wait for what they link to.
+    fn must_have_placed_own(&mut self, id: u32, local: FeedKey) -> Result<(), Failure> {
+        let length = self.appenders.get(&local).map_or(0, Appender::length);
+        if self.database(id)?.order.placed().get(&local) == length {
+            return Ok(());
+        }
+        let message = "this device's own feed holds entries that are not in the order yet: connect to a peer that has \
+                       what they link to; if there is none, open the database with a new key pair";
+        Err(Error::new(Code::Restored, message).into())
+    }
+
+    fn append_blocks(&mut self, local: FeedKey, facts: &BatchFacts, ops: &[Op<'_>]) -> Result<u32, Failure> {
+        let appender = self.appenders.get_mut(&local).ok_or_else(Error::stopped)?;
+        let number = appender.record().id;
+        let mut block = Vec::new();
+        for (op, offset) in ops.iter().zip(0..) {
+            block.clear();
+            let place = if offset == 0 {
+                let BatchFacts { timestamp, length, links, .. } = facts;
+                Place::First(BatchHead { timestamp: *timestamp, length: *length, links: links.clone() })
+            } else {
+                Place::Later { offset }
+            };
+            Entry { place, op: op.clone() }.encode_into(&mut block);
+            appender.append(self.txn, &block)?;
+        }
+        Ok(number)
+    }
+
+    /// Past and effective timestamp of the batch just appended. Without links both follow from the one before.
+    fn own_readiness(&mut self, id: u32, facts: &BatchFacts) -> Result<(Past, Effective, bool), Failure> {
+        let database = self.database(id)?;
+        if facts.links.is_empty() {
+            let last = database.own_last;
+            let effective = if facts.seq == 0 || facts.timestamp > last.time {
+                Effective { time: facts.timestamp, tick: 0 }
+            } else {
+                Effective { time: last.time, tick: last.tick.saturating_add(1) }
+            };
+            return Ok((database.own_past.clone(), effective, false));
+        }
+        let Some(database) = self.engine.databases.get(&id) else { return Err(Error::closed().into()) };
+        let batches = Batches { txn: &*self.txn, database: id, numbers: &database.members };
+        match resolve(facts, link_rule(database), &Placing { batches, order: &database.order })? {
+            Readiness::Ready { past, effective, read } => Ok((past, effective, !read.is_empty())),
+            // What is linked is placed: that is how it came to be linked.
+            Readiness::Waits { feed, .. } => {
+                Err(Failure::damaged(&format!("feed {feed} was linked before it was placed")))
+            }
+        }
+    }
+
+    /// Links for every feed whose links are read and of which more is placed than the local feed has in its past.
+    fn due_links(&mut self, id: u32) -> Result<Vec<Link>, Failure> {
+        if !std::mem::take(&mut self.database(id)?.links_due) {
+            return Ok(Vec::new());
+        }
+        let Some(database) = self.engine.databases.get(&id) else { return Err(Error::closed().into()) };
+        let DatabaseState { row, order, own_past, .. } = database;
+        // Only what the own past does not reach is looked at, and only feeds of which something counts are named: what
+        // is named, others have to fetch.
+        let counts = |feed: &FeedKey| row.open || order.outcome().counted.contains_key(feed);
+        let mut candidates = Past::new();
+        for (feed, length) in order.placed().iter() {
+            if length > own_past.get(&feed) && counts(&feed) {
+                candidates.raise(feed, length);
+            }
+        }
+        let batches = Batches { txn: &*self.txn, database: id, numbers: &database.members };
+        let wanted = causal::links(row.local, link_rule(database), &candidates, &Placing { batches, order })?;
+        let mut links = Vec::with_capacity(wanted.len());
+        for (feed, length) in wanted {
+            let Some(record) = self.feed(&feed)?.cloned() else { continue };
+            let root = feed::root_at(self.txn, &record, length)?;
+            let [a @ .., _, _, _, _, _, _, _, _, _, _, _, _, _, _, _, _] = root;
+            links.push(Link { feed, length, root: a });
+        }
+        Ok(links)
+    }
+}
+
+/// A batch of the local feed, placed.
+pub(in crate::db) struct Appended {
+    pub number: u32,
+    pub position: Position,
+    pub counts: bool,
+    pub length: u64,
+}
+
+pub(in crate::db) fn link_rule(database: &DatabaseState) -> LinkRule {
+    if database.row.open { LinkRule::All } else { LinkRule::Granted { creator: database.row.key } }
+}

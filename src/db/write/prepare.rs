@@ -1,0 +1,185 @@
+//! What a write changes, found without writing anything.
+
+use super::{Expect, Write};
+use crate::codec::limits::{MAX_KEY_BYTES, MAX_VALUE_BYTES};
+use crate::crdt::{ChangeKind, List, State, Value, list_size, parse_object};
+use crate::db::engine::Work;
+use crate::db::error::{Code, Error, Failure};
+use crate::types::Stamp;
+use crate::view;
+use std::collections::BTreeMap;
+
+/// A change of one key, ready to be written.
+pub(super) struct Prepared {
+    pub key: Vec<u8>,
+    pub prev: Option<Stamp>,
+    pub kind: ChangeKind,
+}
+
+pub(super) enum Outcome {
+    Nothing,
+    Conflict,
+    Change(Prepared),
+}
+
+/// What a batch has made of the keys it touched, before any of it is written.
+pub(super) type Overlay = BTreeMap<Vec<u8>, Staged>;
+
+pub(super) struct Staged {
+    pub state: State,
+    /// What puts of this batch have made, by the state they were made from.
+    pub made: Vec<(u64, State)>,
+}
+
+impl Work<'_, '_> {
+    pub(super) fn current(&mut self, id: u32, key: &[u8]) -> Result<Option<(u64, State)>, Failure> {
+        Ok(match view::newest(self.txn, id, key, None)? {
+            Some(row) => Some((row.version, row.decode_state()?)),
+            None => None,
+        })
+    }
+
+    /// What a write changes, found without writing anything.
+    pub(super) fn prepare(
+        &mut self,
+        id: u32,
+        write: &Write,
+        overlay: Option<&Overlay>,
+    ) -> Result<Outcome, Failure> {
+        let (key, expect) = match write {
+            Write::Put { key, expect, .. }
+            | Write::Register { key, expect, .. }
+            | Write::Delete { key, expect } => (key, *expect),
+            Write::Batch(_) => return Err(Error::new(Code::Options, "a batch cannot hold a batch").into()),
+        };
+        check_key(key)?;
+        let stored = self.current(id, key)?;
+        let version = stored.as_ref().map(|(version, _)| *version);
+        let live = stored.as_ref().is_some_and(|(_, state)| state.is_live());
+        let holds = match expect {
+            Expect::Any => true,
+            Expect::Absent => !live,
+            Expect::Seq(seq) => live && version == Some(seq),
+        };
+        if !holds {
+            return Ok(Outcome::Conflict);
+        }
+        let staged = overlay.and_then(|overlay| overlay.get(key));
+        let current = match staged {
+            Some(staged) => staged.state.clone(),
+            None => stored.map_or_else(State::empty, |(_, state)| state),
+        };
+        let change = |prev, kind| Outcome::Change(Prepared { key: key.clone(), prev, kind });
+        Ok(match write {
+            Write::Delete { .. } if !current.is_live() => Outcome::Nothing,
+            Write::Delete { .. } => change(current.base(), ChangeKind::Delete),
+            Write::Register { value, .. } => {
+                check_value(value.len(), key)?;
+                if current.register() == Some(value) {
+                    return Ok(Outcome::Nothing);
+                }
+                change(current.base(), ChangeKind::Register(value.clone()))
+            }
+            Write::Put { diff: Some(text), .. } => {
+                check_value(text.len(), key)?;
+                let list = List::parse(text).map_err(|error| invalid(key, &format!("its _diff: {error}")))?;
+                change(current.base(), ChangeKind::List(list))
+            }
+            Write::Put { value, base, .. } => {
+                check_value(value.len(), key)?;
+                let text = std::str::from_utf8(value).map_err(|_| invalid(key, "it is not UTF-8"))?;
+                let value = parse_object(text).map_err(|error| invalid(key, &error.to_string()))?;
+                match self.smallest_diff(id, key, &current, staged, *base, &value)? {
+                    Some((prev, list)) => change(prev, ChangeKind::List(list)),
+                    None => Outcome::Nothing,
+                }
+            }
+            Write::Batch(_) => Outcome::Nothing,
+        })
+    }
+
+    /// The diff against the state that was read, or against one that puts of the same object have made since, if that
+    /// is smaller; against the current state if nothing was read or it cannot be found.
+    fn smallest_diff(
+        &mut self,
+        id: u32,
+        key: &[u8],
+        current: &State,
+        staged: Option<&Staged>,
+        base: Option<(Stamp, u64)>,
+        value: &Value,
+    ) -> Result<Option<(Option<Stamp>, List)>, Failure> {
+        let against = |state: &State| state.diff_to(value).map(|list| (state.base(), list));
+        let Some((stamp, state)) = base else { return Ok(against(current)) };
+        if current.id() == state && current.last().is_some_and(|last| last.stamp() == stamp) {
+            return Ok(against(current));
+        }
+        let Some((_, read)) = view::find_base(self.txn, id, key, stamp, state)? else {
+            return Ok(against(current));
+        };
+        let Some(mut best) = against(&read) else { return Ok(None) };
+        let mut since = Vec::new();
+        for version in self.database(id)?.puts_from.of(key, state) {
+            if let Some(row) = view::newest(self.txn, id, key, Some(version))? {
+                since.push(row.decode_state()?);
+            }
+        }
+        let in_batch = staged.iter().flat_map(|staged| &staged.made).filter(|(from, _)| *from == state);
+        for made in since.iter().chain(in_batch.map(|(_, made)| made)) {
+            match against(made) {
+                None => return Ok(None),
+                Some(found) if list_size(&found.1) <= list_size(&best.1) => best = found,
+                Some(_) => {}
+            }
+        }
+        Ok(Some(best))
+    }
+}
+
+/// The one change that makes `wanted` of `current`.
+pub(super) fn between(key: Vec<u8>, current: &State, wanted: &State) -> Option<Prepared> {
+    let prev = current.base();
+    if let Some(value) = wanted.register() {
+        let unchanged = current.register() == Some(value);
+        return (!unchanged).then(|| Prepared { key, prev, kind: ChangeKind::Register(value.to_vec()) });
+    }
+    if let Some(value) = wanted.to_value() {
+        let list = current.diff_to(&value);
+        return list.map(|list| Prepared { key, prev, kind: ChangeKind::List(list) });
+    }
+    current.is_live().then_some(Prepared { key, prev, kind: ChangeKind::Delete })
+}
+
+fn check_key(key: &[u8]) -> Result<(), Error> {
+    if key.len() <= MAX_KEY_BYTES {
+        return Ok(());
+    }
+    Err(Error::new(
+        Code::KeyTooLarge,
+        format!(
+            "the key is {} bytes long, encoded and with its prefix; the most is {MAX_KEY_BYTES}",
+            key.len()
+        ),
+    ))
+}
+
+fn check_value(length: usize, key: &[u8]) -> Result<(), Error> {
+    if length <= MAX_VALUE_BYTES { Ok(()) } else { Err(too_large(key, length)) }
+}
+
+pub(super) fn too_large(key: &[u8], length: usize) -> Error {
+    let key = String::from_utf8_lossy(key);
+    Error::new(
+        Code::ValueTooLarge,
+        format!(
+            "the value of {key:?} takes {length} bytes; the most is {MAX_VALUE_BYTES}: split it over several keys"
+        ),
+    )
+}
+
+fn invalid(key: &[u8], why: &str) -> Error {
+    Error::new(
+        Code::InvalidValue,
+        format!("the value of {:?} cannot be stored: {why}", String::from_utf8_lossy(key)),
+    )
+}
