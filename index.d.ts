@@ -402,7 +402,7 @@ export interface Peer {
     range?: Range<string>,
     options?: DiffStreamOptions & { reverse?: boolean }
   ): EntryStream<DiffEntry>
-  /** In the order they were written. */
+  /** In the order they were written: all that are placed, those that do not count included. */
   createHistoryStream(
     options?: Omit<HistoryOptions, 'live' | keyof Encodings>
   ): EntryStream<DiffEntry & { type: 'put' }>

@@ -12,7 +12,6 @@ const { Members } = require('./members.js')
 const { Events } = require('./events.js')
 const { Progress } = require('./progress.js')
 const { replicate } = require('./replication.js')
-const { createUnionStream } = require('./diffs.js')
 const { deriveKeyPair } = require('./key-pair.js')
 const { waitUntil } = require('./wait.js')
 
@@ -97,14 +96,6 @@ class MultiHyperbee extends EventEmitter {
     return this
   }
 
-  get keyEncoding() {
-    return this._bee.keyEncoding
-  }
-
-  get valueEncoding() {
-    return this._bee.valueEncoding
-  }
-
   get writable() {
     return this._bee.writable
   }
@@ -143,12 +134,6 @@ class MultiHyperbee extends EventEmitter {
 
   put(key, value, options) {
     return this._bee.put(key, value, options)
-  }
-
-  /** Every writer's diffs of an object, from the timestamp in `<object id>/<timestamp>` on, in order. */
-  createUnionStream(key, options) {
-    this._session.accept()
-    return createUnionStream(this._session, this._bee._codec, key, options)
   }
 
   async ready() {
@@ -245,7 +230,7 @@ const PARTS = {
   _bee:
     'getSync getMany del batch conflicts createReadStream createHistoryStream createDiffStream watch getAndWatch ' +
     'peek getBySeq getHeader checkout snapshot sub',
-  _members: 'addPeer removePeer getPeers addWriter removeWriter writers getDiff'
+  _members: 'addPeer removePeer getPeers addWriter removeWriter writers getDiff createUnionStream'
 }
 
 for (const [part, names] of Object.entries(PARTS)) {

@@ -37,7 +37,7 @@ pub struct DiffCursor {
 }
 
 impl DiffCursor {
-    pub fn new(database: u32, keys: DiffKeys, reverse: bool) -> Self {
+    pub fn new(database: u32, keys: &DiffKeys, reverse: bool) -> Self {
         let whole = |key: &[u8]| {
             let from = Bound::Included(diff_bound(database, key, 0));
             (from, Bound::Included(diff_bound(database, key, 0xff)))
