@@ -5,6 +5,7 @@ import all = require('./index.js')
 declare class MultiHyperbee<K = string, V = any> extends all.MultiHyperbee<K, V> {}
 
 declare namespace MultiHyperbee {
+  export import AccessRequest = all.AccessRequest
   export import Autobee = all.Autobee
   export import Batch = all.Batch
   export import Bee = all.Bee
@@ -29,6 +30,7 @@ declare namespace MultiHyperbee {
   export import Header = all.Header
   export import HistoryEntry = all.HistoryEntry
   export import HistoryOptions = all.HistoryOptions
+  export import InviteOptions = all.InviteOptions
   export import Key = all.Key
   export import KeyPair = all.KeyPair
   export import Moment = all.Moment
@@ -42,6 +44,7 @@ declare namespace MultiHyperbee {
   export import Receipt = all.Receipt
   export import ReplicateOptions = all.ReplicateOptions
   export import ReplicationStream = all.ReplicationStream
+  export import RequestAccessOptions = all.RequestAccessOptions
   export import Status = all.Status
   export import Store = all.Store
   export import Stored = all.Stored

@@ -358,6 +358,32 @@ export interface Writer {
   removedBy: Buffer | null
 }
 
+export interface RequestAccessOptions extends WaitOptions {
+  /** What `createInvite` of a device that may grant gave: it then accepts by itself. */
+  invite?: string
+}
+
+export interface InviteOptions {
+  /** When it ends, by the clock of the device that made it: a Date, or milliseconds since 1970. Never, by default. */
+  expires?: Date | number
+  /** How many devices it admits: 1 by default; `Infinity`: any number. */
+  uses?: number
+  /** Whether it makes indexers, who may grant, revoke and invite in turn. */
+  isIndexer?: boolean
+}
+
+/** What another device asks of an indexer. It has proved to hold the secret key of `key`. */
+export interface AccessRequest {
+  /** Its feed: what `accept` grants. */
+  readonly key: Buffer
+  /** What it passed to `requestAccess`, as a stranger says it. */
+  readonly userData: any
+  /** The same as `addWriter(key, options)`. */
+  accept(options?: { isIndexer?: boolean }): Promise<boolean>
+  /** Tells it so. Resolves to whether it was still asking. */
+  reject(): Promise<boolean>
+}
+
 /** A diff as it is published. */
 export interface Diff {
   _timestamp: string
@@ -415,6 +441,8 @@ export interface MultiHyperbeeEvents {
   writable: []
   unwritable: []
   writer: [{ key: Buffer; added: boolean }]
+  /** On an indexer: a device asks to write. Once for each time it asks. */
+  'access-request': [AccessRequest]
   'peer-add': [Peer]
   'peer-remove': [key: Buffer]
   'peer-error': [error: Error, stream: ReplicationStream]
@@ -442,6 +470,15 @@ export class MultiHyperbee<K = string, V = any>
   constructor(storage: string | Store, options?: Options<K, V>)
   constructor(storage: string | Store, key: Key | null, options?: Options<K, V>)
 
+  /**
+   * Opens a database and asks, with an invite, to be let in, over the connections it is then given. What becomes of it
+   * is told by {@link waitForWritable}. Reopened later, it needs no invite; one that has done its work does no harm.
+   */
+  static join<K = string, V = any>(
+    storage: string | Store,
+    invite: string,
+    options?: Omit<Options<K, V>, 'key'> & { userData?: any }
+  ): MultiHyperbee<K, V>
   static isMultiHyperbee(x: unknown): x is MultiHyperbee
   /** A key pair for what `name` says, out of one of a device: each database has one of its own. */
   static deriveKeyPair(
@@ -524,7 +561,18 @@ export class MultiHyperbee<K = string, V = any>
    * last segment of that form counts as one.
    */
   createUnionStream(key: string, options?: DiffStreamOptions): EntryStream<DiffEntry>
+  /** Resolves once this replica may write. Rejects with `ERR_NOT_PERMITTED` if what it asked was refused. */
   waitForWritable(options?: WaitOptions): Promise<void>
+  /**
+   * Asks to be made a writer, over every connection of this database until an indexer answers. Resolves when one has
+   * heard it (its user may still decide: {@link waitForWritable}) or when this replica may write; rejects with
+   * `ERR_NOT_PERMITTED` if it was refused. A timeout or abort takes the request back. It is not kept over a restart.
+   *
+   * @param userData JSON of at most 4 KiB, for whoever decides
+   */
+  requestAccess(userData?: any, options?: RequestAccessOptions): Promise<void>
+  /** A text that lets who has it in, without anybody being asked. Only an indexer may; only this device will accept it. */
+  createInvite(options?: InviteOptions): Promise<string>
   /** One hash of the live content: equal on equal views, on every machine. */
   stateHash(): Promise<Buffer>
   /** Processes what is here. */

@@ -45,6 +45,14 @@ export declare class NativeDb {
   addWriter(writer: Buffer, indexer: boolean): Promise<Buffer>
   /** One packed result. */
   removeWriter(writer: Buffer, lost: boolean): Promise<Buffer>
+  /** `invite`: its text. */
+  requestAccess(userData: Buffer, invite?: string | undefined | null): void
+  cancelAccess(): void
+  /** `none`, `asked`, `heard`, or why it was refused. */
+  access(): string
+  rejectAccess(writer: Buffer): boolean
+  /** `expires`: milliseconds since 1970. */
+  createInvite(expires: number | undefined | null, uses: number | undefined | null, indexer: boolean): Promise<string>
   members(): Array<NativeMember>
   applied(writer: Buffer, length: number): boolean
   isFlushed(): boolean
@@ -94,6 +102,10 @@ export declare class NativePeer {
   pull(max: number): Buffer | null
   readyForMore(): boolean
   takeEvents(): Array<NativeEvent>
+  /** Another database of the same store joins the connection. */
+  offer(db: NativeDb): void
+  /** Every database open in the store does. */
+  offerAll(store: NativeStore): void
   tick(): void
   /** The stream below has ended without the other side having said goodbye. */
   ended(): void
@@ -178,6 +190,12 @@ export interface NativeFeedInfo {
   byteLength: number
 }
 
+/** What the text of an invite says to who has it. */
+export interface NativeInvite {
+  key: Buffer
+  encryptionKey?: Buffer
+}
+
 export interface NativeMember {
   key: Buffer
   length: number
@@ -213,3 +231,5 @@ export interface NativeRange {
   reverse: boolean
   limit?: number
 }
+
+export declare function parseInvite(text: string): NativeInvite

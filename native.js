@@ -841,3 +841,4 @@ module.exports.NativeDiffs = nativeBinding.NativeDiffs
 module.exports.NativeFeed = nativeBinding.NativeFeed
 module.exports.NativePeer = nativeBinding.NativePeer
 module.exports.NativeStore = nativeBinding.NativeStore
+module.exports.parseInvite = nativeBinding.parseInvite

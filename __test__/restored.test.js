@@ -102,3 +102,19 @@ test('ERR_FORKED: two copies that both wrote are found out, and everything else 
   assert.equal((await collect(peer.createReadStream())).length, 6)
   assert.deepEqual(warnings, [])
 })
+
+test('ERR_FORKED: branches that part far back are found out as well', async (t) => {
+  const { original, peer, copied } = await restored(t, { count: 60, text: 'original' })
+  t.after(() => original.close())
+  const copyOf = await open(t, copied)
+  for (let n = 0; n < 45; n++) await copyOf.put(`branch/${n}`, { n })
+  const errors = []
+  copyOf.on('peer-error', (error) => errors.push(error))
+  const found = new Promise((resolve) => copyOf.on('fork', resolve))
+  const [stream] = connect(copyOf, peer)
+  assert.ok((await found).feed.equals(original.local.key))
+  // The connection goes on: other feeds may travel over it.
+  await new Promise((resolve) => setTimeout(resolve, 50))
+  assert.deepEqual([stream.destroyed, errors], [false, []])
+  assert.equal((await copyOf.get('branch/44')).value.n, 44)
+})

@@ -32,6 +32,7 @@ class Events {
     else if (kind === 'drift') db.emit('drift', { writer: key, ahead: event.to })
     else if (kind === 'fork') db.emit('fork', { feed: key, length: event.to })
     else if (kind === 'upgrade-needed') db.emit('upgrade-needed', { feed: key })
+    else if (kind === 'access-request') db._access.heard(event)
     else if (kind === 'synced') this._synced(event.to)
     else if (kind === 'error') this.report(MultiHyperbeeError.from(new Error(event.error)))
   }

@@ -1,6 +1,7 @@
 'use strict'
 
 const { EventEmitter } = require('node:events')
+const { delegate } = require('./delegate.js')
 const { MultiHyperbeeError, translated } = require('./errors.js')
 const { decodeKey } = require('./keys.js')
 const { parseArguments, seedOf } = require('./options.js')
@@ -9,6 +10,7 @@ const { Session, translatedAsync } = require('./session.js')
 const { Bee } = require('./bee.js')
 const { Store } = require('./store.js')
 const { Members } = require('./members.js')
+const { Access, join } = require('./access.js')
 const { Events } = require('./events.js')
 const { Progress } = require('./progress.js')
 const { replicate } = require('./replication.js')
@@ -28,6 +30,7 @@ class MultiHyperbee extends EventEmitter {
     this._session = new Session(() => this._open(options))
     this._bee = new Bee(this._session, new Codec(options.keyEncoding, options.valueEncoding))
     this._members = new Members(this, this._session)
+    this._access = new Access(this, this._session)
     this._reports = new Events(this, this._session)
     this._progress = new Progress(this._session, this.store._shared.streams)
     this._local = null
@@ -41,6 +44,11 @@ class MultiHyperbee extends EventEmitter {
 
   static isAutobee(x) {
     return x instanceof MultiHyperbee
+  }
+
+  /** A database that asks, with an invite, to be let in. */
+  static join(storage, invite, options) {
+    return join(this, storage, invite, options)
   }
 
   /** A key pair for one database out of one that names a device. */
@@ -108,14 +116,6 @@ class MultiHyperbee extends EventEmitter {
     return this._bee.version
   }
 
-  get keyEncoding() {
-    return this._bee.keyEncoding
-  }
-
-  get valueEncoding() {
-    return this._bee.valueEncoding
-  }
-
   get opened() {
     return this._session.state === 'open'
   }
@@ -144,11 +144,6 @@ class MultiHyperbee extends EventEmitter {
   async append() {
     const what = 'append is for apply mode: this database merges, write with put, del or batch'
     throw new MultiHyperbeeError('ERR_MODE', what)
-  }
-
-  async waitForWritable(options) {
-    await this._session.ready()
-    await waitUntil(this._session, () => this.writable, options, 'waiting to be granted')
   }
 
   async stateHash() {
@@ -194,7 +189,8 @@ class MultiHyperbee extends EventEmitter {
   replicate(isInitiatorOrStream, options) {
     this._session.accept()
     const open = async (peerOptions, wake) => (await this._session.ready()).replicate(peerOptions, wake)
-    return replicate({ owner: this.store._shared, open, db: this }, isInitiatorOrStream, options)
+    const offer = async (peer) => peer.offer(await this._session.ready())
+    return replicate({ owner: this.store._shared, open, offer, db: this }, isInitiatorOrStream, options)
   }
 
   status() {
@@ -230,16 +226,10 @@ const PARTS = {
   _bee:
     'getSync getMany del batch conflicts createReadStream createHistoryStream createDiffStream watch getAndWatch ' +
     'peek getBySeq getHeader checkout snapshot sub',
-  _members: 'addPeer removePeer getPeers addWriter removeWriter writers getDiff createUnionStream'
+  _members: 'addPeer removePeer getPeers addWriter removeWriter writers getDiff createUnionStream',
+  _access: 'requestAccess waitForWritable createInvite'
 }
 
-for (const [part, names] of Object.entries(PARTS)) {
-  for (const name of names.split(' ')) {
-    const value = function (...args) {
-      return this[part][name](...args)
-    }
-    Object.defineProperty(MultiHyperbee.prototype, name, { configurable: true, writable: true, value })
-  }
-}
+delegate(MultiHyperbee, PARTS)
 
 module.exports = { MultiHyperbee }

@@ -1,8 +1,9 @@
 'use strict'
 
-const { MultiHyperbeeError } = require('./errors.js')
+const { MultiHyperbeeError, translated } = require('./errors.js')
 const { decodeKey } = require('./keys.js')
 const { resolveEncoding } = require('./encodings.js')
+const native = require('../native.js')
 
 const MAX_DRIFT = 60_000
 
@@ -67,6 +68,13 @@ function checkStorage(storage, isStore) {
   throw wrong("storage must be the path of a directory, ':memory:', or a Store of this package")
 }
 
+/** @returns {{ key: Buffer, encryptionKey: Buffer | null }} */
+function parseInvite(text) {
+  if (typeof text !== 'string') throw wrong('an invite is the text that createInvite gave')
+  const { key, encryptionKey } = translated(() => native.parseInvite(text))
+  return { key, encryptionKey: encryptionKey ?? null }
+}
+
 /** The seed of a key pair: sodium's 64-byte secret keys begin with it. */
 async function seedOf(keyPair) {
   if (keyPair === null) return undefined
@@ -80,4 +88,4 @@ function wrong(message) {
   return new MultiHyperbeeError('ERR_OPTIONS', message)
 }
 
-module.exports = { parseArguments, seedOf }
+module.exports = { parseArguments, parseInvite, seedOf }

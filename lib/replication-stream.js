@@ -22,6 +22,8 @@ class ReplicationStream extends Duplex {
     super({ readableHighWaterMark: PULL_BYTES, writableHighWaterMark: PULL_BYTES })
     this.id = null
     this.userData = null
+    /** Which databases (null: the store) hear of its errors. */
+    this.reporting = new Set()
     this._open = open
     this._options = options
     this._peer = null
@@ -55,6 +57,18 @@ class ReplicationStream extends Duplex {
     this._ticker = setInterval(() => this._tick(), TICK_MS).unref()
     this.emit('open')
     this._woken()
+  }
+
+  /** Carries more of the same store, from now on or once it is open: `offer(peer)` tells the core. */
+  join(offer) {
+    if (this._peer === null) {
+      this.once('open', () => this.join(offer))
+      return
+    }
+    offer(this._peer).catch((error) => {
+      // A database that closed meanwhile, or a connection that is over, has nothing to carry.
+      if (MultiHyperbeeError.from(error).code !== 'ERR_CLOSED') this.destroy(MultiHyperbeeError.from(error))
+    })
   }
 
   _write(chunk, _encoding, callback) {

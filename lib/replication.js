@@ -10,8 +10,8 @@ const attached = new WeakMap()
 /**
  * `replicate(isInitiator)`, `replicate(isInitiator, { stream })` or `replicate(stream)`, of a database or a store.
  *
- * @param {{ owner: object, open: Function, db: object | null }} source `owner` shares one session per connection;
- *   `open(peerOptions, wake)` resolves to the native peer
+ * @param {{ owner: object, open: Function, offer: Function, db: object | null }} source `owner` shares one session per connection;
+ *   `open(peerOptions, wake)` resolves to the native peer; `offer(peer)` makes one that is there carry this too
  * @returns {ReplicationStream}
  */
 function replicate(source, isInitiatorOrStream, options) {
@@ -24,7 +24,7 @@ function replicate(source, isInitiatorOrStream, options) {
   if (typeof connection.pipe !== 'function') throw wrong('replicate takes true, false, or a duplex stream')
   const shared = attached.get(connection)
   if (shared !== undefined && !shared.stream.destroyed) {
-    if (shared.owner === source.owner) return shared.stream
+    if (shared.owner === source.owner) return join(source, shared.stream)
     throw wrong('this connection already carries another store: open the databases in one Store')
   }
   const stream = isEncrypted(connection)
@@ -36,11 +36,23 @@ function replicate(source, isInitiatorOrStream, options) {
 
 function create(source, options) {
   const stream = new ReplicationStream(source.open, options)
-  const { owner, db } = source
+  const { owner } = source
   stream.on('open', () => owner.streams.set(stream.id, stream))
-  // A listener of its own: the error of one connection never reaches the process.
-  stream.on('error', (error) => db?.emit('peer-error', error, stream))
   stream.on('close', () => owner.streams.delete(stream.id))
+  return report(source, stream)
+}
+
+/** A further database, or all of the store, on a connection that already carries one. */
+function join(source, stream) {
+  if (stream.reporting.has(source.db)) return stream
+  stream.join(source.offer)
+  return report(source, stream)
+}
+
+/** A listener of its own: the error of one connection never reaches the process. */
+function report({ db }, stream) {
+  stream.reporting.add(db)
+  stream.on('error', (error) => db?.emit('peer-error', error, stream))
   return stream
 }
 

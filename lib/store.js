@@ -34,11 +34,6 @@ class Store {
     return this._shared.closing !== null
   }
 
-  /** Whether nothing of it outlives it. */
-  get inMemory() {
-    return this._shared.inMemory
-  }
-
   /** Waits until it is open; rejects with why it is not. */
   async ready() {
     await this._shared.native()
@@ -68,7 +63,8 @@ class Store {
   replicate(isInitiatorOrStream, options) {
     if (this.closed) throw storeClosed()
     const open = async (peerOptions, wake) => (await this._shared.native()).replicate(peerOptions, wake)
-    return replicate({ owner: this._shared, open, db: null }, isInitiatorOrStream, options)
+    const offer = async (peer) => peer.offerAll(await this._shared.native())
+    return replicate({ owner: this._shared, open, offer, db: null }, isInitiatorOrStream, options)
   }
 
   /** Closes everything that was opened from it. Idempotent. */

@@ -212,6 +212,7 @@ fn names_and_orders_of_the_tables_are_the_file_format() {
         ("effectives-1", RowOrder::Bytes),
         ("controls-1", RowOrder::Bytes),
         ("order-1", RowOrder::Bytes),
+        ("invites-1", RowOrder::Bytes),
         ("diffs-1", RowOrder::Tail24),
         ("view-1", RowOrder::Tail8),
         ("log-1", RowOrder::Bytes),

@@ -177,7 +177,7 @@ class Snapshot extends AbstractSnapshot {
 /** What is supported, exactly; keys and values of other formats are transcoded to buffers by abstract-level. */
 function manifest(location, given) {
   const directory = typeof location === 'string' && location !== ':memory:'
-  const { inMemory } = given ? location.store : location
+  const inMemory = (given ? location.store : location)._shared?.inMemory
   return {
     encodings: { buffer: true },
     seek: true,

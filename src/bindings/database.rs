@@ -7,7 +7,7 @@ use super::packed::{self, EntryPacker};
 use super::peer::{NativePeer, NativePeerOptions};
 use super::value::Form;
 use super::wake::Wake;
-use crate::db::{DatabaseOptions, Db, DbStatus, Range, Subscription};
+use crate::db::{Access, DatabaseOptions, Db, DbStatus, Invite, InviteOptions, Range, Subscription};
 use napi::Env;
 use napi::bindgen_prelude::{Buffer, BufferSlice, Function, PromiseRaw};
 use napi_derive::napi;
@@ -51,6 +51,20 @@ pub struct NativeDbInfo {
     pub local: Buffer,
     pub key_encoding: String,
     pub value_encoding: String,
+}
+
+/// What the text of an invite says to who has it.
+#[napi(object)]
+pub struct NativeInvite {
+    pub key: Buffer,
+    pub encryption_key: Option<Buffer>,
+}
+
+#[napi(catch_unwind)]
+pub fn parse_invite(text: String) -> Result<NativeInvite> {
+    let invite: Invite = text.parse().map_err(to_js)?;
+    let encryption_key = invite.encryption_key.map(|key| key.to_vec().into());
+    Ok(NativeInvite { key: invite.key.0.to_vec().into(), encryption_key })
 }
 
 #[napi(object)]
@@ -278,6 +292,48 @@ impl NativeDb {
     ) -> Result<PromiseRaw<'env, Buffer>> {
         let reply = self.db.remove_writer(feed_key(&writer)?, lost);
         env.spawn_future(async move { Ok(packed::write_results(vec![reply.await]).into()) })
+    }
+
+    /// `invite`: its text.
+    #[napi(catch_unwind)]
+    pub fn request_access(&self, user_data: BufferSlice<'_>, invite: Option<String>) -> Result<()> {
+        let invite: Option<Invite> = invite.map(|text| text.parse()).transpose().map_err(to_js)?;
+        self.db.request_access(user_data.to_vec(), invite).map_err(to_js)
+    }
+
+    #[napi(catch_unwind)]
+    pub fn cancel_access(&self) -> Result<()> {
+        self.db.cancel_access().map_err(to_js)
+    }
+
+    /// `none`, `asked`, `heard`, or why it was refused.
+    #[napi(catch_unwind)]
+    pub fn access(&self) -> Result<String> {
+        Ok(match self.db.access().map_err(to_js)? {
+            Access::NotAsked => "none".to_owned(),
+            Access::Asked => "asked".to_owned(),
+            Access::Heard => "heard".to_owned(),
+            Access::Refused(refusal) => refusal.to_string(),
+        })
+    }
+
+    #[napi(catch_unwind)]
+    pub fn reject_access(&self, writer: BufferSlice<'_>) -> Result<bool> {
+        self.db.reject_access(&feed_key(&writer)?).map_err(to_js)
+    }
+
+    /// `expires`: milliseconds since 1970.
+    #[napi(catch_unwind)]
+    pub fn create_invite<'env>(
+        &self,
+        env: &'env Env,
+        expires: Option<f64>,
+        uses: Option<u32>,
+        indexer: bool,
+    ) -> Result<PromiseRaw<'env, String>> {
+        let expires = expires.map(|at| Duration::from_millis(version(at)));
+        let reply = self.db.create_invite(InviteOptions { expires, uses, indexer });
+        env.spawn_future(async move { reply.await.map(|invite| invite.to_string()).map_err(to_js) })
     }
 
     #[napi(catch_unwind)]

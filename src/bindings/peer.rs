@@ -1,6 +1,8 @@
+use super::database::NativeDb;
 use super::errors::{Result, array, to_js};
 use super::event::NativeEvent;
 use super::number;
+use super::store::NativeStore;
 use super::wake::Wake;
 use crate::db::{Error, Peer, PeerOptions, Transport};
 use napi::Env;
@@ -75,6 +77,18 @@ impl NativePeer {
     pub fn take_events(&self) -> Vec<NativeEvent> {
         self.wake.rearm();
         self.peer.take_events().into_iter().map(NativeEvent::from).collect()
+    }
+
+    /// Another database of the same store joins the connection.
+    #[napi(catch_unwind)]
+    pub fn offer(&self, db: &NativeDb) -> Result<()> {
+        self.peer.offer(&db.db).map_err(to_js)
+    }
+
+    /// Every database open in the store does.
+    #[napi(catch_unwind)]
+    pub fn offer_all(&self, store: &NativeStore) -> Result<()> {
+        self.peer.offer_all(&store.store).map_err(to_js)
     }
 
     #[napi(catch_unwind)]

@@ -11,7 +11,7 @@ use napi_derive::napi;
 /// One handle on a store.
 #[napi]
 pub struct NativeStore {
-    store: Store,
+    pub(super) store: Store,
 }
 
 #[napi]

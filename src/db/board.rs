@@ -1,5 +1,6 @@
 //! What is published: the committed state of every open database, for readers, subscribers and peers on any thread.
 
+use super::access::AccessState;
 use super::engine::DatabaseState;
 use super::events::{Event, Subscribers};
 use super::peer::Peer;
@@ -52,12 +53,15 @@ pub(super) struct OpenDatabase {
     pub status: RwLock<DbStatus>,
     pub feeds: RwLock<BTreeMap<FeedKey, PublishedFeed>>,
     pub subscribers: Subscribers,
+    /// Who asks to write, this replica or others.
+    pub access: Mutex<AccessState>,
     /// The state hash as last computed, with its version.
     pub hash: Mutex<(u64, LatticeHash)>,
 }
 
 /// The committed state of a feed in a database.
 #[derive(Clone, Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each says one thing of a feed, independent of the others")]
 pub(super) struct PublishedFeed {
     pub length: u64,
     pub byte_length: u64,
@@ -70,6 +74,8 @@ pub(super) struct PublishedFeed {
     pub forked: bool,
     pub placed: u64,
     pub added: bool,
+    pub granted: bool,
+    pub indexer: bool,
     /// How much of it is wanted.
     pub until: u64,
     pub halt: Halt,
@@ -166,6 +172,9 @@ impl Board {
             let published = feeds.entry(*key).or_insert_with(PublishedFeed::empty);
             published.placed = state.order.placed().get(key);
             published.added = member.added;
+            let granted = state.order.membership().get(key);
+            published.granted = granted.is_some();
+            published.indexer = granted.is_some_and(|member| member.indexer);
             published.until = member.until;
             published.halt = member.halt;
             if let Some(record) = records.get(key) {
@@ -173,6 +182,8 @@ impl Board {
             }
         }
         drop(feeds);
+        let is_granted = |writer: &FeedKey| state.order.membership().get(writer).is_some();
+        open.access.lock().settle(state.is_writable(), is_granted);
         *open.status.write() = DbStatus {
             version: state.state.version,
             writable: state.is_writable(),
@@ -206,6 +217,8 @@ impl PublishedFeed {
             forked: false,
             placed: 0,
             added: false,
+            granted: false,
+            indexer: false,
             until: u64::MAX,
             halt: Halt::None,
         }
@@ -232,6 +245,7 @@ impl OpenDatabase {
             status: RwLock::default(),
             feeds: RwLock::default(),
             subscribers: Subscribers::default(),
+            access: Mutex::default(),
             hash: Mutex::default(),
         }
     }

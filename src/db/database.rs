@@ -177,7 +177,7 @@ impl Db {
         self.job(move |work, id| work.revoke(id, writer, lost))
     }
 
-    fn job<T: Send + 'static>(
+    pub(super) fn job<T: Send + 'static>(
         &self,
         mut run: impl FnMut(&mut Work<'_, '_>, u32) -> Result<T, Failure> + Send + 'static,
     ) -> Reply<T> {

@@ -1,7 +1,7 @@
 //! **What.** Orchestration: the owner thread and its group commits, databases, connections, events. This is the Rust API
 //! of the project; the Node binding is a thin layer over it.
 //!
-//! **Owns.** The order in which the stages run inside one transaction; tables `Databases`, `Members`, `Commits`; and
+//! **Owns.** The order in which the stages run inside one transaction; tables `Databases`, `Members`, `Commits`, `Invites`; and
 //! everything that is in memory only: queues, sessions, subscriptions. All of that is rebuilt from the store.
 //!
 //! **Invariants.** 1. One thread writes. 2. Everything one operation changes is in one transaction, and its reply
@@ -12,6 +12,8 @@
 //! **Not here.** What a diff does (`crdt`), who counts (`causal`), rows (`view`, `order`, `feed`), bytes on the wire
 //! (`wire`).
 
+mod access;
+mod admit;
 mod board;
 mod compare;
 mod conflicts;
@@ -22,6 +24,7 @@ mod error;
 mod events;
 mod feeds;
 mod ingest;
+mod invite;
 mod members;
 mod open;
 mod owner;
@@ -36,6 +39,8 @@ mod write;
 
 pub use crate::crdt::Live;
 pub use crate::store::Location;
+pub use access::{Access, MAX_ACCESS_DATA, Refusal};
+pub use admit::InviteOptions;
 pub use board::{DbInfo, DbStatus};
 pub use compare::Comparison;
 pub use conflicts::{Claim, Conflict, Part};
@@ -45,6 +50,7 @@ pub use engine::WallClock;
 pub use error::{Code, Error, Mismatch};
 pub use events::{Event, Reply, Subscription, Wake};
 pub use feeds::{Feed, FeedChoice, FeedInfo};
+pub use invite::Invite;
 pub use members::{FeedProgress, Member};
 pub use open::discovery_key;
 pub use peer::{Peer, PeerEvent, PeerOptions, Transport};

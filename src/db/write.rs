@@ -359,7 +359,8 @@ impl Work<'_, '_> {
         self.append_control(id, &Op::Revoke { database, writer, lost })
     }
 
-    fn must_be_indexer(&mut self, id: u32) -> Result<FeedKey, Failure> {
+    /// The database's key, if this replica may grant.
+    pub fn must_be_indexer(&mut self, id: u32) -> Result<FeedKey, Failure> {
         let database = self.database(id)?;
         if database.is_indexer() {
             return Ok(database.row.key);

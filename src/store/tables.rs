@@ -65,6 +65,10 @@ pub enum Table {
     ///
     /// Key: database u32. Value: an order state of `causal`, without the controls.
     Order,
+    /// Invites that this device has issued (`db`).
+    ///
+    /// Key: database u32 ‖ invite 16. Value: proof key 32 ‖ expires u64 (ms, 0: never) ‖ uses left u32 ‖ indexer bool.
+    Invites,
     /// The diffs of a key, in linear order; they point into blocks (`view`).
     ///
     /// Key: database u32 ‖ key ‖ time u64 ‖ tick 6 ‖ feed u32 ‖ seq 6. Value: version varint.
@@ -89,7 +93,7 @@ pub enum Table {
 
 impl Table {
     /// All tables, in the order of their declaration.
-    pub const ALL: [Table; 15] = [
+    pub const ALL: [Table; 16] = [
         Table::Meta,
         Table::Feeds,
         Table::Blocks,
@@ -100,6 +104,7 @@ impl Table {
         Table::Effectives,
         Table::Controls,
         Table::Order,
+        Table::Invites,
         Table::Diffs,
         Table::View,
         Table::Log,
@@ -120,6 +125,7 @@ impl Table {
             Table::Effectives => ("effectives-1", RowOrder::Bytes),
             Table::Controls => ("controls-1", RowOrder::Bytes),
             Table::Order => ("order-1", RowOrder::Bytes),
+            Table::Invites => ("invites-1", RowOrder::Bytes),
             Table::Diffs => ("diffs-1", RowOrder::Tail24),
             Table::View => ("view-1", RowOrder::Tail8),
             Table::Log => ("log-1", RowOrder::Bytes),

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! capability   = blake3 keyed(derive_key(context of kind and role, topic key), handshake hash)
+//! binding      = blake3 derive_key(context, role u8 ‖ kind u8 ‖ topic key 32 ‖ handshake hash)
 //! writer proof = ed25519 over WRITER_CONTEXT 32 ‖ role u8 ‖ kind u8 ‖ handshake hash (32 or 64) ‖ topic key 32
 //! ```
 
@@ -43,14 +44,28 @@ pub fn lookup_key<'a>(topics: impl Iterator<Item = &'a Topic>, handshake_hash: &
     *hasher.finalize().as_bytes()
 }
 
+/// What a proof of the layer above is made over, so that it holds for this topic, from this side, on this connection
+/// only.
+pub fn binding(topic: &Topic, role: Role, handshake_hash: &[u8]) -> [u8; 32] {
+    let mut hasher = blake3::Hasher::new_derive_key("multi-hyperbee 1 binding");
+    hasher.update(&[role_byte(role), kind_byte(topic.kind)]);
+    hasher.update(&topic.key.0);
+    hasher.update(handshake_hash);
+    *hasher.finalize().as_bytes()
+}
+
+fn kind_byte(kind: TopicKind) -> u8 {
+    match kind {
+        TopicKind::Database => 0,
+        TopicKind::Feed => 1,
+    }
+}
+
 /// What a writer in `role` signs.
 pub fn writer_message(topic: &Topic, role: Role, handshake_hash: &[u8]) -> Vec<u8> {
     let mut out = WRITER_CONTEXT.to_vec();
     out.push(role_byte(role));
-    out.push(match topic.kind {
-        TopicKind::Database => 0,
-        TopicKind::Feed => 1,
-    });
+    out.push(kind_byte(topic.kind));
     out.extend_from_slice(handshake_hash);
     out.extend_from_slice(&topic.key.0);
     out

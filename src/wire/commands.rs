@@ -7,7 +7,7 @@ use super::limits::{
 };
 use super::message::{self, Held, Named, Tag};
 use super::requests::{AnswerError, Open, is_range};
-use super::{Blocks, CommandError, FeedState, RequestId, Session, Topic, TopicId, capability, decode};
+use super::{Blocks, CommandError, FeedState, RequestId, Role, Session, Topic, TopicId, capability, decode};
 use crate::types::FeedKey;
 
 impl Session {
@@ -37,6 +37,12 @@ impl Session {
     pub fn writer_proof_message(&mut self, topic: TopicId) -> Result<Vec<u8>, CommandError> {
         let topic = self.topics.live(topic)?.topic;
         Ok(capability::writer_message(&topic, self.role, self.topics.handshake_hash()))
+    }
+
+    /// What stands for this connection and topic in a proof that the layer above makes as the side in `sender`.
+    pub fn binding(&mut self, topic: TopicId, sender: Role) -> Result<[u8; 32], CommandError> {
+        let topic = self.topics.live(topic)?.topic;
+        Ok(capability::binding(&topic, sender, self.topics.handshake_hash()))
     }
 
     pub fn prove_writer(

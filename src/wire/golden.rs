@@ -210,6 +210,15 @@ fn what_a_writer_signs_is_what_the_document_says() {
     assert_eq!(capability::writer_message(&topic, Role::Responder, &[7; 32]), expected);
 }
 
+#[test]
+fn a_binding_is_what_the_document_says() {
+    let topic = Topic { kind: TopicKind::Feed, key: FeedKey([2; 32]) };
+    let said = [&[1, 1][..], &[2; 32], &[7; 64]].concat();
+    let expected = blake3::derive_key("multi-hyperbee 1 binding", &said);
+    assert_eq!(capability::binding(&topic, Role::Responder, &[7; 64]), expected);
+    assert_ne!(capability::binding(&topic, Role::Initiator, &[7; 64]), expected);
+}
+
 proptest! {
     #[test]
     fn no_body_panics_and_what_decodes_encodes_back(tag in 0_u8..18, body in prop::collection::vec(any::<u8>(), 0..200)) {

@@ -108,15 +108,16 @@ pub fn act(replica: &mut Replica, write: &Write) -> Result<(), String> {
         Ok(written) => written,
     };
     match written {
-        Written::Yes { length, version }
-            if (replica.ledger.len() as u64 != length
-                || known == replica.ledger.len()
-                || status.version != version) =>
-        {
-            let length = replica.ledger.len();
-            return Err(format!(
-                "{written:?}, but the length was {known} and is {length}, the status {status:?}"
-            ));
+        Written::Yes { length, version } => {
+            let is_right = replica.ledger.len() as u64 == length
+                && known != replica.ledger.len()
+                && status.version == version;
+            if !is_right {
+                let length = replica.ledger.len();
+                return Err(format!(
+                    "{written:?}, but the length was {known} and is {length}, the status {status:?}"
+                ));
+            }
         }
         _ if replica.ledger.len() != known || status != before => {
             return Err(format!("{written:?}, but the length was {known} and is {}", replica.ledger.len()));

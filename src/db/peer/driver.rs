@@ -4,7 +4,6 @@ use super::fetch::Inflight;
 use super::{Peer, PeerEvent, Shown, State};
 use crate::db::board::{OpenDatabase, PublishedFeed};
 use crate::db::error::{Code, Error};
-use crate::db::events::Event as DbEvent;
 use crate::types::FeedKey;
 use crate::wire::{CloseReason, Event, FeedState, RequestId, Role, Topic, TopicId, TopicKind};
 use std::collections::{BTreeMap, BTreeSet};
@@ -73,7 +72,9 @@ impl State {
                 }
                 self.tell_progress(peer);
             }
-            Event::WriterProved { .. } | Event::Pong | Event::Access { .. } => {}
+            Event::WriterProved { topic, feed } => self.heard_proof(topic, feed),
+            Event::Access { topic, kind, bytes } => self.heard_access(topic, kind, &bytes),
+            Event::Pong => {}
             Event::Done => self.heard_done = true,
             Event::Closed(reason) => self.closed(reason),
         }
@@ -83,7 +84,7 @@ impl State {
     fn tell_progress(&self, peer: &Peer) {
         let Some(shared) = &self.shared else { return };
         for open in self.databases(peer) {
-            shared.board.send(open.id, &DbEvent::Progress);
+            shared.board.send(open.id, &crate::db::events::Event::Progress);
         }
     }
 
@@ -111,7 +112,7 @@ impl State {
     /// The initiator has shown everything. A connection for one database that the other side does not have is over.
     fn shown(&mut self, opened: usize, peer: &Peer) {
         let nothing = opened == 0 && self.topics.is_empty();
-        if nothing && peer.0.scope.is_some() && self.session.role() == Role::Initiator {
+        if nothing && peer.0.scope.read().is_some() && self.session.role() == Role::Initiator {
             self.session.finish(CloseReason::Auth);
             self.fail(Error::new(
                 Code::Auth,
@@ -124,7 +125,7 @@ impl State {
     pub(super) fn databases(&self, peer: &Peer) -> Vec<Arc<OpenDatabase>> {
         let Some(shared) = &self.shared else { return Vec::new() };
         let databases = shared.board.databases.read();
-        databases.values().filter(|open| peer.0.scope.is_none_or(|scope| scope == open.id)).cloned().collect()
+        databases.values().filter(|open| peer.is_for(open.id)).cloned().collect()
     }
 
     /// Offers the topics of all databases that were not offered yet: each database by its key, each of its feeds by its
@@ -152,7 +153,14 @@ impl State {
         peer.0.unheard.store(true, Ordering::Release);
         self.topics.insert(
             id,
-            Shown { topic, said: BTreeMap::new(), heard: false, heard_own: false, said_own: false },
+            Shown {
+                topic,
+                said: BTreeMap::new(),
+                heard: false,
+                heard_own: false,
+                said_own: false,
+                access: super::access::Talk::default(),
+            },
         );
         let own = self.announce_new(id, false, peer);
         // The announcement ends the first vector, also an empty one.
@@ -235,6 +243,7 @@ impl State {
         for id in self.topics.keys().copied().collect::<Vec<_>>() {
             self.say_growth(id, grown, peer);
             self.say_own_said(id, peer);
+            self.talk_access(id, peer);
         }
         self.fetch(peer);
         self.check_synced(peer);
@@ -308,6 +317,7 @@ impl State {
     }
 
     pub(super) fn check_synced(&mut self, peer: &Peer) {
+        self.tell_synced(peer);
         if self.was_synced && peer.0.live {
             return;
         }
@@ -315,11 +325,6 @@ impl State {
         if all && !self.was_synced {
             self.was_synced = true;
             self.push(PeerEvent::Synced);
-            if let Some(shared) = &self.shared {
-                for open in self.databases(peer) {
-                    shared.board.send(open.id, &DbEvent::Synced { peer: peer.0.id });
-                }
-            }
         }
         let own_said = self.topics.values().all(|shown| shown.said_own);
         if all && own_said && !peer.0.live && !self.said_done {

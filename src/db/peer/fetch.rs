@@ -18,6 +18,8 @@ pub(super) struct Inflight {
     again: Option<u64>,
     /// How far back the last request went whose answer was doubted. It doubles, so that a liar is soon found out.
     back: u64,
+    /// A doubted answer was followed by a request from block 0 on.
+    was_asked_all: bool,
 }
 
 impl Inflight {
@@ -31,11 +33,13 @@ impl Inflight {
         if self.again.is_some_and(|again| again < start) {
             return true;
         }
-        if self.back >= start {
+        if start == 0 || self.was_asked_all {
             return false;
         }
         self.back = self.back.saturating_mul(2).max(1);
-        self.again = Some(start.saturating_sub(self.back));
+        let again = start.saturating_sub(self.back);
+        self.was_asked_all = again == 0;
+        self.again = Some(again);
         true
     }
 }
@@ -211,4 +215,39 @@ impl Peer {
 
 fn refused(error: &FeedError) -> Error {
     Error::new(Code::Protocol, format!("the other side sent blocks that are refused: {error}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Inflight;
+
+    #[test]
+    fn a_doubted_peer_is_asked_further_and_further_back_and_a_liar_soon_no_more() {
+        let mut inflight = Inflight::default();
+        let mut asked = Vec::new();
+        // It answers truly wherever it is asked again, and lies about what follows block 1,000.
+        while inflight.doubt(1_000) {
+            asked.push(inflight.again);
+            assert!(inflight.doubt(1_001), "what was on its way behind the first lie says nothing new");
+            inflight.again = Some(1_000);
+        }
+        let expected = [999, 998, 996, 992, 984, 968, 936, 872, 744, 488, 0];
+        assert_eq!(asked, expected.map(Some));
+    }
+
+    #[test]
+    fn doubt_upon_doubt_ends_at_block_0_whatever_the_length() {
+        for length in 1..300 {
+            let (mut inflight, mut start) = (Inflight::default(), length);
+            while inflight.doubt(start) {
+                start = inflight.again.unwrap();
+            }
+            assert_eq!(start, 0);
+        }
+    }
+
+    #[test]
+    fn a_proof_that_stands_on_nothing_of_ours_is_no_fork() {
+        assert!(!Inflight::default().doubt(0));
+    }
 }

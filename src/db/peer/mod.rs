@@ -10,9 +10,11 @@
 //!
 //! **Not here.** Bytes and limits of the protocol (`wire`), verification (`feed`), what blocks mean (`place`).
 
+mod access;
 mod driver;
 mod fetch;
 mod io;
+mod scope;
 mod serve;
 
 use super::database::{Db, Inner};
@@ -22,7 +24,7 @@ use super::store::{Shared, Store};
 use crate::types::FeedKey;
 use crate::wire::{self, CloseReason, Config, ProtocolError, Role, Session, Topic, TopicId};
 use driver::{RemoteFeed, Serving};
-use parking_lot::Mutex;
+use parking_lot::{Mutex, RwLock};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -89,8 +91,8 @@ pub struct Peer(Arc<Connection>);
 
 struct Connection {
     id: u64,
-    /// The one database this connection is for; none: all of the store.
-    scope: Option<u32>,
+    /// The databases this connection is for; none: all of the store.
+    scope: RwLock<Option<BTreeSet<u32>>>,
     live: bool,
     wake: Wake,
     /// Open, and the other side's first vectors have not all come yet: own feeds wait for it.
@@ -117,6 +119,8 @@ struct State {
     ticks: u32,
     own_allowed: bool,
     was_synced: bool,
+    /// Databases whose subscribers were told that they are synced.
+    told_synced: BTreeSet<u32>,
     said_done: bool,
     heard_done: bool,
     finished: bool,
@@ -133,6 +137,7 @@ struct Shown {
     /// The other side has announced its own feed too.
     heard_own: bool,
     said_own: bool,
+    access: access::Talk,
 }
 
 impl Store {
@@ -175,6 +180,7 @@ impl Peer {
             ticks: 0,
             own_allowed: false,
             was_synced: false,
+            told_synced: BTreeSet::new(),
             said_done: false,
             heard_done: false,
             finished: false,
@@ -182,7 +188,7 @@ impl Peer {
         };
         let connection = Connection {
             id: shared.peer_number(),
-            scope,
+            scope: RwLock::new(scope.map(|id| BTreeSet::from([id]))),
             live,
             wake,
             unheard: AtomicBool::new(false),
@@ -256,6 +262,7 @@ impl Peer {
     pub fn tick(&self) {
         self.with_state(|state, peer| {
             state.ticks = state.ticks.saturating_add(1);
+            state.topics.values_mut().for_each(|shown| shown.access.tick());
             if state.session.remote().is_none() && state.ticks > HANDSHAKE_PATIENCE {
                 let error = Error::new(Code::Timeout, "the other side did not say who it is in time");
                 state.session.finish(CloseReason::Timeout);
@@ -327,7 +334,7 @@ impl Peer {
             shared.board.peers().iter().for_each(|peer| peer.with_state(|state, it| state.refresh(None, it)));
             // Whoever waits to be flushed waits for this connection no more.
             let ids: Vec<u32> = shared.board.databases.read().keys().copied().collect();
-            for id in ids.into_iter().filter(|id| self.0.scope.is_none_or(|scope| scope == *id)) {
+            for id in ids.into_iter().filter(|id| self.is_for(*id)) {
                 shared.board.send(id, &super::events::Event::Progress);
             }
         }
@@ -336,7 +343,7 @@ impl Peer {
 
     /// Feeds or databases have changed with a commit.
     pub(super) fn notify(&self, feeds: &BTreeSet<FeedKey>, databases: &BTreeSet<u32>) {
-        if self.0.scope.is_some_and(|scope| !databases.contains(&scope)) && feeds.is_empty() {
+        if feeds.is_empty() && !databases.iter().any(|id| self.is_for(*id)) {
             return;
         }
         self.with_state(|state, peer| {

@@ -1,0 +1,70 @@
+//! Which databases of its store a connection carries: more may join while it is under way.
+
+use super::{Peer, State};
+use crate::db::database::{Db, Inner};
+use crate::db::error::{Code, Error};
+use crate::db::events::Event;
+use crate::db::store::{Shared, Store};
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+impl Peer {
+    /// Makes another database of the same store part of this connection. Harmless if it is.
+    pub fn offer(&self, db: &Db) -> Result<(), Error> {
+        let Inner { shared, open } = db.inner()?;
+        self.widen(&shared, |scope| {
+            if let Some(scope) = scope {
+                scope.insert(open.id);
+            }
+        })
+    }
+
+    /// Makes every open database of the store part of this connection.
+    pub fn offer_all(&self, store: &Store) -> Result<(), Error> {
+        self.widen(&store.shared()?, |scope| *scope = None)
+    }
+
+    fn widen(
+        &self,
+        owner: &Arc<Shared>,
+        widen: impl FnOnce(&mut Option<BTreeSet<u32>>),
+    ) -> Result<(), Error> {
+        self.with_state(|state, peer| match &state.shared {
+            None => Err(Error::new(Code::Closed, "the connection is closed")),
+            Some(shared) if !Arc::ptr_eq(shared, owner) => {
+                Err(Error::new(Code::Options, "a connection carries the databases of one store"))
+            }
+            Some(_) => {
+                widen(&mut peer.0.scope.write());
+                state.offer_topics(peer);
+                state.refresh(None, peer);
+                Ok(())
+            }
+        })
+    }
+
+    pub(super) fn is_for(&self, database: u32) -> bool {
+        self.0.scope.read().as_ref().is_none_or(|scope| scope.contains(&database))
+    }
+}
+
+impl State {
+    /// Tells each database, once, that it has been delivered: later ones join a connection that is under way.
+    pub(super) fn tell_synced(&mut self, peer: &Peer) {
+        for open in self.databases(peer) {
+            let concerns = |shown: &super::Shown| {
+                shown.topic.key == open.info.key || open.feeds.read().contains_key(&shown.topic.key)
+            };
+            if self.told_synced.contains(&open.id)
+                || !self.topics.values().any(concerns)
+                || !self.has_delivered(Some(open.id), peer)
+            {
+                continue;
+            }
+            self.told_synced.insert(open.id);
+            if let Some(shared) = &self.shared {
+                shared.board.send(open.id, &Event::Synced { peer: peer.0.id });
+            }
+        }
+    }
+}
