@@ -104,6 +104,14 @@ class MultiHyperbee extends EventEmitter {
     return this
   }
 
+  get keyEncoding() {
+    return this._bee.keyEncoding
+  }
+
+  get valueEncoding() {
+    return this._bee.valueEncoding
+  }
+
   get writable() {
     return this._bee.writable
   }
