@@ -600,8 +600,6 @@ export default MultiHyperbee
 export class Store {
   constructor(location: string, options?: { readOnly?: boolean })
   readonly closed: boolean
-  /** A temporary store, gone when it is closed. */
-  readonly inMemory: boolean
   ready(): Promise<void>
   get(which: Key | { key: Key } | { name: string } | { keyPair: KeyPair | Promise<KeyPair> }): Feed
   /** This store, its names beginning with `name`. */
