@@ -428,7 +428,7 @@ export interface Peer {
     range?: Range<string>,
     options?: DiffStreamOptions & { reverse?: boolean }
   ): EntryStream<DiffEntry>
-  /** In the order they were written. */
+  /** In the order they were written: all that are placed, those that do not count included. */
   createHistoryStream(
     options?: Omit<HistoryOptions, 'live' | keyof Encodings>
   ): EntryStream<DiffEntry & { type: 'put' }>
@@ -600,8 +600,6 @@ export default MultiHyperbee
 export class Store {
   constructor(location: string, options?: { readOnly?: boolean })
   readonly closed: boolean
-  /** A temporary store, gone when it is closed. */
-  readonly inMemory: boolean
   ready(): Promise<void>
   get(which: Key | { key: Key } | { name: string } | { keyPair: KeyPair | Promise<KeyPair> }): Feed
   /** This store, its names beginning with `name`. */

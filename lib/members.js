@@ -5,6 +5,7 @@ const { decodeKey } = require('./keys.js')
 const { translatedAsync } = require('./session.js')
 const { decodeResults } = require('./packed.js')
 const { settled } = require('./write-queue.js')
+const { createUnionStream } = require('./diffs.js')
 const { Peer } = require('./peer.js')
 
 /** Whose feeds count: this replica's own choice (peers), and the one all replicas share (writers). */
@@ -67,6 +68,12 @@ class Members {
   async getDiff() {
     await this._session.ready()
     return this.peer(this._db.local.key)
+  }
+
+  /** Every writer's diffs of an object, from the timestamp in `<object id>/<timestamp>` on, in order. */
+  createUnionStream(key, options) {
+    this._session.accept()
+    return createUnionStream(this._session, this._db._bee._codec, key, options)
   }
 
   async _written(promise) {

@@ -14,7 +14,6 @@ const { Access, join } = require('./access.js')
 const { Events } = require('./events.js')
 const { Progress } = require('./progress.js')
 const { replicate } = require('./replication.js')
-const { createUnionStream } = require('./diffs.js')
 const { deriveKeyPair } = require('./key-pair.js')
 const { waitUntil } = require('./wait.js')
 
@@ -145,12 +144,6 @@ class MultiHyperbee extends EventEmitter {
     return this._bee.put(key, value, options)
   }
 
-  /** Every writer's diffs of an object, from the timestamp in `<object id>/<timestamp>` on, in order. */
-  createUnionStream(key, options) {
-    this._session.accept()
-    return createUnionStream(this._session, this._bee._codec, key, options)
-  }
-
   async ready() {
     await this._session.ready()
     await this._local.ready()
@@ -241,7 +234,7 @@ const PARTS = {
   _bee:
     'getSync getMany del batch conflicts createReadStream createHistoryStream createDiffStream watch getAndWatch ' +
     'peek getBySeq getHeader checkout snapshot sub',
-  _members: 'addPeer removePeer getPeers addWriter removeWriter writers getDiff',
+  _members: 'addPeer removePeer getPeers addWriter removeWriter writers getDiff createUnionStream',
   _access: 'requestAccess waitForWritable createInvite'
 }
 

@@ -1,10 +1,5 @@
-//! Diffs as they are published: of one feed, by key or by seq, and of one key over all writers.
-//!
-//! ```text
-//! { "_timestamp": text, "obj": { "_objectId": text, "_prevTimestamp"?: text }, "list": published list }
-//! a delete   "del": true instead of "list"
-//! a register "register": hex instead of "list"
-//! ```
+//! Diffs as they are published: of one feed, by key or by seq, and of one key over all writers. By key only
+//! those that count here, as the diff index names them; by seq all that are placed, counted or not.
 
 use super::conflicts::writers;
 use super::database::{Db, Inner};
@@ -76,7 +71,7 @@ impl Db {
         })
     }
 
-    /// A feed's diffs that count here, of blocks `from .. to`, by seq.
+    /// A feed's placed diffs of blocks `from .. to`, by seq, those that do not count included.
     pub fn feed_history(&self, feed: FeedKey, from: u64, to: u64, reverse: bool) -> Result<Diffs, Error> {
         self.read(|inner, txn| {
             let number = inner.feed_number(txn, &feed)?.unwrap_or(NO_FEED);
