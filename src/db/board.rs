@@ -96,6 +96,11 @@ impl PublishedFeed {
         self.writable && self.left < self.complete()
     }
 
+    /// Whether `length`, or all of it that is wanted, is here, as far as it ever can be.
+    pub fn has(&self, length: u64) -> bool {
+        self.forked || self.length >= length.min(self.until)
+    }
+
     /// Whether `length`, or all of it that is wanted, is here and in the order, as far as it ever can be.
     pub fn is_up_to(&self, length: u64) -> bool {
         let wanted = length.min(self.until);

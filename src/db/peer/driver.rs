@@ -37,6 +37,7 @@ impl State {
             self.take_event(event, peer);
         }
         self.refresh(None, peer);
+        self.check_synced(peer);
     }
 
     fn take_event(&mut self, event: Event, peer: &Peer) {
@@ -112,6 +113,7 @@ impl State {
     /// The initiator has shown everything. A connection for one database that the other side does not have is over.
     fn shown(&mut self, opened: usize, peer: &Peer) {
         let nothing = opened == 0 && self.topics.is_empty();
+        self.nothing_shared = nothing;
         if nothing && peer.0.scope.read().is_some() && self.session.role() == Role::Initiator {
             self.session.finish(CloseReason::Auth);
             self.fail(Error::new(
@@ -299,6 +301,16 @@ impl State {
 
     /// Whether everything announced (of one database, or of all) is here and in the order.
     pub(super) fn has_delivered(&self, database: Option<u32>, peer: &Peer) -> bool {
+        self.has_all(database, peer, PublishedFeed::is_up_to)
+    }
+
+    /// Whether everything announced is `enough` here.
+    fn has_all(
+        &self,
+        database: Option<u32>,
+        peer: &Peer,
+        enough: impl Fn(&PublishedFeed, u64) -> bool,
+    ) -> bool {
         let open: Vec<_> =
             self.databases(peer).into_iter().filter(|open| database.is_none_or(|id| id == open.id)).collect();
         let concerned = |shown: &&Shown| match shown.topic.kind {
@@ -310,7 +322,7 @@ impl State {
         }
         open.iter().all(|open| {
             open.feeds.read().iter().all(|(key, feed)| match self.remote.get(key) {
-                Some(remote) => feed.is_up_to(remote.length),
+                Some(remote) => enough(feed, remote.length),
                 None => true,
             })
         })
@@ -321,11 +333,14 @@ impl State {
         if self.was_synced && peer.0.live {
             return;
         }
-        let all = !self.topics.is_empty() && self.has_delivered(None, peer);
-        if all && !self.was_synced {
+        let shared = !self.topics.is_empty();
+        if shared && !self.was_synced && self.has_delivered(None, peer) {
             self.was_synced = true;
             self.push(PeerEvent::Synced);
         }
+        // What waits for a third device does not hold up the end: this connection has brought what it could.
+        let all =
+            if shared { self.has_all(None, peer, PublishedFeed::has) } else { self.has_nothing_to_share() };
         let own_said = self.topics.values().all(|shown| shown.said_own);
         if all && own_said && !peer.0.live && !self.said_done {
             self.said_done = true;
@@ -336,6 +351,13 @@ impl State {
             self.finished = true;
             self.push(PeerEvent::Finished);
         }
+    }
+}
+
+impl State {
+    /// Both sides have shown what they hold and nothing of it is the same.
+    fn has_nothing_to_share(&self) -> bool {
+        self.nothing_shared || self.heard_done
     }
 }
 

@@ -59,7 +59,7 @@ impl State {
     /// Asks for what the other side has more of, a feed at a time each, unless another connection is at it.
     pub(super) fn fetch(&mut self, peer: &Peer) {
         let Some(shared) = self.shared.clone() else { return };
-        if self.said_done || !self.session.remote().is_some_and(|remote| remote.upload) {
+        if self.said_done || self.stalled || !self.session.remote().is_some_and(|remote| remote.upload) {
             return;
         }
         for open in self.databases(peer) {
@@ -87,6 +87,7 @@ impl State {
                     Ok(id) => {
                         if let Some(remote) = self.remote.get_mut(&key) {
                             remote.inflight.request = Some(id);
+                            self.heard_at = self.ticks;
                         }
                     }
                     // Announced on a topic that is closed by now, or the session ends.
@@ -94,6 +95,18 @@ impl State {
                 }
             }
         }
+    }
+
+    /// Lets others fetch what was asked here and does not come. What comes late is taken all the same.
+    pub(super) fn notice_stall(&mut self, peer: &Peer) {
+        let asked = self.remote.values().any(|remote| remote.inflight.request.is_some());
+        let silent = asked && self.ticks.saturating_sub(self.heard_at) >= super::STALL_PATIENCE;
+        let Some(shared) = self.shared.as_ref().filter(|_| silent && !self.stalled) else { return };
+        let mut claims = shared.board.claims.lock();
+        let held = claims.len();
+        claims.retain(|_, holder| *holder != peer.0.id);
+        self.released |= claims.len() < held;
+        self.stalled = true;
     }
 
     /// Gives a feed up, if nothing of it is on its way over this connection.

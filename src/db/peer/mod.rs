@@ -42,6 +42,10 @@ const MAX_WAITING_EVENTS: usize = 256;
 /// Ticks (seconds) after which an own feed is offered although another open connection has said nothing yet.
 const OWN_FEED_PATIENCE: u32 = 5;
 
+/// Ticks without a byte after which what was asked of a connection may be fetched over another: a peer that announces
+/// and then is silent keeps nobody from the feed.
+const STALL_PATIENCE: u32 = 10;
+
 /// Ticks a connection may take to say who it is.
 const HANDSHAKE_PATIENCE: u32 = 20;
 
@@ -116,6 +120,12 @@ struct State {
     unverified: usize,
     /// A feed was given up that another connection may go on with.
     released: bool,
+    /// The peer has none of what was shown to it.
+    nothing_shared: bool,
+    /// The tick in which bytes last came, or were last asked for.
+    heard_at: u32,
+    /// Bytes are due and none have come for [`STALL_PATIENCE`]: others may fetch what was asked here.
+    stalled: bool,
     ticks: u32,
     own_allowed: bool,
     was_synced: bool,
@@ -177,6 +187,9 @@ impl Peer {
             serving: VecDeque::new(),
             unverified: 0,
             released: false,
+            nothing_shared: false,
+            heard_at: 0,
+            stalled: false,
             ticks: 0,
             own_allowed: false,
             was_synced: false,
@@ -212,6 +225,8 @@ impl Peer {
             if state.shared.is_none() {
                 return true;
             }
+            state.heard_at = state.ticks;
+            state.stalled = false;
             let taken = state.session.receive(bytes);
             state.take_events(peer);
             if let Err(error) = taken {
@@ -268,8 +283,10 @@ impl Peer {
                 state.session.finish(CloseReason::Timeout);
                 state.fail(error);
             }
+            state.notice_stall(peer);
             state.refresh(None, peer);
         });
+        self.hand_over();
         self.leave_if_over();
     }
 
