@@ -5,7 +5,7 @@
 //   node examples/chat.js -s ./alice                  prints a key
 //   node examples/chat.js -s ./bob -k <that key>      in another terminal, or on another machine
 //
-// The second prints a line `/add <its own key>`: typed in the first terminal, it lets the second write.
+// Whoever knows the key may join: the second asks, and the first lets it write.
 // `-n` gives a name, `--bootstrap <host:port>` another DHT than the public one, `--host <address>` what to listen on.
 
 const path = require('node:path')
@@ -34,6 +34,8 @@ async function main() {
   const db = new MultiHyperbee(options.storage, options.key === undefined ? {} : { key: options.key })
   await db.ready()
 
+  db.on('access-request', (request) => letIn(request))
+
   const { bootstrap, host } = options
   const swarm = new Hyperswarm({ dht: new DHT({ bootstrap, host }) })
   swarm.on('connection', (connection) => db.replicate(connection))
@@ -42,7 +44,7 @@ async function main() {
   announced.then(() => console.log(`Others join with: -k ${db.key.toString('hex')}`))
 
   const shown = show(db)
-  if (!db.writable) await becomeWriter(db)
+  if (!db.writable) await becomeWriter(db, name)
   await readLines(db, name)
 
   await swarm.destroy()
@@ -50,8 +52,9 @@ async function main() {
   await shown
 }
 
-async function becomeWriter(db) {
-  console.log(`To let you in, the first terminal types: /add ${db.local.key.toString('hex')}`)
+async function becomeWriter(db, name) {
+  console.log('Asking to be let in ...')
+  await db.requestAccess({ name })
   await db.waitForWritable()
   console.log('You are in: type a line.')
 }
@@ -77,16 +80,16 @@ async function readLines(db, name) {
   for await (const text of readline.createInterface({ input: process.stdin })) {
     // The position in the own feed makes the key unique, the time makes keys sort.
     const key = `message/${new Date().toISOString()}/${writer}/${db.local.length}`
-    if (text.startsWith('/add ')) await letIn(db, text.slice(5).trim())
-    else if (text !== '') await db.put(key, { name, text })
+    if (text !== '') await db.put(key, { name, text })
   }
 }
 
-async function letIn(db, key) {
+async function letIn(request) {
   try {
-    await db.addWriter(key)
+    await request.accept()
+    console.log(`${request.userData?.name ?? 'Somebody'} is here.`)
   } catch (error) {
-    // A slip of the finger ends no chat.
+    // Whoever cannot be let in ends no chat.
     console.error(error.message)
   }
 }

@@ -39,10 +39,14 @@ fn json_texts_are_written_as_javascript_writes_them() {
 #[test]
 fn each_rule_of_the_json_domain_has_its_error() {
     assert_eq!(text("[]"), Err(JsonError::NotAnObject));
-    assert_eq!(text(r#"{"a":"\ud800"}"#), Err(JsonError::LoneSurrogate { at: 6 }));
-    assert_eq!(text(r#"{"a":"\ud800\ud800"}"#), Err(JsonError::LoneSurrogate { at: 6 }));
-    assert_eq!(text(r#"{"a":"\udc00\ud800"}"#), Err(JsonError::LoneSurrogate { at: 6 }));
-    assert_eq!(text(r#"{"a":1e400}"#), Err(JsonError::NumberRange { at: 5 }));
+    let refused = |given: &str, why: &str| match text(given) {
+        Err(JsonError::Malformed { reason }) => assert!(reason.contains(why), "{given}: {reason}"),
+        other => panic!("{given}: {other:?}"),
+    };
+    refused(r#"{"a":"\ud800"}"#, "hex escape");
+    refused(r#"{"a":"\ud800\ud800"}"#, "surrogate");
+    refused(r#"{"a":"\udc00\ud800"}"#, "surrogate");
+    refused(r#"{"a":1e400}"#, "out of range");
     let nested = |levels: usize| format!("{{\"a\":{}{}}}", "[".repeat(levels), "]".repeat(levels));
     assert_eq!(text(&nested(63)), Ok(nested(63)));
     assert_eq!(text(&nested(64)), Err(JsonError::TooDeep { limit: 64 }));

@@ -1,19 +1,18 @@
-//! Text to [`Value`], in one pass. Not `serde_json`: diff lists nest deeper than its fixed limit, and callers are
-//! told apart which of the domain's rules a text breaks.
+//! Text to [`Value`]: `serde_json` reads, this builds the domain's values and bounds how deep they nest.
 
 use super::{Props, Scalar, Value};
 use crate::codec::limits::MAX_JSON_DEPTH;
+use serde::de::{DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
+use std::cell::Cell;
+use std::fmt;
 
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum JsonError {
     #[error("the value is nested deeper than {limit} levels")]
     TooDeep { limit: usize },
-    #[error("a string has half of a surrogate pair at byte {at}")]
-    LoneSurrogate { at: usize },
-    #[error("the number at byte {at} is beyond the range of a double")]
-    NumberRange { at: usize },
-    #[error("not JSON at byte {at}: expected {expected}")]
-    Malformed { at: usize, expected: &'static str },
+    /// No JSON, half of a surrogate pair, or a number beyond the range of a double; `serde_json` says which and where.
+    #[error("not a JSON value: {reason}")]
+    Malformed { reason: String },
     #[error("the value is not an object")]
     NotAnObject,
 }
@@ -28,208 +27,98 @@ pub fn parse_object(text: &str) -> Result<Value, JsonError> {
 
 /// Reads any value nested at most `limit` levels; recursion goes no deeper.
 pub fn parse(text: &str, limit: usize) -> Result<Value, JsonError> {
-    let mut parser = Parser { text, at: 0, limit };
-    parser.space();
-    let value = parser.value(0)?;
-    parser.space();
-    if parser.at == text.len() { Ok(value) } else { Err(parser.expected("the end")) }
+    let too_deep = Cell::new(false);
+    let mut reader = serde_json::Deserializer::from_str(text);
+    // Ours takes its place: diff lists nest deeper than the fixed one.
+    reader.disable_recursion_limit();
+    let read = Level { left: limit, too_deep: &too_deep }.deserialize(&mut reader);
+    read.and_then(|value| reader.end().map(|()| value)).map_err(|error| {
+        if too_deep.get() { JsonError::TooDeep { limit } } else { JsonError::Malformed { reason: error.to_string() } }
+    })
 }
 
-struct Parser<'a> {
-    text: &'a str,
-    at: usize,
-    limit: usize,
+/// A value with at most `left` levels.
+#[derive(Clone, Copy)]
+struct Level<'a> {
+    left: usize,
+    too_deep: &'a Cell<bool>,
 }
 
-impl Parser<'_> {
-    fn peek(&self) -> Option<u8> {
-        self.text.as_bytes().get(self.at).copied()
+impl Level<'_> {
+    fn below<E: serde::de::Error>(self) -> Result<Self, E> {
+        let left = self.left.checked_sub(1).ok_or_else(|| {
+            self.too_deep.set(true);
+            E::custom("nested too deep")
+        })?;
+        Ok(Self { left, ..self })
+    }
+}
+
+impl<'de> DeserializeSeed<'de> for Level<'_> {
+    type Value = Value;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Value, D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Level<'_> {
+    type Value = Value;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a JSON value")
     }
 
-    fn expected(&self, expected: &'static str) -> JsonError {
-        JsonError::Malformed { at: self.at, expected }
+    fn visit_unit<E>(self) -> Result<Value, E> {
+        Ok(Value::Scalar(Scalar::Null))
     }
 
-    fn eat(&mut self, byte: u8) -> bool {
-        let found = self.peek() == Some(byte);
-        self.at += usize::from(found);
-        found
+    fn visit_bool<E>(self, value: bool) -> Result<Value, E> {
+        Ok(Value::Scalar(Scalar::Bool(value)))
     }
 
-    fn space(&mut self) {
-        while matches!(self.peek(), Some(b' ' | b'\t' | b'\n' | b'\r')) {
-            self.at += 1;
-        }
+    #[expect(clippy::cast_precision_loss, reason = "JavaScript's numbers are doubles: the nearest one is meant")]
+    fn visit_u64<E>(self, value: u64) -> Result<Value, E> {
+        Ok(Value::Scalar(Scalar::Number(value as f64)))
     }
 
-    fn value(&mut self, depth: usize) -> Result<Value, JsonError> {
-        match self.peek() {
-            Some(b'{') => self.object(depth + 1),
-            Some(b'[') => self.array(depth + 1),
-            Some(b'"') => Ok(Value::Scalar(Scalar::String(self.string()?))),
-            Some(b'-' | b'0'..=b'9') => self.number(),
-            Some(b't') => self.word("true", Scalar::Bool(true)),
-            Some(b'f') => self.word("false", Scalar::Bool(false)),
-            Some(b'n') => self.word("null", Scalar::Null),
-            _ => Err(self.expected("a value")),
-        }
+    #[expect(clippy::cast_precision_loss, reason = "JavaScript's numbers are doubles: the nearest one is meant")]
+    fn visit_i64<E>(self, value: i64) -> Result<Value, E> {
+        Ok(Value::Scalar(Scalar::Number(value as f64)))
     }
 
-    fn word(&mut self, word: &'static str, scalar: Scalar) -> Result<Value, JsonError> {
-        if self.text.get(self.at..).is_some_and(|rest| rest.starts_with(word)) {
-            self.at += word.len();
-            Ok(Value::Scalar(scalar))
-        } else {
-            Err(self.expected(word))
-        }
-    }
-
-    fn enter(&mut self, depth: usize) -> Result<(), JsonError> {
-        if depth > self.limit {
-            return Err(JsonError::TooDeep { limit: self.limit });
-        }
-        self.at += 1;
-        self.space();
-        Ok(())
-    }
-
-    fn array(&mut self, depth: usize) -> Result<Value, JsonError> {
-        self.enter(depth)?;
-        let mut items = Vec::new();
-        if self.eat(b']') {
-            return Ok(Value::Array(items));
-        }
-        loop {
-            items.push(self.value(depth)?);
-            self.space();
-            if self.eat(b']') {
-                return Ok(Value::Array(items));
-            }
-            if !self.eat(b',') {
-                return Err(self.expected("`,` or `]`"));
-            }
-            self.space();
-        }
-    }
-
-    fn object(&mut self, depth: usize) -> Result<Value, JsonError> {
-        self.enter(depth)?;
-        let mut pairs = Vec::new();
-        if self.eat(b'}') {
-            return Ok(Value::Object(Props::default()));
-        }
-        loop {
-            if self.peek() != Some(b'"') {
-                return Err(self.expected("a property name"));
-            }
-            let name = self.string()?;
-            self.space();
-            if !self.eat(b':') {
-                return Err(self.expected("`:`"));
-            }
-            self.space();
-            pairs.push((name, self.value(depth)?));
-            self.space();
-            if self.eat(b'}') {
-                return Ok(Value::Object(Props::from_pairs(pairs)));
-            }
-            if !self.eat(b',') {
-                return Err(self.expected("`,` or `}`"));
-            }
-            self.space();
-        }
-    }
-
-    fn digits(&mut self) -> Result<(), JsonError> {
-        let start = self.at;
-        while matches!(self.peek(), Some(b'0'..=b'9')) {
-            self.at += 1;
-        }
-        if self.at == start { Err(self.expected("a digit")) } else { Ok(()) }
-    }
-
-    fn number(&mut self) -> Result<Value, JsonError> {
-        let start = self.at;
-        self.eat(b'-');
-        if !self.eat(b'0') {
-            self.digits()?;
-        }
-        if self.eat(b'.') {
-            self.digits()?;
-        }
-        if self.eat(b'e') || self.eat(b'E') {
-            let _sign = self.eat(b'+') || self.eat(b'-');
-            self.digits()?;
-        }
-        let text = self.text.get(start..self.at).unwrap_or_default();
-        match text.parse::<f64>() {
+    fn visit_f64<E: serde::de::Error>(self, value: f64) -> Result<Value, E> {
+        match value {
             // -0 and 0 are one value.
-            Ok(0.0) => Ok(Value::Scalar(Scalar::Number(0.0))),
-            Ok(number) if number.is_finite() => Ok(Value::Scalar(Scalar::Number(number))),
-            _ => Err(JsonError::NumberRange { at: start }),
+            0.0 => Ok(Value::Scalar(Scalar::Number(0.0))),
+            value if value.is_finite() => Ok(Value::Scalar(Scalar::Number(value))),
+            _ => Err(E::custom("number out of range")),
         }
     }
 
-    fn string(&mut self) -> Result<String, JsonError> {
-        self.at += 1;
-        let mut out = String::new();
-        loop {
-            let start = self.at;
-            while self.peek().is_some_and(|byte| byte != b'"' && byte != b'\\' && byte >= b' ') {
-                self.at += 1;
-            }
-            out.push_str(self.text.get(start..self.at).unwrap_or_default());
-            if self.eat(b'"') {
-                return Ok(out);
-            }
-            if !self.eat(b'\\') {
-                return Err(self.expected("`\"`"));
-            }
-            out.push(self.escape()?);
-        }
+    fn visit_str<E: serde::de::Error>(self, value: &str) -> Result<Value, E> {
+        self.visit_string(value.to_owned())
     }
 
-    fn escape(&mut self) -> Result<char, JsonError> {
-        let char = match self.peek() {
-            Some(b'"') => '"',
-            Some(b'\\') => '\\',
-            Some(b'/') => '/',
-            Some(b'b') => '\u{8}',
-            Some(b'f') => '\u{c}',
-            Some(b'n') => '\n',
-            Some(b'r') => '\r',
-            Some(b't') => '\t',
-            Some(b'u') => return self.unicode(),
-            _ => return Err(self.expected("an escape")),
-        };
-        self.at += 1;
-        Ok(char)
+    fn visit_string<E>(self, value: String) -> Result<Value, E> {
+        Ok(Value::Scalar(Scalar::String(value)))
     }
 
-    fn unicode(&mut self) -> Result<char, JsonError> {
-        let start = self.at.saturating_sub(1);
-        let unit = self.unit()?;
-        if let Some(char) = char::from_u32(unit) {
-            return Ok(char);
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Value, A::Error> {
+        let below = self.below()?;
+        let mut found = Vec::new();
+        while let Some(item) = items.next_element_seed(below)? {
+            found.push(item);
         }
-        if unit < 0xdc00 && self.eat(b'\\') && self.peek() == Some(b'u') {
-            let low = self.unit()?;
-            if (0xdc00..0xe000).contains(&low) {
-                let code = 0x1_0000 + ((unit - 0xd800) << 10) + (low - 0xdc00);
-                return char::from_u32(code).ok_or(JsonError::LoneSurrogate { at: start });
-            }
-        }
-        Err(JsonError::LoneSurrogate { at: start })
+        Ok(Value::Array(found))
     }
 
-    /// `u` and four hex digits.
-    fn unit(&mut self) -> Result<u32, JsonError> {
-        self.at += 1;
-        let digits = self.text.get(self.at..self.at + 4);
-        let digits = digits.filter(|digits| digits.bytes().all(|byte| byte.is_ascii_hexdigit()));
-        let unit = digits.and_then(|digits| u32::from_str_radix(digits, 16).ok());
-        let unit = unit.ok_or(self.expected("four hex digits"))?;
-        self.at += 4;
-        Ok(unit)
+    fn visit_map<A: MapAccess<'de>>(self, mut pairs: A) -> Result<Value, A::Error> {
+        let below = self.below()?;
+        let mut found = Vec::new();
+        while let Some(name) = pairs.next_key()? {
+            found.push((name, pairs.next_value_seed(below)?));
+        }
+        Ok(Value::Object(Props::from_pairs(found)))
     }
 }
