@@ -24,6 +24,7 @@ mod diffs;
 mod errors;
 mod event;
 mod feed;
+mod invite;
 mod packed;
 mod past;
 mod peer;

@@ -33,7 +33,11 @@ pub fn parse(text: &str, limit: usize) -> Result<Value, JsonError> {
     reader.disable_recursion_limit();
     let read = Level { left: limit, too_deep: &too_deep }.deserialize(&mut reader);
     read.and_then(|value| reader.end().map(|()| value)).map_err(|error| {
-        if too_deep.get() { JsonError::TooDeep { limit } } else { JsonError::Malformed { reason: error.to_string() } }
+        if too_deep.get() {
+            JsonError::TooDeep { limit }
+        } else {
+            JsonError::Malformed { reason: error.to_string() }
+        }
     })
 }
 
@@ -77,12 +81,18 @@ impl<'de> Visitor<'de> for Level<'_> {
         Ok(Value::Scalar(Scalar::Bool(value)))
     }
 
-    #[expect(clippy::cast_precision_loss, reason = "JavaScript's numbers are doubles: the nearest one is meant")]
+    #[expect(
+        clippy::cast_precision_loss,
+        reason = "JavaScript's numbers are doubles: the nearest one is meant"
+    )]
     fn visit_u64<E>(self, value: u64) -> Result<Value, E> {
         Ok(Value::Scalar(Scalar::Number(value as f64)))
     }
 
-    #[expect(clippy::cast_precision_loss, reason = "JavaScript's numbers are doubles: the nearest one is meant")]
+    #[expect(
+        clippy::cast_precision_loss,
+        reason = "JavaScript's numbers are doubles: the nearest one is meant"
+    )]
     fn visit_i64<E>(self, value: i64) -> Result<Value, E> {
         Ok(Value::Scalar(Scalar::Number(value as f64)))
     }

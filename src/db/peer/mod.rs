@@ -16,13 +16,17 @@ mod fetch;
 mod io;
 mod scope;
 mod serve;
+mod transport;
+
+use transport::noise;
+pub use transport::{PeerEvent, PeerOptions, Transport};
 
 use super::database::{Db, Inner};
-use super::error::{Code, Error, Mismatch};
+use super::error::{Code, Error};
 use super::events::Wake;
 use super::store::{Shared, Store};
 use crate::types::FeedKey;
-use crate::wire::{self, CloseReason, Config, ProtocolError, Role, Session, Topic, TopicId};
+use crate::wire::{CloseReason, Config, Role, Session, Topic, TopicId};
 use driver::{RemoteFeed, Serving};
 use parking_lot::{Mutex, RwLock};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -48,46 +52,6 @@ const STALL_PATIENCE: u32 = 10;
 
 /// Ticks a connection may take to say who it is.
 const HANDSHAKE_PATIENCE: u32 = 20;
-
-/// How to replicate.
-pub struct PeerOptions {
-    pub transport: Transport,
-    /// Go on after both sides have everything.
-    pub live: bool,
-    pub download: bool,
-    pub upload: bool,
-    pub user_data: Vec<u8>,
-    /// Called, from any thread, when there is something to pull or an event to take.
-    pub wake: Wake,
-}
-
-/// What carries the bytes.
-pub enum Transport {
-    /// A plain byte stream: Noise, as the side that speaks first.
-    Initiator,
-    Responder,
-    /// A channel that is encrypted already; its handshake hash binds our proofs to it.
-    Attached {
-        initiator: bool,
-        handshake_hash: [u8; 64],
-    },
-}
-
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum PeerEvent {
-    /// The other side has said who it is.
-    Open {
-        user_data: Vec<u8>,
-    },
-    /// What the other side has is known.
-    RemoteFeeds,
-    /// All it had at first is here and in the view.
-    Synced,
-    /// `live: false`, and neither side wants anything more.
-    Finished,
-    Closed,
-    Failed(Error),
-}
 
 /// One connection; clones are the same.
 #[derive(Clone)]
@@ -420,41 +384,5 @@ impl State {
         }
         self.serving.clear();
         error
-    }
-}
-
-fn noise(role: Role, config: Config) -> Result<Session, Error> {
-    let failed = |error: snow::Error| Error::new(Code::Protocol, format!("no Noise handshake: {error}"));
-    let params = wire::NOISE_PATTERN.parse().map_err(failed)?;
-    let builder = snow::Builder::new(params).prologue(wire::PROLOGUE).map_err(failed)?;
-    let keys = builder.generate_keypair().map_err(failed)?;
-    let builder = builder.local_private_key(&keys.private).map_err(failed)?;
-    let handshake = match role {
-        Role::Initiator => builder.build_initiator(),
-        Role::Responder => builder.build_responder(),
-    };
-    Ok(Session::noise(handshake.map_err(failed)?, config)?)
-}
-
-impl From<ProtocolError> for Error {
-    fn from(error: ProtocolError) -> Self {
-        let code = match &error {
-            ProtocolError::VersionMismatch { .. } => Code::VersionMismatch,
-            ProtocolError::ClientMismatch { .. } => Code::ClientMismatch,
-            ProtocolError::Auth
-            | ProtocolError::WriterProof { .. }
-            | ProtocolError::Handshake { .. }
-            | ProtocolError::SameRole { .. } => Code::Auth,
-            _ => Code::Protocol,
-        };
-        let message = error.to_string();
-        let mismatch = match error {
-            ProtocolError::VersionMismatch { us, them } => {
-                Some(Mismatch { us: us.to_string(), them: them.to_string() })
-            }
-            ProtocolError::ClientMismatch { us, them } => Some(Mismatch { us, them }),
-            _ => None,
-        };
-        Error { mismatch, ..Error::new(code, message) }
     }
 }
