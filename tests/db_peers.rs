@@ -34,13 +34,17 @@ fn a_feed_that_a_silent_connection_owes_is_fetched_over_another() {
             }
         }
         asked += u32::from(said);
-        stores.iter().for_each(|store| store.settled().wait().unwrap());
+        for store in &stores {
+            store.settled().wait().unwrap();
+        }
     }
     let other = connect(&a, &c);
     for _ in 0..12 {
         other.carry(usize::MAX);
         silent.b.tick();
-        stores.iter().for_each(|store| store.settled().wait().unwrap());
+        for store in &stores {
+            store.settled().wait().unwrap();
+        }
     }
     carry_until(&[&other], || get(&c, "k49").is_some());
 }

@@ -163,6 +163,21 @@ fn opening_right_after_closing_works() {
     }
 }
 
+/// A child has its parent's files open from the fork until it runs its own program.
+#[test]
+fn a_child_that_is_being_started_holds_no_lock() {
+    let dir = tempfile::tempdir().unwrap();
+    let starting = std::thread::spawn(|| {
+        for _ in 0..200 {
+            std::process::Command::new("true").status().unwrap();
+        }
+    });
+    while !starting.is_finished() {
+        let _closed = open(dir.path()).unwrap().close();
+    }
+    starting.join().unwrap();
+}
+
 #[test]
 fn a_read_transaction_keeps_the_store_open() {
     let dir = tempfile::tempdir().unwrap();

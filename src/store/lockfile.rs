@@ -15,9 +15,19 @@ pub(super) const LOCK_FILE: &str = "lock";
 /// Longest text of a pid that is believed.
 const PID_BYTES: u64 = 16;
 
-/// Held as long as the file is open.
-#[expect(dead_code, reason = "kept for its drop: closing the file releases the lock")]
+/// Held until it is dropped.
 pub(super) struct LockFile(Option<File>);
+
+impl Drop for LockFile {
+    /// Unlocks, and does not leave it to the closing of the file: a child that another thread is starting at this moment
+    /// still has the file open, and would hold the lock until it runs its own program.
+    fn drop(&mut self) {
+        if let Some(file) = &self.0 {
+            // What cannot be unlocked is when the file is closed.
+            let _ = file.unlock();
+        }
+    }
+}
 
 impl LockFile {
     /// Locks the store in `dir`: alone, or with other readers when it is only read.
