@@ -31,6 +31,7 @@
 )]
 
 mod check;
+#[path = "../naive/fold.rs"]
 mod fold;
 mod found;
 mod line;

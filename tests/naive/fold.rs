@@ -302,7 +302,7 @@ pub struct Key {
     live: Option<Body>,
     kept: Option<Body>,
     tombstone: Option<Stamp>,
-    last: Option<Position>,
+    pub last: Option<Position>,
     pub prev: Option<Stamp>,
     folded: Vec<Position>,
 }
@@ -352,6 +352,17 @@ impl Key {
         })
     }
 
+    /// Ids of all elements of the live value, removed ones too.
+    #[allow(dead_code, reason = "one of the tests that share this asks for them")]
+    pub fn ids(&self) -> Vec<String> {
+        let mut found = Vec::new();
+        if let Some(Body::Object(props)) = &self.live {
+            props.iter().for_each(|(_, node)| all_ids(node, &mut found));
+        }
+        found
+    }
+
+    #[allow(dead_code, reason = "one of the tests that share this asks for it")]
     pub fn stamp(&self) -> Option<Stamp> {
         self.last.map(|last| last.stamp())
     }
@@ -367,5 +378,16 @@ impl Key {
             u64::from_be_bytes(hash[..8].try_into().unwrap())
         };
         self.folded.iter().map(hash).fold(0, u64::wrapping_add)
+    }
+}
+
+fn all_ids(node: &Node, out: &mut Vec<String>) {
+    match node {
+        Node::Scalar(_) => {}
+        Node::Object(props) => props.iter().for_each(|(_, node)| all_ids(node, out)),
+        Node::Array(elements) => elements.iter().for_each(|e| {
+            out.push(e.id.clone());
+            all_ids(&e.node, out);
+        }),
     }
 }
