@@ -125,6 +125,8 @@ fn a_block_of_a_newer_version_is_reported() {
     assert!(events.take().contains(&Event::UpgradeNeeded { feed: feed.key() }));
     assert_eq!(placed(&db, feed.key()), 0);
     put(&db, "mine", "{}");
+    feed.append(vec![vec![2, 0, 0]]).wait().unwrap();
+    assert!(!events.take().contains(&Event::UpgradeNeeded { feed: feed.key() }), "said once");
 }
 
 #[test]

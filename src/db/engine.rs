@@ -3,7 +3,7 @@
 use super::board::Board;
 use super::error::{Error, Failure};
 use super::events::Event;
-use super::rows::{DatabaseRow, MemberRow, StateRow};
+use super::rows::{DatabaseRow, Halt, MemberRow, StateRow};
 use super::write::PutsFrom;
 use crate::causal::{OrderState, Past};
 use crate::clock::{Clock, ntp64};
@@ -93,6 +93,15 @@ impl DatabaseState {
             Some(member) => member.merged,
             None => 0,
         }
+    }
+
+    /// True if it is another than before.
+    pub fn set_halt(&mut self, feed: &FeedKey, halt: Halt) -> bool {
+        let is_news = self.members.get(feed).is_some_and(|member| member.halt != halt);
+        if is_news && let Some(member) = self.member_mut(feed) {
+            member.halt = halt;
+        }
+        is_news
     }
 
     pub fn member_mut(&mut self, feed: &FeedKey) -> Option<&mut MemberRow> {

@@ -140,6 +140,8 @@ impl Work<'_, '_> {
             self.engine.effects.events.push((id, Event::Drift { writer: feed, ahead_ms }));
         }
         let Batch { facts, .. } = batch;
+        // A build before this one may not have been able to read it.
+        database.set_halt(&feed, Halt::None);
         changes.stand_at(facts.position(effective));
         let counts_by_choice = seq < database.counted_by_choice(&feed);
         if feed == database.row.local {
@@ -174,11 +176,9 @@ impl Work<'_, '_> {
     /// A feed of which nothing more can be placed: alike everywhere, or until this package is updated.
     fn halt(&mut self, id: u32, feed: FeedKey, halt: Halt) -> Result<Step, Failure> {
         let database = self.database(id)?;
-        if let Some(member) = database.member_mut(&feed) {
-            member.halt = halt;
-        }
         database.behind.remove(&feed);
-        if halt == Halt::Newer {
+        let is_news = database.set_halt(&feed, halt);
+        if is_news && halt == Halt::Newer {
             self.event(id, Event::UpgradeNeeded { feed });
         }
         Ok(Step::Stays)
