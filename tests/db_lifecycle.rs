@@ -158,17 +158,12 @@ fn a_store_is_opened_again_while_it_still_closes() {
         let db = create(&store);
         let written = db.write((0..200).map(|n| put_write(&format!("{round} {n}"), "{}")).collect());
         let closed = store.close();
-        let start = std::time::Instant::now();
         let again = at(&dir);
         let db = create(&again);
         assert!(get(&db, &format!("{round} 199")).is_some());
         put(&db, "round", &format!(r#"{{"n":{round}}}"#));
         assert!(written.wait().unwrap().iter().all(Result::is_ok));
         closed.wait().unwrap();
-        assert!(
-            start.elapsed() < std::time::Duration::from_millis(1_900),
-            "files that are in use again are not waited for"
-        );
         again.close().wait().unwrap();
     }
     let db = create(&at(&dir));
