@@ -1,8 +1,9 @@
 'use strict'
 
+const { isUtf8 } = require('node:buffer')
 const { MultiHyperbeeError } = require('./errors.js')
 const { resolveEncoding, encodeObject, isPlainObject } = require('./encodings.js')
-const { FLAG_REGISTER } = require('./packed.js')
+const { FLAG_REGISTER, FLAG_PREV } = require('./packed.js')
 
 // src/codec/limits.rs says why.
 const MAX_KEY_BYTES = 1900
@@ -11,11 +12,27 @@ const MAX_VALUE_BYTES = 16 << 20
 const FORM_OBJECT = 0
 const FORM_OBJECT_HEX = 1
 const FORM_PLAIN = 2
+const FORM_STAMPED = 3
+
+/** Lengths of `_prevTimestamp`, and of `_timestamp`, which names a state too. */
+const STAMP_LENGTH = 63
+const STAMP_AND_STATE_LENGTH = STAMP_LENGTH + 17
 
 const RESERVED = ['_objectId', '_timestamp', '_prevTimestamp', '_diff']
 const TEXT_ENCODINGS = new Set(['utf-8', 'ascii', 'json'])
 const NO_PREFIX = Buffer.alloc(0)
 const STAMP_AND_STATE = /^\d{4,6}-\d\d-\d\dT[\d:.]+Z-[0-9a-f]{8}-[0-9a-f]{12}-[0-9a-f]{16}-[0-9a-f]{16}$/
+
+/** An object whose stamps lie behind its text. */
+function stamped(flags, buffer, from, to, id) {
+  const prev = (flags & FLAG_PREV) === 0 ? to : to - STAMP_LENGTH
+  const stamp = prev - STAMP_AND_STATE_LENGTH
+  const object = JSON.parse(buffer.utf8Slice(from, stamp))
+  object._objectId = id
+  object._timestamp = buffer.latin1Slice(stamp, prev)
+  if (prev !== to) object._prevTimestamp = buffer.latin1Slice(prev, to)
+  return object
+}
 
 /** How one handle reads and writes: its encodings, and the prefix of its sub. */
 class Codec {
@@ -28,7 +45,13 @@ class Codec {
     this.textIds = TEXT_ENCODINGS.has(keyEncoding.name)
     /** Whether keys are text as they stand: no Buffer is needed to read or write one. */
     this.plainText = keyEncoding.name === 'utf-8' && prefix.length === 0
-    this.form = this.objects ? (this.textIds ? FORM_OBJECT : FORM_OBJECT_HEX) : FORM_PLAIN
+    this.form = !this.objects
+      ? FORM_PLAIN
+      : this.plainText
+        ? FORM_STAMPED
+        : this.textIds
+          ? FORM_OBJECT
+          : FORM_OBJECT_HEX
   }
 
   /** This codec, but for what one call's options say. */
@@ -60,6 +83,17 @@ class Codec {
     return bytes.length
   }
 
+  /** What `_objectId` says of the key a caller gave. */
+  idOf(key) {
+    return !this.plainText || typeof key === 'string' ? key : this.keyEncoding.decode(this.encodeKey(key))
+  }
+
+  /** What `_objectId` says of the key `text` that lies at `from..to`: itself, unless the bytes are no text. */
+  idAt(text, buffer, from, to) {
+    const doubtful = this.plainText && text.includes('\ufffd')
+    return doubtful && !isUtf8(buffer.subarray(from, to)) ? buffer.hexSlice(from, to) : text
+  }
+
   /** The key that lies at `from..to`. */
   decodeKey(buffer, from, to) {
     if (this.plainText) return buffer.utf8Slice(from, to)
@@ -70,9 +104,13 @@ class Codec {
    * The value that lies at `from..to`.
    *
    * @param {number} flags of the packed entry
+   * @param {string} id the key, where keys are plain text
    */
-  decodeValue(flags, buffer, from, to) {
-    if (this.objects && (flags & FLAG_REGISTER) === 0) return JSON.parse(buffer.utf8Slice(from, to))
+  decodeValue(flags, buffer, from, to, id) {
+    if (this.objects && (flags & FLAG_REGISTER) === 0) {
+      if (this.form === FORM_STAMPED) return stamped(flags, buffer, from, to, id)
+      return JSON.parse(buffer.utf8Slice(from, to))
+    }
     const bytes = buffer.subarray(from, to)
     if (!this.objects) return this.valueEncoding.decode(bytes)
     try {

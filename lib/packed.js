@@ -9,6 +9,7 @@ const TWO_32 = 0x100000000
 const FLAG_REGISTER = 1
 const FLAG_PUT = 2
 const FLAG_VALUE = 4
+const FLAG_PREV = 8
 
 /** What a write may demand of the key it writes. */
 const ANY = { kind: 0, seq: 0 }
@@ -162,5 +163,6 @@ module.exports = {
   exactly,
   FLAG_REGISTER,
   FLAG_PUT,
-  FLAG_VALUE
+  FLAG_VALUE,
+  FLAG_PREV
 }

@@ -27,7 +27,8 @@ function readEntry(native, codec, key, at) {
   if (length === TOO_LARGE) return readEntries(native, codec, [key], at)[0]
   const seq = readU64(scratch, 0)
   // Objects are parsed at once; anything else might keep what it is given.
-  if (codec.objects) return { seq, key, value: codec.decodeValue(scratch[8], scratch, 9, length) }
+  if (codec.objects)
+    return { seq, key, value: codec.decodeValue(scratch[8], scratch, 9, length, codec.idOf(key)) }
   const bytes = Buffer.from(scratch.subarray(9, length))
   return { seq, key, value: codec.decodeValue(scratch[8], bytes, 0, bytes.length) }
 }
@@ -47,7 +48,9 @@ function readEntries(native, codec, keys, at) {
   forEachEntry(packed, (flags, seq, _key, keyEnd, valueEnd) => {
     const key = keys[entries.length]
     const found = (flags & FLAG_VALUE) !== 0
-    entries.push(found ? { seq, key, value: codec.decodeValue(flags, packed, keyEnd, valueEnd) } : null)
+    entries.push(
+      found ? { seq, key, value: codec.decodeValue(flags, packed, keyEnd, valueEnd, codec.idOf(key)) } : null
+    )
   })
   return entries
 }

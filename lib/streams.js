@@ -136,10 +136,17 @@ function createReadStream(session, codec, range, at, options) {
 function decodeEntries(codec, packed) {
   const entries = []
   forEachEntry(packed, (flags, seq, key, keyEnd, valueEnd) => {
-    const value = codec.decodeValue(flags, packed, keyEnd, valueEnd)
-    entries.push({ seq, key: codec.decodeKey(packed, key, keyEnd), value })
+    entries.push(entryAt(codec, packed, flags, seq, key, keyEnd, valueEnd))
   })
   return entries
+}
+
+/** The packed entry as a caller gets it; what is deleted has the value null. */
+function entryAt(codec, packed, flags, seq, at, keyEnd, valueEnd) {
+  const key = codec.decodeKey(packed, at, keyEnd)
+  if ((flags & FLAG_VALUE) === 0) return { seq, key, value: null }
+  const id = codec.idAt(key, packed, at, keyEnd)
+  return { seq, key, value: codec.decodeValue(flags, packed, keyEnd, valueEnd, id) }
 }
 
 /** `{ left, right }` of every key of the range that differs between two versions; null: the newest. */
@@ -152,9 +159,8 @@ function createDiffStream(session, codec, range, [left, right], options) {
     const pairs = []
     let before = null
     forEachEntry(packed, (flags, seq, key, keyEnd, valueEnd) => {
-      const value = () => codec.decodeValue(flags, packed, keyEnd, valueEnd)
       const found = (flags & FLAG_VALUE) !== 0
-      const entry = found ? { seq, key: codec.decodeKey(packed, key, keyEnd), value: value() } : null
+      const entry = found ? entryAt(codec, packed, flags, seq, key, keyEnd, valueEnd) : null
       if (before === null) before = { left: entry }
       else {
         pairs.push({ left: before.left, right: entry })
@@ -190,9 +196,8 @@ function createHistoryStream(session, codec, at, options = {}) {
       if (!reverse) next = seq + 1
       if (left <= 0 || !startsWith(packed.subarray(key, keyEnd), codec.prefix)) return
       left--
-      const value = (flags & FLAG_VALUE) === 0 ? null : codec.decodeValue(flags, packed, keyEnd, valueEnd)
       const type = (flags & FLAG_PUT) === 0 ? 'del' : 'put'
-      entries.push({ type, seq, key: codec.decodeKey(packed, key, keyEnd), value })
+      entries.push({ type, ...entryAt(codec, packed, flags, seq, key, keyEnd, valueEnd) })
     })
     if (left <= 0) entries.push(null)
     return entries

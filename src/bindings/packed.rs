@@ -8,7 +8,7 @@
 //!          put: value bytes, base text (empty: none), diff bytes (empty: none);  register: value bytes
 //! bytes    length u32, bytes
 //! written  count u32, each: 0 no | 1 conflict | 2 yes, length u64, version u64 | 3 code bytes, message bytes
-//! entries  count u32, each: seq u64, flags u8 (1 register, 2 put, 4 has a value), key length u32, value length u32, key, value
+//! entries  count u32, each: seq u64, flags u8 (1 register, 2 put, 4 has a value, 8 has a _prevTimestamp), key length u32, value length u32, key, value
 //! ```
 
 use super::value::{Form, write_value};
@@ -141,7 +141,7 @@ impl EntryPacker {
     pub fn add(&mut self, seq: u64, key: &[u8], row: Option<&LiveRow<'_>>) {
         let flags = match row {
             None => 0,
-            Some(row) => FLAG_PUT | FLAG_VALUE | register_flag(row),
+            Some(row) => FLAG_PUT | FLAG_VALUE | row_flags(row),
         };
         self.count = self.count.saturating_add(1);
         self.out.extend_from_slice(&seq.to_le_bytes());
@@ -173,16 +173,18 @@ impl EntryPacker {
 const FLAG_REGISTER: u8 = 1;
 const FLAG_PUT: u8 = 2;
 const FLAG_VALUE: u8 = 4;
+const FLAG_PREV: u8 = 8;
 
 /// One entry without its key, as `getInto` gives it: seq u64, flags u8, value.
 pub fn write_row(out: &mut Vec<u8>, row: &LiveRow<'_>, form: Form) {
     out.extend_from_slice(&row.version.to_le_bytes());
-    out.push(register_flag(row));
+    out.push(row_flags(row));
     write_value(out, row, form);
 }
 
-fn register_flag(row: &LiveRow<'_>) -> u8 {
-    if matches!(row.value, Live::Register(_)) { FLAG_REGISTER } else { 0 }
+fn row_flags(row: &LiveRow<'_>) -> u8 {
+    let register = if matches!(row.value, Live::Register(_)) { FLAG_REGISTER } else { 0 };
+    register | if row.prev.is_some() { FLAG_PREV } else { 0 }
 }
 
 fn put_bytes(out: &mut Vec<u8>, bytes: &[u8]) {

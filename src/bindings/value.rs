@@ -11,6 +11,9 @@ use std::io::Write as _;
 pub enum Form {
     /// Complete objects, `_objectId` being the key as text (hex if it is none).
     Object,
+    /// The stored text, and behind it, each of a fixed length, what `_timestamp` and `_prevTimestamp` say: JavaScript,
+    /// which has the key, sets the reserved properties itself. Where keys are plain text this is the quickest.
+    Stamped,
     /// Complete objects, `_objectId` being the key in hex.
     ObjectHex,
     /// The stored bytes.
@@ -22,6 +25,7 @@ impl From<u32> for Form {
         match number {
             0 => Form::Object,
             1 => Form::ObjectHex,
+            3 => Form::Stamped,
             _ => Form::Plain,
         }
     }
@@ -31,6 +35,7 @@ pub fn write_value(out: &mut Vec<u8>, row: &LiveRow<'_>, form: Form) {
     let text = match (row.value, form) {
         (Live::Register(bytes), _) => return out.extend_from_slice(bytes),
         (Live::Object(text), Form::Plain) => return out.extend_from_slice(text.as_bytes()),
+        (Live::Object(text), Form::Stamped) => return write_stamped(out, text, row),
         (Live::Object(text), _) => text.strip_suffix('}').unwrap_or(text),
     };
     out.extend_from_slice(text.as_bytes());
@@ -45,6 +50,15 @@ pub fn write_value(out: &mut Vec<u8>, row: &LiveRow<'_>, form: Form) {
     }
     out.push(b'"');
     out.push(b'}');
+}
+
+fn write_stamped(out: &mut Vec<u8>, text: &str, row: &LiveRow<'_>) {
+    out.extend_from_slice(text.as_bytes());
+    row.stamp.write_into(out);
+    put_state_id(out, row.state);
+    if let Some(prev) = row.prev {
+        prev.write_into(out);
+    }
 }
 
 fn write_object_id(out: &mut Vec<u8>, key: &[u8], form: Form) {
@@ -92,6 +106,12 @@ mod tests {
         let expected = format!(r#"{{"_objectId":"ff00","_timestamp":"{STAMP}-00000000000000ff"}}"#);
         assert_eq!(text(&row(&[0xff, 0], Live::Object("{}"), false), Form::Object), expected);
         assert_eq!(text(&row(&[0xff, 0], Live::Object("{}"), false), Form::ObjectHex), expected);
+    }
+
+    #[test]
+    fn stamps_stand_behind_the_text() {
+        let expected = format!(r#"{{"a":1}}{STAMP}-00000000000000ff{STAMP}"#);
+        assert_eq!(text(&row(b"k", Live::Object(r#"{"a":1}"#), true), Form::Stamped), expected);
     }
 
     #[test]

@@ -7,6 +7,7 @@ use super::peer::Peer;
 use super::rows::Halt;
 use crate::feed::FeedRecord;
 use crate::merkle::Head;
+use crate::store::ReadTxn;
 use crate::types::FeedKey;
 use crate::view::LatticeHash;
 use parking_lot::{Mutex, RwLock};
@@ -19,6 +20,9 @@ use std::time::Duration;
 pub(super) struct Board {
     pub databases: RwLock<BTreeMap<u32, Arc<OpenDatabase>>>,
     peers: Mutex<Vec<Peer>>,
+    /// A read transaction of what is committed now, for reads that take microseconds: beginning one costs as much as
+    /// they do. It is let go with the next commit, so it pins nothing older.
+    pub reads: Mutex<Option<ReadTxn>>,
     /// Who listens to single feeds.
     listeners: Mutex<BTreeMap<FeedKey, Arc<Subscribers>>>,
     /// Which connection is fetching a feed: no block is asked for twice.

@@ -118,7 +118,10 @@ impl Db {
         if key.len() > MAX_KEY_BYTES {
             return Ok(None);
         }
-        self.read(|inner, txn| {
+        let handle = self.0.0.read();
+        let open = handle.as_ref().filter(|inner| !inner.shared.is_closed());
+        let inner = open.ok_or_else(Error::closed)?;
+        inner.shared.with_read(|txn| {
             if let Some(at) = at {
                 inner.must_be_here(at, txn)?;
             }

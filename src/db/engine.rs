@@ -142,6 +142,7 @@ impl Engine {
 
     /// Tells readers, subscribers and peers what the transaction that was just synced has changed.
     pub fn publish(&mut self) {
+        self.board.reads.lock().take();
         let effects = std::mem::take(&mut self.effects);
         for id in &effects.databases {
             if let Some(database) = self.databases.get_mut(id) {

@@ -196,7 +196,7 @@ pub(super) fn commit(engine: &mut Engine, mut group: Vec<Box<dyn Job>>) -> Vec<B
             }
             Attempt::MapFull => {
                 engine.forget();
-                if let Err(error) = engine.environment().grow() {
+                if let Err(error) = grow(engine) {
                     return fail(group, &error.into());
                 }
             }
@@ -207,6 +207,13 @@ pub(super) fn commit(engine: &mut Engine, mut group: Vec<Box<dyn Job>>) -> Vec<B
         }
     }
     Vec::new()
+}
+
+/// Growing waits for every read transaction: the one that is kept is let go, and no other is kept meanwhile.
+fn grow(engine: &Engine) -> Result<(), StoreError> {
+    let mut kept = engine.board.reads.lock();
+    kept.take();
+    engine.environment().grow()
 }
 
 fn fail(group: Vec<Box<dyn Job>>, error: &Error) -> Vec<Box<dyn Job>> {

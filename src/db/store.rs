@@ -151,7 +151,19 @@ impl Shared {
     fn stop(&self) -> Option<Environment> {
         self.board.peers().iter().for_each(super::peer::Peer::close);
         self.owner.stop();
-        self.environment.write().take()
+        let environment = self.environment.write().take();
+        self.board.reads.lock().take();
+        environment
+    }
+
+    /// As [`Shared::read`], for reads of microseconds: they share a transaction until the next commit, unless another
+    /// thread is at it.
+    pub fn with_read<T>(&self, read: impl FnOnce(&ReadTxn) -> Result<T, Error>) -> Result<T, Error> {
+        let Some(mut kept) = self.board.reads.try_lock() else { return read(&self.read()?) };
+        match &*kept {
+            Some(txn) => read(txn),
+            None => read(kept.insert(self.read()?)),
+        }
     }
 
     /// What is committed now, until the store is closed.

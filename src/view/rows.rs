@@ -171,12 +171,13 @@ pub fn newest<'t>(
     at: Option<u64>,
 ) -> Result<Option<Row<'t>>, ViewError> {
     let from = view_key(database, key, at.unwrap_or(u64::MAX));
-    let to = view_key(database, key, 0);
-    match txn.first(Table::View, Bound::Included(&from), Bound::Included(&to))? {
-        None => Ok(None),
-        Some((row, value)) => {
-            let (_, version) = split_view_key(row)?;
-            Ok(Some(Row::decode(version, value)?))
-        }
+    let Some((row, value)) = txn.first(Table::View, Bound::Included(&from), Bound::Unbounded)? else {
+        return Ok(None);
+    };
+    // What stands before the tail is the database and the key: another one's row means there is none of this.
+    let (found, version) = split_view_key(row)?;
+    if found != key || row.get(..PREFIX) != from.get(..PREFIX) {
+        return Ok(None);
     }
+    Ok(Some(Row::decode(version, value)?))
 }
