@@ -625,6 +625,8 @@ export class Feed extends EventEmitter<FeedEvents> {
   readonly discoveryKey: Buffer | null
   readonly length: number
   readonly byteLength: number
+  /** Blocks here from the first on. */
+  readonly contiguousLength: number
   readonly writable: boolean
   readonly readable: boolean
   ready(): Promise<void>
@@ -648,6 +650,8 @@ export class Feed extends EventEmitter<FeedEvents> {
     valueEncoding?: EncodingOption<any>
     signal?: AbortSignal
   }): EntryStream<any>
+  /** Waits until the blocks of a range are here; all that are known, by default. */
+  download(range?: WaitOptions & { start?: number; end?: number }): Promise<void>
   /** The root hash of the first `length` blocks. */
   treeHash(length?: number): Promise<Buffer>
   close(): Promise<void>

@@ -56,6 +56,11 @@ class Feed extends EventEmitter {
     return this._info()?.byteLength ?? 0
   }
 
+  /** Blocks here from the first on: all that are, as long as feeds are fetched from their beginning. */
+  get contiguousLength() {
+    return this.length
+  }
+
   get writable() {
     return this._info()?.writable ?? false
   }
@@ -98,6 +103,13 @@ class Feed extends EventEmitter {
 
   async has(seq) {
     return (await this.get(seq, { wait: false })) !== null
+  }
+
+  /** Waits until the blocks of a range are here. The databases a feed belongs to fetch it by themselves. */
+  async download(range) {
+    await this.ready()
+    const { start = 0, end = this.length, timeout, signal } = range ?? {}
+    if (end > start) await this.get(end - 1, { timeout, signal })
   }
 
   /** Blocks from `start` to before `end`; `live` goes on with what is appended. */
