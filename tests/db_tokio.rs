@@ -1,10 +1,10 @@
 //! The Rust API over tokio streams, and its events as streams.
-#![allow(clippy::unwrap_used, reason = "a failing test says so by panicking")]
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a failing test says so by panicking")]
 
 mod support;
 
 use futures::StreamExt as _;
-use multi_hyperbee::db::{Event, Transport};
+use multi_hyperbee::db::{Event, Range, Transport};
 use std::sync::Arc;
 use support::*;
 
@@ -54,4 +54,24 @@ async fn events_are_a_stream() {
         unreachable!("the stream of an open database does not end")
     };
     assert_eq!(updates.await, (0, 1));
+}
+
+#[tokio::test]
+async fn scans_history_and_progress_are_streams() {
+    let store = memory();
+    let db = create(&store);
+    for index in 0..600 {
+        put(&db, &format!("k{index:03}"), "{}");
+    }
+    del(&db, "k000");
+    let keys: Vec<_> = db.scan(Range::default(), None).unwrap().into_stream().collect().await;
+    assert_eq!(keys.len(), 599);
+    assert_eq!(keys[0].as_ref().unwrap().key, b"k001");
+    let history: Vec<_> = db.history(1, None, true).unwrap().into_stream().collect().await;
+    assert_eq!(history.len(), 601);
+    assert!(!history[0].as_ref().unwrap().put);
+    let mut progress = Box::pin(db.progress_stream().unwrap());
+    assert_eq!(progress.next().await.unwrap()[0].placed, 602);
+    put(&db, "more", "{}");
+    assert_eq!(progress.next().await.unwrap()[0].placed, 603);
 }

@@ -33,6 +33,7 @@ mod place;
 mod reads;
 mod rows;
 mod store;
+mod streams;
 #[cfg(test)]
 mod tests;
 mod write;
