@@ -357,7 +357,9 @@ impl Key {
     pub fn ids(&self) -> Vec<String> {
         let mut found = Vec::new();
         if let Some(Body::Object(props)) = &self.live {
-            props.iter().for_each(|(_, node)| all_ids(node, &mut found));
+            for (_, node) in props {
+                all_ids(node, &mut found);
+            }
         }
         found
     }
@@ -384,10 +386,16 @@ impl Key {
 fn all_ids(node: &Node, out: &mut Vec<String>) {
     match node {
         Node::Scalar(_) => {}
-        Node::Object(props) => props.iter().for_each(|(_, node)| all_ids(node, out)),
-        Node::Array(elements) => elements.iter().for_each(|e| {
-            out.push(e.id.clone());
-            all_ids(&e.node, out);
-        }),
+        Node::Object(props) => {
+            for (_, node) in props {
+                all_ids(node, out);
+            }
+        }
+        Node::Array(elements) => {
+            for element in elements {
+                out.push(element.id.clone());
+                all_ids(&element.node, out);
+            }
+        }
     }
 }
