@@ -299,7 +299,8 @@ export interface Options<K = string, V = any> {
   valueEncoding?: EncodingOption<V>
   /** Of the local writer; generated and kept by default. Names one feed of one database. */
   keyPair?: KeyPair | Promise<KeyPair> | null
-  /** `'granted'` (default): who is granted writes. `'open'`: every feed announced by a peer that proves `key`. */
+  /** `'granted'` (default): who is granted writes. `'open'`: every feed that is known here;
+   * feeds that peers announce are not learned by themselves yet. */
   writers?: 'granted' | 'open'
   /** How far ahead of the wall clock (ms) a timestamp may be before it raises `drift` and is not followed: 60,000. */
   maxDrift?: number
@@ -598,6 +599,8 @@ export default MultiHyperbee
 
 /** A directory that holds feeds and databases. */
 export class Store {
+  /** @param options `readOnly`: nothing is ever written; neither databases nor feeds can be opened in it yet
+   * (`ERR_READ_ONLY`) */
   constructor(location: string, options?: { readOnly?: boolean })
   readonly closed: boolean
   ready(): Promise<void>
