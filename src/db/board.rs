@@ -76,6 +76,7 @@ pub(super) struct PublishedFeed {
     pub left: u64,
     pub writable: bool,
     pub forked: bool,
+    pub unconfirmed: bool,
     pub placed: u64,
     pub added: bool,
     pub granted: bool,
@@ -86,18 +87,24 @@ pub(super) struct PublishedFeed {
 }
 
 impl PublishedFeed {
-    /// What may be shown and served: of an own feed nothing that has not been noted as leaving.
+    /// What may be shown and served: of an own feed nothing that has not been noted as leaving, and nothing while
+    /// there may be more of it elsewhere.
     pub fn offered(&self) -> u64 {
-        if self.is_held_back() { 0 } else { self.complete() }
+        if self.is_cautious() || self.waits_to_leave() { 0 } else { self.complete() }
     }
 
     fn complete(&self) -> u64 {
         self.head.as_ref().map_or(0, |head| head.length)
     }
 
-    /// An own feed of which more is here than was noted as leaving.
-    pub fn is_held_back(&self) -> bool {
-        self.writable && self.left < self.complete()
+    /// An own feed of which more is here than was noted as leaving, and may leave.
+    pub fn waits_to_leave(&self) -> bool {
+        self.writable && self.left < self.complete() && !self.is_cautious()
+    }
+
+    /// An own feed of which there is, or may be, more elsewhere than here.
+    pub fn is_cautious(&self) -> bool {
+        self.writable && !self.forked && (self.unconfirmed || self.tip > self.length)
     }
 
     /// Whether `length`, or all of it that is wanted, is here, as far as it ever can be.
@@ -144,8 +151,11 @@ impl Board {
         }
     }
 
-    pub fn has_peers(&self) -> bool {
-        !self.peers.lock().is_empty()
+    /// Whether own blocks may leave now: somebody is connected, and nobody who is may still show more of an own feed than
+    /// is here. Who keeps silent, or claims what does not come, is waited for no longer than some ticks.
+    pub fn own_may_leave(&self, waited: u32) -> bool {
+        let peers = self.peers();
+        !peers.is_empty() && !peers.iter().any(|peer| peer.may_show_more(waited))
     }
 
     pub fn add_peer(&self, peer: Peer) {
@@ -224,6 +234,7 @@ impl PublishedFeed {
             left: 0,
             writable: false,
             forked: false,
+            unconfirmed: false,
             placed: 0,
             added: false,
             granted: false,
@@ -237,10 +248,11 @@ impl PublishedFeed {
         self.length = record.length;
         self.byte_length = record.byte_length;
         self.head.clone_from(&record.head);
-        self.tip = record.tip.as_ref().map_or(record.length, |tip| tip.length.max(record.length));
+        self.tip = record.signed().max(record.length);
         self.left = record.left;
         self.writable = record.secret.is_some();
         self.forked = record.forked;
+        self.unconfirmed = record.unconfirmed;
     }
 }
 

@@ -63,11 +63,16 @@ impl Work<'_, '_> {
         Ok(())
     }
 
-    /// From now on blocks of these own feeds may leave the machine.
-    pub fn note_leaving(&mut self, feeds: &[FeedKey]) -> Result<(), Failure> {
+    /// From now on blocks of these own feeds may leave the machine, unless a peer was met meanwhile that may have more of
+    /// one. `waited`: how long they have waited already.
+    pub fn note_leaving(&mut self, feeds: &[FeedKey], waited: u32) -> Result<(), Failure> {
+        if !self.engine.board.own_may_leave(waited) {
+            return Ok(());
+        }
         for key in feeds {
             let Some(record) = self.feed(key)? else { continue };
-            if record.left >= record.length {
+            let is_cautious = record.unconfirmed || record.signed() > record.length;
+            if record.left >= record.length || is_cautious {
                 continue;
             }
             record.left = record.length;
@@ -109,6 +114,24 @@ impl From<FeedError> for Error {
                     Code::Restored,
                     format!(
                         "{error}: this store is older than what it once sent; connect to a peer that has the rest"
+                    ),
+                );
+            }
+            FeedError::Unconfirmed { .. } => {
+                return Error::new(
+                    Code::Restored,
+                    format!(
+                        "{error}: connect to a peer that had it, or call store.resume({{ mine: true }}) if nothing newer \
+                         than this backup exists anywhere"
+                    ),
+                );
+            }
+            FeedError::Forked { .. } => {
+                return Error::new(
+                    Code::Forked,
+                    format!(
+                        "{error}: what is here stays readable; go on with a new key pair (docs/guide.md, Restoring a \
+                         backup)"
                     ),
                 );
             }

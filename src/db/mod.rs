@@ -31,6 +31,7 @@ mod owner;
 mod peer;
 mod place;
 mod reads;
+mod restore;
 mod rows;
 mod store;
 mod streams;

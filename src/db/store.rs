@@ -172,6 +172,10 @@ impl Shared {
         Ok(environment.as_ref().ok_or_else(Error::closed)?.read()?)
     }
 
+    pub fn environment(&self) -> Result<Environment, Error> {
+        self.environment.read().clone().ok_or_else(Error::closed)
+    }
+
     /// Queues work for the owner thread and replies with its result.
     pub fn job<T: Send + 'static>(
         &self,

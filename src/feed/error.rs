@@ -21,6 +21,11 @@ pub enum FeedError {
     /// A longer head of this own feed is known than its blocks are here.
     #[error("feed {feed} has {length} blocks here and {signed} elsewhere: it cannot be appended to yet")]
     Behind { feed: FeedKey, length: u64, signed: u64 },
+    /// This own feed comes out of a backup, and nobody has said yet that it has all there is.
+    #[error("feed {feed} comes out of a backup: more of it may have been written since")]
+    Unconfirmed { feed: FeedKey },
+    #[error("the key of feed {feed} has signed two histories: nothing more of it counts")]
+    Forked { feed: FeedKey },
     #[error("a block of {found} bytes; allowed are {limit}")]
     BlockTooLarge { found: u64, limit: u64 },
     #[error("a feed cannot have more than {limit} blocks")]

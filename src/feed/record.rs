@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! flags u8 ‖ id u32 ‖ length u64 ‖ byte length u64 ‖ left u64 ‖ [head 112] ‖ [cover 112] ‖ [tip 112] ‖ [seed 32]
-//! flags = 1 head | 2 cover | 4 tip | 8 seed | 16 forked
+//! flags = 1 head | 2 cover | 4 tip | 8 seed | 16 forked | 32 unconfirmed
 //! ```
 //!
 //! Other flags, a missing or trailing byte make it invalid.
@@ -35,6 +35,9 @@ pub struct FeedRecord {
     pub secret: Option<Seed>,
     /// A contradiction of two signed heads has been seen.
     pub forked: bool,
+    /// An own feed out of a backup: more of it may have been written and sent since. Nothing is appended or offered
+    /// before a peer that had it, or the user, has said otherwise.
+    pub unconfirmed: bool,
 }
 
 const HEAD: u8 = 1;
@@ -42,6 +45,7 @@ const COVER: u8 = 2;
 const TIP: u8 = 4;
 const SEED: u8 = 8;
 const FORKED: u8 = 16;
+const UNCONFIRMED: u8 = 32;
 const NEXT_FEED: &[u8] = b"next-feed";
 
 impl FeedRecord {
@@ -66,7 +70,8 @@ impl FeedRecord {
             | flag(COVER, self.cover.is_some())
             | flag(TIP, self.tip.is_some())
             | flag(SEED, self.secret.is_some())
-            | flag(FORKED, self.forked);
+            | flag(FORKED, self.forked)
+            | flag(UNCONFIRMED, self.unconfirmed);
         let mut out = vec![flags];
         out.extend_from_slice(&self.id.to_be_bytes());
         for number in [self.length, self.byte_length, self.left] {
@@ -84,7 +89,7 @@ impl FeedRecord {
     pub fn decode(key: FeedKey, row: &[u8]) -> Result<Self, DecodeError> {
         let mut reader = Reader::new(row);
         let flags = reader.u8("feed flags")?;
-        if flags >= FORKED << 1 {
+        if flags >= UNCONFIRMED << 1 {
             return Err(DecodeError::UnknownTag { what: "feed flags", tag: flags.into() });
         }
         let id = reader.u32("feed id")?;
@@ -94,8 +99,8 @@ impl FeedRecord {
         let (head, cover, tip) = (head(HEAD)?, head(COVER)?, head(TIP)?);
         let secret = (flags & SEED != 0).then(|| reader.array("feed seed").map(Seed::new)).transpose()?;
         reader.finish("feed record")?;
-        let forked = flags & FORKED != 0;
-        Ok(Self { key, id, length, byte_length, head, cover, tip, left, secret, forked })
+        let (forked, unconfirmed) = (flags & FORKED != 0, flags & UNCONFIRMED != 0);
+        Ok(Self { key, id, length, byte_length, head, cover, tip, left, secret, forked, unconfirmed })
     }
 }
 
@@ -136,8 +141,20 @@ pub fn create(txn: &mut WriteTxn<'_>, key: FeedKey, secret: Option<Seed>) -> Res
     let next = id.checked_add(1).ok_or(corrupt("feed ids are used up"))?;
     txn.put(Table::Meta, NEXT_FEED, &next.to_be_bytes())?;
     let (head, cover, tip) = (None, None, None);
-    let record =
-        FeedRecord { key, id, length: 0, byte_length: 0, head, cover, tip, left: 0, secret, forked: false };
+    let (forked, unconfirmed, left) = (false, false, 0);
+    let record = FeedRecord {
+        key,
+        id,
+        length: 0,
+        byte_length: 0,
+        head,
+        cover,
+        tip,
+        left,
+        secret,
+        forked,
+        unconfirmed,
+    };
     save(txn, &record)?;
     Ok(record)
 }

@@ -223,6 +223,7 @@ impl Peer {
             (self.0.wake)();
         }
         self.hand_over();
+        self.tell_heard();
     }
 }
 

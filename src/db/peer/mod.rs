@@ -3,8 +3,9 @@
 //! stream, `notify` by the owner thread after a commit, `tick` by whoever has a clock.
 //!
 //! **Invariants.** 1. Nothing is offered that is not synced; of an own feed nothing that was not noted as leaving
-//! before. 2. An own feed is offered only once the peer's first vector has come (and that of every other open
-//! connection, or [`OWN_FEED_PATIENCE`] ticks have passed): what others have of it is learned first. 3. A feed is
+//! before, and what was noted is asked of the transaction that is read from. 2. An own feed, or more of it, leaves only
+//! once the first vector of every open connection has come and what they show more of it is here (or
+//! [`OWN_FEED_PATIENCE`], [`CLAIM_PATIENCE`] ticks have passed): what others have of it is learned first. 3. A feed is
 //! fetched over one connection at a time. 4. Blocks are verified and stored by the owner thread, in order; how many
 //! wait for it is bounded by [`MAX_UNVERIFIED`]. 5. No lock of another connection is taken while this one's is held.
 //!
@@ -14,6 +15,7 @@ mod access;
 mod driver;
 mod fetch;
 mod io;
+mod own;
 mod scope;
 mod serve;
 mod transport;
@@ -46,6 +48,10 @@ const MAX_WAITING_EVENTS: usize = 256;
 /// Ticks (seconds) after which an own feed is offered although another open connection has said nothing yet.
 const OWN_FEED_PATIENCE: u32 = 5;
 
+/// Ticks after which it is offered although a connection claims more of it than is here and shows none of that: nobody's
+/// claim keeps us silent.
+const CLAIM_PATIENCE: u32 = 30;
+
 /// Ticks without a byte after which what was asked of a connection may be fetched over another: a peer that announces
 /// and then is silent keeps nobody from the feed.
 const STALL_PATIENCE: u32 = 10;
@@ -65,6 +71,8 @@ struct Connection {
     wake: Wake,
     /// Open, and the other side's first vectors have not all come yet: own feeds wait for it.
     unheard: AtomicBool,
+    /// The other side says it has more of an own feed, or another one, than is here.
+    claims: AtomicBool,
     state: Mutex<State>,
 }
 
@@ -92,6 +100,12 @@ struct State {
     stalled: bool,
     ticks: u32,
     own_allowed: bool,
+    /// Ticks that own blocks have waited to leave.
+    waited: u32,
+    /// The owner was asked to note that own blocks leave.
+    is_noting: bool,
+    /// The first vectors have just come, or what was claimed: others look again whether they may offer.
+    is_heard_news: bool,
     was_synced: bool,
     /// Databases whose subscribers were told that they are synced.
     told_synced: BTreeSet<u32>,
@@ -156,6 +170,9 @@ impl Peer {
             stalled: false,
             ticks: 0,
             own_allowed: false,
+            waited: 0,
+            is_noting: false,
+            is_heard_news: false,
             was_synced: false,
             told_synced: BTreeSet::new(),
             said_done: false,
@@ -169,6 +186,7 @@ impl Peer {
             live,
             wake,
             unheard: AtomicBool::new(false),
+            claims: AtomicBool::new(false),
             state: Mutex::new(state),
         };
         let peer = Self(Arc::new(connection));
@@ -198,7 +216,7 @@ impl Peer {
             }
             state.unverified < MAX_UNVERIFIED
         });
-        self.after_first_vectors();
+        self.tell_heard();
         self.hand_over();
         self.leave_if_over();
         failed.map_or(Ok(ready), Err)
@@ -248,6 +266,7 @@ impl Peer {
                 state.fail(error);
             }
             state.notice_stall(peer);
+            state.wait_to_leave(peer);
             state.refresh(None, peer);
         });
         self.hand_over();
@@ -309,6 +328,7 @@ impl Peer {
             state.shared.take()
         };
         self.0.unheard.store(false, Ordering::Release);
+        self.0.claims.store(false, Ordering::Release);
         if let Some(shared) = shared {
             shared.board.remove_peer(self.0.id);
             // Others may fetch what this one held, and need not wait for it with their own feeds.
@@ -333,6 +353,12 @@ impl Peer {
         });
     }
 
+    /// Whether the other side may yet show more of an own feed, to somebody who has waited for so many ticks.
+    pub(super) fn may_show_more(&self, waited: u32) -> bool {
+        let unheard = self.0.unheard.load(Ordering::Acquire) && waited < OWN_FEED_PATIENCE;
+        unheard || (self.0.claims.load(Ordering::Acquire) && waited < CLAIM_PATIENCE)
+    }
+
     /// Whether all that this connection announced of a database is here and placed.
     pub(super) fn has_delivered(&self, database: u32) -> bool {
         self.0.state.lock().has_delivered(Some(database), self)
@@ -343,11 +369,11 @@ impl Peer {
         self.0.state.lock().remote.iter().for_each(|(feed, remote)| each(*feed, remote.length));
     }
 
-    /// When the first vectors are in, every connection looks again whether own feeds may be offered now.
-    fn after_first_vectors(&self) {
+    /// When the first vectors are in, or what was claimed, every connection looks again whether own feeds may be offered.
+    fn tell_heard(&self) {
         let shared = {
-            let state = self.0.state.lock();
-            if self.0.unheard.load(Ordering::Acquire) || state.own_allowed {
+            let mut state = self.0.state.lock();
+            if self.0.unheard.load(Ordering::Acquire) || !std::mem::take(&mut state.is_heard_news) {
                 return;
             }
             state.shared.clone()
