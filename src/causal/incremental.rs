@@ -96,6 +96,20 @@ impl OrderState {
         Verdict::Placed { counts }
     }
 
+    /// Takes the batches of `feed` from `from` on out again, where a batch begins. A walk is due, and whatever has them
+    /// in its past has to be taken out with them.
+    pub fn withdraw(&mut self, feed: FeedKey, from: u64) {
+        self.placed.cut(feed, from);
+        self.controls.cut(feed, from);
+        if let Some(counted) = self.outcome.counted.get_mut(&feed) {
+            counted.cut(from);
+            if counted.is_empty() {
+                self.outcome.counted.remove(&feed);
+            }
+        }
+        self.due = true;
+    }
+
     /// Could placing this batch change more than its own verdict?
     ///
     /// Nothing placed has it in its past, so it matters to the walk only if it is itself taken.

@@ -44,6 +44,15 @@ impl Past {
         }
     }
 
+    /// Takes out all of `feed` from `length` on.
+    pub fn cut(&mut self, feed: FeedKey, length: u64) {
+        match self.0.get_mut(&feed) {
+            Some(_) if length == 0 => drop(self.0.remove(&feed)),
+            Some(found) => *found = length.min(*found),
+            None => {}
+        }
+    }
+
     /// The union: the pointwise maximum. True if that added anything.
     pub fn join(&mut self, other: &Self) -> bool {
         let mut added = false;

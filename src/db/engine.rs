@@ -58,6 +58,8 @@ pub(super) struct DatabaseState {
     pub puts_from: PutsFrom,
     /// Something was placed since the local feed last linked.
     pub links_due: bool,
+    /// Own blocks wait to be appended again.
+    pub again: bool,
     /// Feeds that hold blocks beyond what is placed.
     pub behind: BTreeSet<FeedKey>,
     /// The version when the transaction began.

@@ -3,8 +3,10 @@
 use super::engine::Work;
 use super::error::{Code, Error, Failure};
 use super::events::Event;
-use crate::feed::{self, FeedError, Received};
+use super::place::Pending;
+use crate::feed::{self, FeedError, FeedRecord, Fork, Received, VerifiedBlocks};
 use crate::types::FeedKey;
+use std::collections::BTreeMap;
 
 impl Work<'_, '_> {
     /// Verifies and stores blocks of a feed, then places what has become ready. The inner error is the sender's.
@@ -16,16 +18,43 @@ impl Work<'_, '_> {
         // Own blocks of this very transaction are part of the feed.
         self.finish_feed(&key)?;
         let Some(record) = self.feed(&key)?.cloned() else { return Ok(Ok(())) };
-        let verified = match feed::verify(self.txn, &record, received) {
-            Ok(verified) => verified,
-            Err(FeedError::Fork(fork)) => {
-                self.report_fork(&key, record.length)?;
-                return Ok(Err(FeedError::Fork(fork)));
-            }
-            Err(error) => return own_or_theirs(error),
-        };
-        let mut record = record;
-        let grown = match feed::ingest(self.txn, &mut record, &verified) {
+        match feed::verify(self.txn, &record, received) {
+            Ok(verified) => self.take_in(record, &verified, BTreeMap::new()),
+            Err(FeedError::Fork(fork)) => self.contradicted(key, received, fork),
+            Err(error) => own_or_theirs(error),
+        }
+    }
+
+    /// What was received is signed and is not what is here. Own blocks that never left make way; else it is a fork.
+    fn contradicted(
+        &mut self,
+        key: FeedKey,
+        received: &Received<'_>,
+        fork: Box<Fork>,
+    ) -> Result<Result<(), FeedError>, Failure> {
+        if fork.is_exact
+            && let Some(taken_out) = self.set_aside(key, fork.by)?
+        {
+            let Some(record) = self.feed(&key)?.cloned() else { return Ok(Ok(())) };
+            let verified = feed::verify(self.txn, &record, received)?;
+            return self.take_in(record, &verified, taken_out);
+        }
+        if fork.is_exact {
+            let length = self.feed(&key)?.map_or(0, |record| record.length);
+            self.report_fork(&key, length)?;
+        }
+        Ok(Err(FeedError::Fork(fork)))
+    }
+
+    /// Stores what was verified and places what it makes ready. `taken_out`: what has ceased to count to make room.
+    fn take_in(
+        &mut self,
+        mut record: FeedRecord,
+        verified: &VerifiedBlocks,
+        mut taken_out: BTreeMap<u32, Pending>,
+    ) -> Result<Result<(), FeedError>, Failure> {
+        let key = record.key;
+        let grown = match feed::ingest(self.txn, &mut record, verified) {
             Ok(grown) => grown,
             Err(error) => return own_or_theirs(error),
         };
@@ -38,9 +67,11 @@ impl Work<'_, '_> {
         self.engine.effects.feeds.insert(key);
         for id in self.databases_of(&key)? {
             self.database(id)?.behind.insert(key);
-            self.place_ready(id)?;
+            self.place_ready_with(id, taken_out.remove(&id).unwrap_or_default())?;
+            self.append_again(id)?;
             self.engine.effects.databases.insert(id);
         }
+        self.append_raw_again(key)?;
         Ok(Ok(()))
     }
 

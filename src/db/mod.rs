@@ -14,6 +14,7 @@
 
 mod access;
 mod admit;
+mod again;
 mod board;
 mod compare;
 mod conflicts;
@@ -37,6 +38,7 @@ mod store;
 mod streams;
 #[cfg(test)]
 mod tests;
+mod withdraw;
 mod write;
 
 pub use crate::crdt::Live;

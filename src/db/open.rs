@@ -8,13 +8,14 @@ use super::events::Reply;
 use super::rows::{DatabaseRow, Halt, MAX_DATABASE_NAME, MemberRow, StateRow};
 use super::store::Shared;
 use super::write::PutsFrom;
+use crate::causal::Past;
 use crate::clock::Clock;
 use crate::codec::Reader;
 use crate::entry::{Genesis, Mode, Op};
 use crate::feed::{self, Seed};
 use crate::order::{self, Batches};
 use crate::store::{Read, Table};
-use crate::types::FeedKey;
+use crate::types::{Effective, FeedKey};
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
 use std::sync::Arc;
@@ -86,7 +87,8 @@ impl Work<'_, '_> {
             self.feed(&feed)?;
         }
         self.begin_own_feed(id)?;
-        self.place_ready(id)
+        self.place_ready(id)?;
+        self.append_again(id)
     }
 
     fn create_database(&mut self, options: &DatabaseOptions, name: &str) -> Result<DatabaseRow, Failure> {
@@ -196,13 +198,7 @@ impl Work<'_, '_> {
         let writers = members.iter().map(|(feed, member)| (member.feed, *feed)).collect();
         let order = order::order_state(self.txn, id, row.key)?;
         let batches = Batches { txn: &*self.txn, database: id, numbers: &members };
-        let (reached, latest) = match order.placed().get(&row.local) {
-            0 => Default::default(),
-            placed => {
-                use crate::causal::WalkSource as _;
-                (batches.past(row.local, placed)?, batches.batch(row.local, placed - 1)?.effective)
-            }
-        };
+        let (reached, latest) = reach_of(&batches, row.local, order.placed().get(&row.local))?;
         let mut clock = Clock::new(clock_id(&row.local));
         clock.restore(state.clock);
         let mut database = DatabaseState {
@@ -214,6 +210,7 @@ impl Work<'_, '_> {
             own_last: latest,
             puts_from: PutsFrom::default(),
             links_due: true,
+            again: false,
             behind: BTreeSet::new(),
             published: state.version,
             dirty: Dirty::default(),
@@ -221,6 +218,7 @@ impl Work<'_, '_> {
             order,
             row,
         };
+        database.again = self.keeps(database.members.get(&database.row.local))?;
         for feed in database.members.keys().copied().collect::<Vec<_>>() {
             let length = self.feed(&feed)?.map_or(0, |record| record.length);
             if length > database.order.placed().get(&feed) {
@@ -229,6 +227,17 @@ impl Work<'_, '_> {
         }
         Ok(database)
     }
+}
+
+/// What the batch of a feed that ends at `placed` has in its past, itself included, and when it took effect.
+pub(super) fn reach_of<T: Read, N: order::Numbers>(
+    batches: &Batches<'_, T, N>,
+    feed: FeedKey,
+    placed: u64,
+) -> Result<(Past, Effective), order::OrderError> {
+    use crate::causal::WalkSource as _;
+    let Some(last) = placed.checked_sub(1) else { return Ok(Default::default()) };
+    Ok((batches.past(feed, placed)?, batches.batch(feed, last)?.effective))
 }
 
 /// What a store remembers of a database must be what its caller says, where the caller says it.

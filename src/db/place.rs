@@ -22,7 +22,7 @@ pub(super) struct Changes(pub Vec<(Vec<u8>, Change)>);
 impl Changes {
     /// Where they stand is said with [`Changes::stand_at`]. `None`: one of the diffs cannot be folded, which makes the
     /// batch no batch.
-    fn of(ops: &[Op<'_>]) -> Option<Self> {
+    pub fn of(ops: &[Op<'_>]) -> Option<Self> {
         let mut changes = Vec::new();
         for (op, seq) in ops.iter().zip(0..) {
             if let Op::Diff(diff) = op {
@@ -34,7 +34,7 @@ impl Changes {
     }
 
     /// Their batch stands at `first`; until now each only knew its offset in it.
-    fn stand_at(&mut self, first: Position) {
+    pub fn stand_at(&mut self, first: Position) {
         for (_, change) in &mut self.0 {
             change.position = Position { seq: first.seq + change.position.seq, ..first };
         }
@@ -68,7 +68,7 @@ impl Pending {
     }
 
     /// The opposite: what was only about to be added is forgotten, the rest is taken out.
-    fn remove(&mut self, feed: u32, changes: Changes) {
+    pub fn remove(&mut self, feed: u32, changes: Changes) {
         for (key, Change { position, .. }) in changes.0 {
             let changes = self.0.entry(key).or_default();
             if changes.added.remove(&position).is_none() {
@@ -88,7 +88,11 @@ enum Step {
 impl Work<'_, '_> {
     /// Places everything of a database that is ready, and brings its view up to date.
     pub fn place_ready(&mut self, id: u32) -> Result<(), Failure> {
-        let mut pending = Pending::default();
+        self.place_ready_with(id, Pending::default())
+    }
+
+    /// As [`Work::place_ready`], with what has ceased to count.
+    pub fn place_ready_with(&mut self, id: u32, mut pending: Pending) -> Result<(), Failure> {
         loop {
             let behind: Vec<FeedKey> = self.database(id)?.behind.iter().copied().collect();
             let mut progress = false;

@@ -86,7 +86,10 @@ impl Work<'_, '_> {
         feed::save(self.txn, &record)?;
         self.engine.effects.feeds.insert(key);
         let databases = self.databases_of(&key)?;
-        self.engine.effects.databases.extend(databases);
-        Ok(())
+        for id in databases {
+            self.append_again(id)?;
+            self.engine.effects.databases.insert(id);
+        }
+        self.append_raw_again(key)
     }
 }

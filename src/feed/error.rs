@@ -59,10 +59,17 @@ pub struct Fork {
     pub theirs: Head,
     /// The two part at this block or before it.
     pub by: u64,
+    /// At this block, and what is before it is common.
+    pub is_exact: bool,
 }
 
 impl Fork {
     pub(super) fn error(ours: &Head, theirs: &Head, by: u64) -> FeedError {
-        FeedError::Fork(Box::new(Self { ours: *ours, theirs: *theirs, by }))
+        FeedError::Fork(Box::new(Self { ours: *ours, theirs: *theirs, by, is_exact: false }))
+    }
+
+    /// Both have the same blocks below `at`.
+    pub(super) fn exactly(ours: &Head, theirs: &Head, at: u64) -> FeedError {
+        FeedError::Fork(Box::new(Self { ours: *ours, theirs: *theirs, by: at, is_exact: true }))
     }
 }

@@ -15,7 +15,9 @@ mod batch;
 mod placed;
 
 pub use batch::{Batch, BatchError, batch_start, control, read_batch};
-pub use placed::{Batches, Numbers, Placing, note_placed, order_state, past_at, save_control, save_order};
+pub use placed::{
+    Batches, Numbers, Placing, forget_placed, note_placed, order_state, past_at, save_control, save_order,
+};
 
 use crate::codec::DecodeError;
 use crate::store::StoreError;

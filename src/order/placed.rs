@@ -75,6 +75,21 @@ pub fn note_placed(
     Ok(())
 }
 
+/// Takes out what is kept of the batches of `feed` that begin at or after `from`.
+pub fn forget_placed(txn: &mut WriteTxn<'_>, database: u32, feed: u32, from: u64) -> Result<(), StoreError> {
+    let (from, to) = (row_key(database, feed, from), row_key(database, feed, u64::MAX));
+    for table in [Table::Pasts, Table::Effectives, Table::Controls] {
+        let mut keys = Vec::new();
+        for row in txn.range(table, Bound::Included(&from), Bound::Included(&to))? {
+            keys.push(row?.0.to_vec());
+        }
+        for key in keys {
+            txn.delete(table, &key)?;
+        }
+    }
+    Ok(())
+}
+
 /// The order of a database as it was last saved.
 pub fn order_state(txn: &impl Read, database: u32, creator: FeedKey) -> Result<OrderState, OrderError> {
     let Some(row) = txn.get(Table::Order, &database.to_be_bytes())? else {

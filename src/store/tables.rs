@@ -89,11 +89,15 @@ pub enum Table {
     ///
     /// Key: database u32. Value: version u64 ‖ 1,024 lanes u16.
     Hashes,
+    /// Own blocks that never left and were taken out for a peer's, to be appended again after those (`db`).
+    ///
+    /// Key: feed u32 ‖ seq u64, where it stood. Value: time u64 ‖ tick varint ‖ the block's bytes.
+    Kept,
 }
 
 impl Table {
     /// All tables, in the order of their declaration.
-    pub const ALL: [Table; 16] = [
+    pub const ALL: [Table; 17] = [
         Table::Meta,
         Table::Feeds,
         Table::Blocks,
@@ -110,6 +114,7 @@ impl Table {
         Table::Log,
         Table::Commits,
         Table::Hashes,
+        Table::Kept,
     ];
 
     /// Name in the file and order of rows: the one place where either is said.
@@ -131,6 +136,7 @@ impl Table {
             Table::Log => ("log-1", RowOrder::Bytes),
             Table::Commits => ("commits-1", RowOrder::Bytes),
             Table::Hashes => ("hashes-1", RowOrder::Bytes),
+            Table::Kept => ("kept-1", RowOrder::Bytes),
         }
     }
 

@@ -91,12 +91,13 @@ fn update_index(
 ) -> Result<(), ViewError> {
     let mut value = Vec::with_capacity(10);
     put_varint(&mut value, version);
+    // In this order: what was taken out may come back where it stood.
+    for Removed { feed, position } in removed {
+        txn.delete(Table::Diffs, &diff_key(database, key, position.effective, *feed, position.seq))?;
+    }
     for Added { feed, change } in added {
         let row = diff_key(database, key, change.position.effective, *feed, change.position.seq);
         txn.put(Table::Diffs, &row, &value)?;
-    }
-    for Removed { feed, position } in removed {
-        txn.delete(Table::Diffs, &diff_key(database, key, position.effective, *feed, position.seq))?;
     }
     Ok(())
 }

@@ -17,6 +17,8 @@ pub(super) struct RemoteFeed {
     /// The first half of the root it says it has there, and the longest signed length it has seen.
     pub root: [u8; 16],
     pub signed: u64,
+    /// At a length that is here it says another root: it holds another branch.
+    pub contradicts: bool,
     /// The length of an own feed when this peer was last asked to confirm it, plus one.
     pub asked_at: u64,
     /// How far what we have sent reaches.
@@ -56,14 +58,14 @@ impl State {
             Event::Shown { opened } => self.shown(opened, peer),
             Event::Vector { topic, feeds, first_complete } => {
                 for feed in &feeds {
-                    self.heard(feed);
+                    self.heard(feed, peer);
                 }
                 if first_complete {
                     self.heard_all(topic, peer);
                     self.tell_progress(peer);
                 }
             }
-            Event::Have(feed) => self.heard(&feed),
+            Event::Have(feed) => self.heard(&feed, peer),
             Event::Request { id, feed, start, end } => {
                 self.serving.push_back(Serving { answer: Some(id), feed, next: start, end });
             }
@@ -207,14 +209,6 @@ impl State {
             }
         }
         found
-    }
-
-    fn heard(&mut self, state: &FeedState) {
-        let feed = self.remote.entry(state.feed).or_default();
-        if state.length >= feed.length {
-            (feed.length, feed.root) = (state.length, state.root);
-        }
-        feed.signed = feed.signed.max(state.signed);
     }
 
     fn heard_all(&mut self, topic: TopicId, peer: &Peer) {

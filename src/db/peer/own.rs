@@ -35,8 +35,11 @@ impl State {
         let mut confirming = Vec::new();
         for (key, feed) in self.own_feeds(peer) {
             let Some(remote) = self.remote.get_mut(&key) else { continue };
-            claims |= !feed.forked && remote.length > feed.length;
-            let shows_all = remote.length > 0 && remote.length <= feed.length && remote.signed <= feed.length;
+            claims |= !feed.forked && (remote.length > feed.length || remote.contradicts);
+            let shows_all = remote.length > 0
+                && remote.length <= feed.length
+                && remote.signed <= feed.length
+                && !remote.contradicts;
             let is_heard = !peer.0.unheard.load(Ordering::Acquire);
             if is_heard
                 && feed.unconfirmed

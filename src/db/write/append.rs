@@ -53,18 +53,25 @@ impl Work<'_, '_> {
         let mut links = self.due_links(id)?;
         while links.len() > MAX_LINKS {
             let rest = links.split_off(MAX_LINKS);
-            self.append_linked(id, &[Op::Acknowledgement], links)?;
+            self.append_linked(id, &[Op::Acknowledgement], links, None)?;
             links = rest;
         }
-        self.append_linked(id, ops, links)
+        self.append_linked(id, ops, links, None)
     }
 
-    fn append_linked(&mut self, id: u32, ops: &[Op<'_>], mut links: Vec<Link>) -> Result<Appended, Failure> {
+    /// `timestamp`: of a batch that had one already.
+    pub fn append_linked(
+        &mut self,
+        id: u32,
+        ops: &[Op<'_>],
+        mut links: Vec<Link>,
+        timestamp: Option<u64>,
+    ) -> Result<Appended, Failure> {
         links.sort_unstable_by_key(|link| link.feed);
         let now = crate::clock::ntp64(self.now());
         let database = self.database(id)?;
         let (local, key) = (database.row.local, database.row.key);
-        let timestamp = database.clock.tick(now);
+        let timestamp = timestamp.unwrap_or_else(|| database.clock.tick(now));
         let seq = database.order.placed().get(&local);
         let controls = ops.iter().zip(seq..).filter_map(|(op, seq)| control(op, key, seq)).collect();
         let facts = BatchFacts { writer: local, seq, length: ops.len() as u64, timestamp, links, controls };
@@ -80,7 +87,7 @@ impl Work<'_, '_> {
         Ok(Appended { number, position, counts, length })
     }
 
-    fn open_appender(&mut self, local: FeedKey) -> Result<(), Failure> {
+    pub fn open_appender(&mut self, local: FeedKey) -> Result<(), Failure> {
         if !self.appenders.contains_key(&local) {
             let record = self.feed(&local)?.ok_or_else(Error::stopped)?.clone();
             let appender = Appender::new(self.txn, record)?;
