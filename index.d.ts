@@ -450,7 +450,9 @@ export interface MultiHyperbeeEvents {
   synced: [stream: ReplicationStream]
   /** A timestamp was that many milliseconds ahead of the wall clock. */
   drift: [{ writer: Buffer; ahead: number }]
-  fork: [{ feed: Buffer; length: number }]
+  /** A writer's key has signed two histories, which have `length` blocks in common; `proof` shows it to anyone who has
+   * the key. Nothing more of that feed is taken. */
+  fork: [{ feed: Buffer; length: number; proof: Buffer }]
   'upgrade-needed': [{ feed: Buffer }]
   /** Emitted only if somebody listens; else it is in `status()`, and a warning once. */
   error: [Error]
@@ -611,6 +613,11 @@ export class Store {
   list(): Buffer[]
   replicate(isInitiator: boolean, options?: ReplicateOptions & { stream?: Duplex }): ReplicationStream
   replicate(stream: Duplex, options?: ReplicateOptions & { isInitiator?: boolean }): ReplicationStream
+  /** Copies what is committed now into a directory that holds no store yet; writing goes on meanwhile. A store opened
+   * from the copy refuses to write (`ERR_RESTORED`) until a peer that had its feeds has confirmed them, or `resume`. */
+  backup(path: string): Promise<void>
+  /** `mine`: your word that nothing newer than this backup exists anywhere; lets it write again. */
+  resume(options: { mine: true }): Promise<void>
   /** Closes everything that was opened from it. */
   close(): Promise<void>
 }

@@ -67,6 +67,33 @@ class Store {
     return replicate({ owner: this._shared, open, offer, db: null }, isInitiatorOrStream, options)
   }
 
+  /**
+   * Copies what is committed now into a directory that holds no store yet. Writing goes on meanwhile. A store opened from
+   * the copy knows that it is one: see `resume`.
+   */
+  async backup(path) {
+    if (typeof path !== 'string' || path === '') {
+      throw new MultiHyperbeeError('ERR_OPTIONS', 'backup takes the path of a directory')
+    }
+    const store = await this._shared.native()
+    await translatedAsync(store.backup(path))
+  }
+
+  /**
+   * Lets a store that was made by `backup` write again (ERR_RESTORED until then, or until a peer has confirmed it).
+   * `mine`: the caller's word that nothing newer than this backup exists anywhere.
+   */
+  async resume(options) {
+    if (options?.mine !== true) {
+      throw new MultiHyperbeeError(
+        'ERR_OPTIONS',
+        'resume takes { mine: true }: your word that nothing newer than this backup exists anywhere'
+      )
+    }
+    const store = await this._shared.native()
+    await translatedAsync(store.resume())
+  }
+
   /** Closes everything that was opened from it. Idempotent. */
   close() {
     return this._shared.close()

@@ -42,9 +42,12 @@ impl From<Event> for NativeEvent {
             Event::Drift { writer, ahead_ms } => {
                 Self { key: Some(bytes(writer)), to: Some(number(ahead_ms)), ..of("drift") }
             }
-            Event::Fork { feed, length } => {
-                Self { key: Some(bytes(feed)), to: Some(number(length)), ..of("fork") }
-            }
+            Event::Fork { feed, length, proof } => Self {
+                key: Some(bytes(feed)),
+                to: Some(number(length)),
+                data: Some(proof.into()),
+                ..of("fork")
+            },
             Event::UpgradeNeeded { feed } => Self { key: Some(bytes(feed)), ..of("upgrade-needed") },
             Event::Synced { peer } => Self { to: Some(number(peer)), ..of("synced") },
             Event::Progress => of("progress"),

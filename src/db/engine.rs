@@ -8,7 +8,7 @@ use super::write::PutsFrom;
 use crate::causal::{OrderState, Past};
 use crate::clock::{Clock, ntp64};
 use crate::feed::{Appender, FeedRecord};
-use crate::order::{self, Numbers};
+use crate::order::{self, Forked, Numbers};
 use crate::store::{Environment, Table, WriteTxn};
 use crate::types::{Effective, FeedKey};
 use crate::view::Writers;
@@ -58,6 +58,8 @@ pub(super) struct DatabaseState {
     pub puts_from: PutsFrom,
     /// Something was placed since the local feed last linked.
     pub links_due: bool,
+    /// Feeds that have forked.
+    pub forks: BTreeMap<FeedKey, Forked>,
     /// Own blocks wait to be appended again.
     pub again: bool,
     /// Feeds that hold blocks beyond what is placed.

@@ -35,9 +35,12 @@ pub enum Event {
         writer: FeedKey,
         ahead_ms: u64,
     },
+    /// The feed's key has signed two histories, which have `length` blocks in common. `proof` is a
+    /// [`Parting`](crate::merkle::Parting): anyone who has the key can check it.
     Fork {
         feed: FeedKey,
         length: u64,
+        proof: Vec<u8>,
     },
     UpgradeNeeded {
         feed: FeedKey,

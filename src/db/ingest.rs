@@ -5,6 +5,8 @@ use super::error::{Code, Error, Failure};
 use super::events::Event;
 use super::place::Pending;
 use crate::feed::{self, FeedError, FeedRecord, Fork, Received, VerifiedBlocks};
+use crate::merkle::Parting;
+use crate::order::Forked;
 use crate::types::FeedKey;
 use std::collections::BTreeMap;
 
@@ -18,6 +20,10 @@ impl Work<'_, '_> {
         // Own blocks of this very transaction are part of the feed.
         self.finish_feed(&key)?;
         let Some(record) = self.feed(&key)?.cloned() else { return Ok(Ok(())) };
+        // What was on its way when the feed was found to have forked.
+        if record.forked {
+            return Ok(Ok(()));
+        }
         match feed::verify(self.txn, &record, received) {
             Ok(verified) => self.take_in(record, &verified, BTreeMap::new()),
             Err(FeedError::Fork(fork)) => self.contradicted(key, received, fork),
@@ -39,9 +45,17 @@ impl Work<'_, '_> {
             let verified = feed::verify(self.txn, &record, received)?;
             return self.take_in(record, &verified, taken_out);
         }
-        if fork.is_exact {
-            let length = self.feed(&key)?.map_or(0, |record| record.length);
-            self.report_fork(&key, length)?;
+        let is_alone = received.blocks.len() == 1 && received.start == fork.by;
+        if fork.is_exact
+            && is_alone
+            && let Some(record) = self.feed(&key)?.cloned()
+        {
+            match feed::parting(self.txn, &record, received) {
+                Ok(parting) => self.note_fork(key, &parting)?,
+                // Blocks that no complete head covers cannot be proved to others yet.
+                Err(FeedError::NotServed { .. }) => {}
+                Err(error) => return own_or_theirs(error),
+            }
         }
         Ok(Err(FeedError::Fork(fork)))
     }
@@ -87,11 +101,42 @@ impl Work<'_, '_> {
         Ok(found)
     }
 
-    fn report_fork(&mut self, feed: &FeedKey, length: u64) -> Result<(), Failure> {
-        for id in self.databases_of(feed)? {
-            self.event(id, Event::Fork { feed: *feed, length });
+    /// Keeps a proof that a feed has forked, reports it, and takes nothing more of the feed. What is here stays, and goes
+    /// on counting. The caller has verified the proof.
+    pub fn note_fork(&mut self, key: FeedKey, parting: &Parting) -> Result<(), Failure> {
+        let Some(mut record) = self.feed(&key)?.cloned() else { return Ok(()) };
+        if record.forked {
+            return Ok(());
+        }
+        feed::save_parting(self.txn, &key, parting)?;
+        feed::mark_forked(self.txn, &mut record)?;
+        let here = record.length;
+        self.engine.feeds.insert(key, record);
+        self.engine.effects.feeds.insert(key);
+        let mut proof = Vec::new();
+        parting.encode_into(&mut proof);
+        for id in self.databases_of(&key)? {
+            self.event(id, Event::Fork { feed: key, length: parting.common, proof: proof.clone() });
+            self.engine.effects.databases.insert(id);
+            // Who waited for more of it waits no longer.
+            let database = self.database(id)?;
+            database.forks.insert(key, Forked { common: parting.common, here });
+            database.behind.extend(database.members.keys().copied());
+            self.place_ready(id)?;
         }
         Ok(())
+    }
+
+    /// As [`Work::note_fork`], for a proof that a peer sent of a feed that is here. The error is the sender's.
+    pub fn hear_fork(&mut self, key: FeedKey, parting: &Parting) -> Result<Result<(), FeedError>, Failure> {
+        self.finish_feed(&key)?;
+        if self.feed(&key)?.is_none_or(|record| record.forked) {
+            return Ok(Ok(()));
+        }
+        if let Err(error) = parting.verify(&key) {
+            return Ok(Err(error.into()));
+        }
+        self.note_fork(key, parting).map(Ok)
     }
 
     /// From now on blocks of these own feeds may leave the machine, unless a peer was met meanwhile that may have more of

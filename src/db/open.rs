@@ -13,7 +13,7 @@ use crate::clock::Clock;
 use crate::codec::Reader;
 use crate::entry::{Genesis, Mode, Op};
 use crate::feed::{self, Seed};
-use crate::order::{self, Batches};
+use crate::order::{self, Batches, Forked};
 use crate::store::{Read, Table};
 use crate::types::{Effective, FeedKey};
 use std::collections::{BTreeMap, BTreeSet};
@@ -211,6 +211,7 @@ impl Work<'_, '_> {
             puts_from: PutsFrom::default(),
             links_due: true,
             again: false,
+            forks: BTreeMap::new(),
             behind: BTreeSet::new(),
             published: state.version,
             dirty: Dirty::default(),
@@ -220,7 +221,11 @@ impl Work<'_, '_> {
         };
         database.again = self.keeps(database.members.get(&database.row.local))?;
         for feed in database.members.keys().copied().collect::<Vec<_>>() {
-            let length = self.feed(&feed)?.map_or(0, |record| record.length);
+            let (length, is_forked) =
+                self.feed(&feed)?.map_or((0, false), |record| (record.length, record.forked));
+            if is_forked && let Some(parting) = feed::load_parting(self.txn, &feed)? {
+                database.forks.insert(feed, Forked { common: parting.common, here: length });
+            }
             if length > database.order.placed().get(&feed) {
                 database.behind.insert(feed);
             }

@@ -133,8 +133,11 @@ impl Work<'_, '_> {
         };
         let Some(mut changes) = Changes::of(&batch.ops) else { return self.halt(id, feed, Halt::Frozen) };
         let batches = Batches { txn: &*self.txn, database: id, numbers: &database.members };
-        let readiness =
-            resolve(&batch.facts, link_rule(database), &Placing { batches, order: &database.order })?;
+        let readiness = resolve(
+            &batch.facts,
+            link_rule(database),
+            &Placing { batches, order: &database.order, forks: &database.forks },
+        )?;
         let (past, effective, read) = match readiness {
             Readiness::Ready { past, effective, read } => (past, effective, read),
             Readiness::Waits { feed: on, length } => return self.wait_for(id, on, length),

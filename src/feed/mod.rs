@@ -1,7 +1,7 @@
 //! **What.** Feeds over one transaction: appending to one's own, verifying and ingesting those of others, proving
 //! what is held; and the sealing of blocks of encrypted databases.
 //!
-//! **Owns.** The rows of `Table::Feeds`, `Table::Blocks`, `Table::Tree`, the row `next-feed` of `Table::Meta`, and the
+//! **Owns.** The rows of `Table::Feeds`, `Table::Blocks`, `Table::Tree`, `Table::Forks`, the row `next-feed` of `Table::Meta`, and the
 //! sealed block (`docs/design/feed.md` has the bytes).
 //!
 //! **Invariants.** 1. Blocks `0 .. length` are here, and the tree over them, and nothing beyond. 2. `head` is signed by
@@ -27,7 +27,7 @@ mod truncate;
 
 pub use append::Appender;
 pub use error::{FeedError, Fork};
-pub use fork::{mark_forked, parting};
+pub use fork::{load_parting, mark_forked, parting, save_parting};
 pub use ingest::{Grown, ingest};
 pub use receive::{Received, VerifiedBlocks, verify};
 pub use record::{FeedRecord, all, create, load, save};

@@ -16,7 +16,8 @@ mod placed;
 
 pub use batch::{Batch, BatchError, batch_start, control, read_batch};
 pub use placed::{
-    Batches, Numbers, Placing, forget_placed, note_placed, order_state, past_at, save_control, save_order,
+    Batches, Forked, Numbers, Placing, forget_placed, note_placed, order_state, past_at, save_control,
+    save_order,
 };
 
 use crate::codec::DecodeError;

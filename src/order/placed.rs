@@ -12,6 +12,7 @@ use crate::causal::{ControlBatch, Controls, OrderState, Past, Placed, PlacedBatc
 use crate::codec::{Reader, put_varint};
 use crate::store::{Read, StoreError, Table, WriteTxn};
 use crate::types::{Effective, FeedKey};
+use std::collections::BTreeMap;
 use std::ops::Bound;
 
 /// This store's numbers for the feeds of a database.
@@ -137,6 +138,16 @@ pub struct Batches<'a, T, N> {
 pub struct Placing<'a, T, N> {
     pub batches: Batches<'a, T, N>,
     pub order: &'a OrderState,
+    pub forks: &'a BTreeMap<FeedKey, Forked>,
+}
+
+/// A feed that has forked: nothing more of it is taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Forked {
+    /// Blocks below this are the same in both branches.
+    pub common: u64,
+    /// Blocks of one of them are here up to this.
+    pub here: u64,
 }
 
 impl<T: Read, N: Numbers> Batches<'_, T, N> {
@@ -183,6 +194,11 @@ impl<T: Read, N: Numbers> Placed for Placing<'_, T, N> {
 
     fn length(&self, feed: FeedKey) -> Result<u64, OrderError> {
         Ok(self.order.placed().get(&feed))
+    }
+
+    fn read_as(&self, feed: FeedKey, length: u64) -> Result<u64, OrderError> {
+        let forked = self.forks.get(&feed).filter(|forked| length > forked.here);
+        Ok(forked.map_or(length, |forked| forked.common))
     }
 
     fn batch_end(&self, feed: FeedKey, length: u64) -> Result<u64, OrderError> {

@@ -93,11 +93,15 @@ pub enum Table {
     ///
     /// Key: feed u32 ‖ seq u64, where it stood. Value: time u64 ‖ tick varint ‖ the block's bytes.
     Kept,
+    /// Proofs that feeds have forked (`feed`).
+    ///
+    /// Key: public key 32. Value: a parting of `merkle`.
+    Forks,
 }
 
 impl Table {
     /// All tables, in the order of their declaration.
-    pub const ALL: [Table; 17] = [
+    pub const ALL: [Table; 18] = [
         Table::Meta,
         Table::Feeds,
         Table::Blocks,
@@ -115,6 +119,7 @@ impl Table {
         Table::Commits,
         Table::Hashes,
         Table::Kept,
+        Table::Forks,
     ];
 
     /// Name in the file and order of rows: the one place where either is said.
@@ -137,6 +142,7 @@ impl Table {
             Table::Commits => ("commits-1", RowOrder::Bytes),
             Table::Hashes => ("hashes-1", RowOrder::Bytes),
             Table::Kept => ("kept-1", RowOrder::Bytes),
+            Table::Forks => ("forks-1", RowOrder::Bytes),
         }
     }
 

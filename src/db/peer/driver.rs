@@ -78,6 +78,7 @@ impl State {
                 }
                 self.tell_progress(peer);
             }
+            Event::Access { topic, kind: super::forks::FORK, bytes } => self.heard_fork(topic, &bytes, peer),
             Event::WriterProved { topic, feed } => self.heard_proof(topic, feed),
             Event::Access { topic, kind, bytes } => self.heard_access(topic, kind, &bytes),
             Event::Pong => {}
@@ -119,6 +120,9 @@ impl State {
     fn shown(&mut self, opened: usize, peer: &Peer) {
         let nothing = opened == 0 && self.topics.is_empty();
         self.nothing_shared = nothing;
+        if nothing {
+            self.note_nothing_shared(peer);
+        }
         if nothing && peer.0.scope.read().is_some() && self.session.role() == Role::Initiator {
             self.session.finish(CloseReason::Auth);
             self.fail(Error::new(
@@ -158,6 +162,7 @@ impl State {
     /// Both sides have it: says what is here, but for own feeds, whose state elsewhere is heard first.
     fn open_topic(&mut self, id: TopicId, topic: Topic, peer: &Peer) {
         peer.0.unheard.store(true, Ordering::Release);
+        peer.0.fresh.store(false, Ordering::Release);
         self.topics.insert(
             id,
             Shown {
@@ -166,6 +171,7 @@ impl State {
                 heard: false,
                 heard_own: false,
                 said_own: false,
+                shown_forks: BTreeSet::new(),
                 access: super::access::Talk::default(),
             },
         );
@@ -230,6 +236,7 @@ impl State {
         self.allow_own(peer);
         for id in self.topics.keys().copied().collect::<Vec<_>>() {
             self.say_growth(id, grown, peer);
+            self.say_forks(id, peer);
             self.say_own_said(id, peer);
             self.talk_access(id, peer);
         }

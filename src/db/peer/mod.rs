@@ -14,6 +14,7 @@
 mod access;
 mod driver;
 mod fetch;
+mod forks;
 mod io;
 mod own;
 mod scope;
@@ -71,6 +72,8 @@ struct Connection {
     wake: Wake,
     /// Open, and the other side's first vectors have not all come yet: own feeds wait for it.
     unheard: AtomicBool,
+    /// Nothing in common is known yet, and may soon be.
+    fresh: AtomicBool,
     /// The other side says it has more of an own feed, or another one, than is here.
     claims: AtomicBool,
     state: Mutex<State>,
@@ -125,6 +128,8 @@ struct Shown {
     /// The other side has announced its own feed too.
     heard_own: bool,
     said_own: bool,
+    /// Feeds whose fork was shown on it, or by the other side.
+    shown_forks: BTreeSet<FeedKey>,
     access: access::Talk,
 }
 
@@ -186,6 +191,7 @@ impl Peer {
             live,
             wake,
             unheard: AtomicBool::new(false),
+            fresh: AtomicBool::new(true),
             claims: AtomicBool::new(false),
             state: Mutex::new(state),
         };
@@ -269,6 +275,7 @@ impl Peer {
             state.wait_to_leave(peer);
             state.refresh(None, peer);
         });
+        self.tell_heard();
         self.hand_over();
         self.leave_if_over();
     }
@@ -329,6 +336,7 @@ impl Peer {
         };
         self.0.unheard.store(false, Ordering::Release);
         self.0.claims.store(false, Ordering::Release);
+        self.0.fresh.store(false, Ordering::Release);
         if let Some(shared) = shared {
             shared.board.remove_peer(self.0.id);
             // Others may fetch what this one held, and need not wait for it with their own feeds.
@@ -355,8 +363,9 @@ impl Peer {
 
     /// Whether the other side may yet show more of an own feed, to somebody who has waited for so many ticks.
     pub(super) fn may_show_more(&self, waited: u32) -> bool {
-        let unheard = self.0.unheard.load(Ordering::Acquire) && waited < OWN_FEED_PATIENCE;
-        unheard || (self.0.claims.load(Ordering::Acquire) && waited < CLAIM_PATIENCE)
+        let [unheard, fresh] = [&self.0.unheard, &self.0.fresh].map(|flag| flag.load(Ordering::Acquire));
+        let claims = self.0.claims.load(Ordering::Acquire);
+        ((unheard || fresh) && waited < OWN_FEED_PATIENCE) || (claims && waited < CLAIM_PATIENCE)
     }
 
     /// Whether all that this connection announced of a database is here and placed.

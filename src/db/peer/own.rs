@@ -16,6 +16,11 @@ impl State {
         heard
     }
 
+    /// Nobody waits for what this connection may show: so far it shares nothing.
+    pub(super) fn note_nothing_shared(&mut self, peer: &Peer) {
+        self.is_heard_news |= peer.0.fresh.swap(false, Ordering::AcqRel);
+    }
+
     /// The own feeds that this connection may speak of.
     fn own_feeds(&self, peer: &Peer) -> Vec<(FeedKey, PublishedFeed)> {
         let mut own = Vec::new();
@@ -88,6 +93,9 @@ impl State {
 
     /// A tick has passed: own blocks do not wait for ever.
     pub(super) fn wait_to_leave(&mut self, peer: &Peer) {
+        if self.ticks >= super::OWN_FEED_PATIENCE {
+            self.note_nothing_shared(peer);
+        }
         if self.own_feeds(peer).iter().any(|(_, feed)| feed.waits_to_leave()) {
             self.waited = self.waited.saturating_add(1);
         }

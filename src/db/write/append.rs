@@ -140,7 +140,11 @@ impl Work<'_, '_> {
         }
         let Some(database) = self.engine.databases.get(&id) else { return Err(Error::closed().into()) };
         let batches = Batches { txn: &*self.txn, database: id, numbers: &database.members };
-        match resolve(facts, link_rule(database), &Placing { batches, order: &database.order })? {
+        match resolve(
+            facts,
+            link_rule(database),
+            &Placing { batches, order: &database.order, forks: &database.forks },
+        )? {
             Readiness::Ready { past, effective, read } => Ok((past, effective, !read.is_empty())),
             // What is linked is placed: that is how it came to be linked.
             Readiness::Waits { feed, .. } => {
@@ -155,7 +159,7 @@ impl Work<'_, '_> {
             return Ok(Vec::new());
         }
         let Some(database) = self.engine.databases.get(&id) else { return Err(Error::closed().into()) };
-        let DatabaseState { row, order, own_past, .. } = database;
+        let DatabaseState { row, order, own_past, forks, .. } = database;
         // Only what the own past does not reach is looked at, and only feeds of which something counts are named: what
         // is named, others have to fetch.
         let counts = |feed: &FeedKey| row.open || order.outcome().counted.contains_key(feed);
@@ -166,7 +170,8 @@ impl Work<'_, '_> {
             }
         }
         let batches = Batches { txn: &*self.txn, database: id, numbers: &database.members };
-        let wanted = causal::links(row.local, link_rule(database), &candidates, &Placing { batches, order })?;
+        let wanted =
+            causal::links(row.local, link_rule(database), &candidates, &Placing { batches, order, forks })?;
         let mut links = Vec::with_capacity(wanted.len());
         for (feed, length) in wanted {
             let Some(record) = self.feed(&feed)?.cloned() else { continue };
