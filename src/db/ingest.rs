@@ -45,10 +45,11 @@ impl Work<'_, '_> {
             let verified = feed::verify(self.txn, &record, received)?;
             return self.take_in(record, &verified, taken_out);
         }
-        let is_alone = received.blocks.len() == 1 && received.start == fork.by;
-        if fork.is_exact
+        let is_alone = fork.is_exact && received.blocks.len() == 1 && received.start == fork.by;
+        if let Some(record) = self.feed(&key)?.cloned()
             && is_alone
-            && let Some(record) = self.feed(&key)?.cloned()
+            // Own blocks that could make way, were every database open that has them, have forked nothing.
+            && (record.secret.is_none() || record.left > fork.by)
         {
             match feed::parting(self.txn, &record, received) {
                 Ok(parting) => self.note_fork(key, &parting)?,
