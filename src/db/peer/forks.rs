@@ -98,8 +98,14 @@ mod tests {
         let parting = Parting { common: 0, roots: Vec::new(), sides: [side(b"a"), side(b"b")] };
         assert_eq!(parting.verify(&key.feed()), Ok(()));
         let bytes = encode(&key.feed(), &parting);
-        let hash = blake3::hash(&bytes).to_hex();
-        assert_eq!((bytes.len(), &hash.as_str()[..16]), (32 + 1 + 2 * (112 + 40), "GOLDEN"));
+        let side = |Side { head, leaf, .. }: &Side| {
+            let [root, signature, hash] =
+                [head.root.to_vec(), head.signature.to_vec(), leaf.hash.to_vec()].map(hex::encode);
+            format!("{one}{one}{root}{signature}{one}{hash}", one = "0000000000000001")
+        };
+        let feed = "8a88e3dd7409f195fd52db2d3cba5d72ca6709bf1d94121bf3748801b40f6f5c";
+        let [a, b] = &parting.sides;
+        assert_eq!(hex::encode(&bytes), format!("{feed}00{}{}", side(a), side(b)));
         assert_eq!(decode(&bytes), Ok((key.feed(), parting)));
         assert!((0..bytes.len()).all(|cut| decode(&bytes[..cut]).is_err()));
         assert!(decode(&[bytes.as_slice(), &[0]].concat()).is_err());
