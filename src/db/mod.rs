@@ -36,6 +36,7 @@ mod store;
 mod streams;
 #[cfg(test)]
 mod tests;
+mod verify;
 mod write;
 
 pub use crate::crdt::Live;
@@ -57,4 +58,5 @@ pub use open::discovery_key;
 pub use peer::{Peer, PeerEvent, PeerOptions, Transport};
 pub use reads::{History, HistoryEntry, Range, Scan, ViewEntry};
 pub use store::{Store, StoreOptions};
+pub use verify::{Damage, Progress, Report, Stage};
 pub use write::{Expect, Write, Written};

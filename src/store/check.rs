@@ -243,7 +243,7 @@ fn check_root<S: Source + ?Sized>(file: &S, tree: Tree, page: u64, pages: u64) -
 pub(super) fn walk<S: Source + ?Sized>(
     file: &S,
     path: &Path,
-    progress: &mut dyn FnMut(u64, u64),
+    progress: &mut dyn FnMut(u64, u64) -> bool,
 ) -> Result<pages::Walk, StoreError> {
     let walked = current(file).and_then(|meta| {
         check_trees(file, file.length()?, &meta)?;

@@ -81,7 +81,7 @@ impl Snapshot {
     }
 
     /// Walks every page by plain reads. `progress` is told pages visited and pages to visit.
-    pub fn walk(&self, progress: &mut dyn FnMut(u64, u64)) -> Result<Walk, StoreError> {
+    pub fn walk(&self, progress: &mut dyn FnMut(u64, u64) -> bool) -> Result<Walk, StoreError> {
         pages::walk(&self.file, &self.meta, progress)
             .map_err(|error| StoreError::io("read", self.path.join(DATA_FILE), error))
     }
@@ -298,7 +298,7 @@ fn walk_first(dir: &Path) -> Result<(), StoreError> {
     let path = dir.join(DATA_FILE);
     let file = File::open(&path)
         .map_err(|error| StoreError::Open { path: dir.to_owned(), why: error.to_string() })?;
-    let walk = check::walk(&file, dir, &mut |_, _| ())?;
+    let walk = check::walk(&file, dir, &mut |_, _| true)?;
     match walk.damages.first() {
         None => Ok(()),
         Some(first) => {

@@ -33,7 +33,7 @@ use opened::Opened;
 
 pub use environment::{Environment, Options, Sizes, Snapshot, WeakEnvironment};
 pub use error::StoreError;
-pub use keys::{block, block_key};
+pub use keys::{TREE_PACK, block, block_key, tree_key};
 pub use location::Location;
 pub use pages::{PageDamage, Walk};
 pub use registry::Closed;

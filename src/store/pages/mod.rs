@@ -88,8 +88,10 @@ struct Walker<'s, S: ?Sized> {
     whole: u64,
     seen: Bits,
     visited: u64,
+    /// Nobody wants to know any more.
+    stopped: bool,
     found: Walk,
-    progress: &'s mut dyn FnMut(u64, u64),
+    progress: &'s mut dyn FnMut(u64, u64) -> bool,
 }
 
 /// A flag for each page that the file has.
@@ -114,11 +116,11 @@ impl Bits {
 
 /// Walks the state that `meta` names. An error is the source's own: that it cannot be read.
 ///
-/// `progress` is called now and then with pages visited and pages to visit.
+/// `progress` is called now and then with pages visited and pages to visit; if it says no, the walk ends with an error.
 pub(super) fn walk<S: Source + ?Sized>(
     source: &S,
     meta: &Meta,
-    progress: &mut dyn FnMut(u64, u64),
+    progress: &mut dyn FnMut(u64, u64) -> bool,
 ) -> io::Result<Walk> {
     let mut walker = Walker::new(source, meta, progress)?;
     walker.free_list(&meta.free)?;
@@ -131,14 +133,14 @@ pub(super) fn walk<S: Source + ?Sized>(
 
 /// Walks the list of free pages alone: enough to say whether what a file lacks at its end is free.
 pub(super) fn walk_free<S: Source + ?Sized>(source: &S, meta: &Meta) -> io::Result<Walk> {
-    let mut progress = |_, _| ();
+    let mut progress = |_, _| true;
     let mut walker = Walker::new(source, meta, &mut progress)?;
     walker.free_list(&meta.free)?;
     Ok(walker.found)
 }
 
 impl<'s, S: Source + ?Sized> Walker<'s, S> {
-    fn new(source: &'s S, meta: &Meta, progress: &'s mut dyn FnMut(u64, u64)) -> io::Result<Self> {
+    fn new(source: &'s S, meta: &Meta, progress: &'s mut dyn FnMut(u64, u64) -> bool) -> io::Result<Self> {
         let whole = source.length()? / u64::from(meta.page_size);
         let pages = meta.last_page.saturating_add(1);
         let mut seen = Bits::new(whole.min(pages));
@@ -147,7 +149,7 @@ impl<'s, S: Source + ?Sized> Walker<'s, S> {
         seen.set(1);
         let page_size = usize::try_from(meta.page_size).unwrap_or(usize::MAX);
         let found = Walk { pages, ..Walk::default() };
-        Ok(Self { source, page_size, pages, whole, seen, visited: 0, found, progress })
+        Ok(Self { source, page_size, pages, whole, seen, visited: 0, stopped: false, found, progress })
     }
 }
 
@@ -203,7 +205,7 @@ impl<S: Source + ?Sized> Walker<'_, S> {
         self.visited = self.visited.saturating_add(1);
         if self.visited.is_multiple_of(1_024) {
             let total = self.pages.saturating_sub(self.found.free).max(self.visited);
-            (self.progress)(self.visited, total);
+            self.stopped |= !(self.progress)(self.visited, total);
         }
         Ok(())
     }

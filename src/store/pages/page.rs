@@ -85,16 +85,24 @@ pub(super) fn parse(page: &[u8], number: u64) -> Result<Nodes<'_>, &'static str>
     if end == page.len() { Ok(nodes) } else { Err("the page's nodes do not fill it") }
 }
 
-/// A node's first three fields and its key, and what follows the key.
-fn node(page: &[u8], at: usize) -> Result<(u16, u16, u16, &[u8], &[u8]), &'static str> {
+/// A node's parts: its first three fields, its key, what follows the key.
+struct Parts<'p> {
+    low: u16,
+    high: u16,
+    flags: u16,
+    key: &'p [u8],
+    rest: &'p [u8],
+}
+
+fn node(page: &[u8], at: usize) -> Result<Parts<'_>, &'static str> {
     let beyond = "a node lies outside of its page";
-    let node = page.get(at..).filter(|node| at % 2 == 0 && node.len() >= NODE).ok_or(beyond)?;
+    let node = page.get(at..).filter(|node| at.is_multiple_of(2) && node.len() >= NODE).ok_or(beyond)?;
     let mut fields = Fields(node);
     let (first, second) = (fields.u16(), fields.u16());
     let (low, high) = if cfg!(target_endian = "little") { (first, second) } else { (second, first) };
     let (flags, key_size) = (fields.u16(), usize::from(fields.u16()));
     let (key, rest) = fields.0.split_at_checked(key_size).ok_or(beyond)?;
-    Ok((low, high, flags, key, rest))
+    Ok(Parts { low, high, flags, key, rest })
 }
 
 fn branch<'p>(
@@ -102,7 +110,7 @@ fn branch<'p>(
     at: usize,
     taken: &mut Vec<(usize, usize)>,
 ) -> Result<(&'p [u8], u64), &'static str> {
-    let (low, high, flags, key, _) = node(page, at)?;
+    let Parts { low, high, flags, key, .. } = node(page, at)?;
     taken.push((at, (NODE + key.len()).next_multiple_of(2)));
     let top = if WORD == 8 { flags } else { 0 };
     Ok((key, u64::from(low) | u64::from(high) << 16 | u64::from(top) << 32))
@@ -113,7 +121,7 @@ fn leaf<'p>(
     at: usize,
     taken: &mut Vec<(usize, usize)>,
 ) -> Result<(&'p [u8], Leaf<'p>), &'static str> {
-    let (low, high, flags, key, rest) = node(page, at)?;
+    let Parts { low, high, flags, key, rest } = node(page, at)?;
     let bytes = usize::from(low) | usize::from(high) << 16;
     let here = match flags {
         BIG_DATA => WORD,

@@ -90,6 +90,9 @@ impl<'n> TreeWalk<'n> {
                 self.damage(walker, next.page, why);
                 continue;
             }
+            if walker.stopped {
+                return Err(io::ErrorKind::Interrupted.into());
+            }
             walker.read(next.page, &mut buffer)?;
             match parse(&buffer, next.page) {
                 Err(why) => self.damage(walker, next.page, why.into()),
