@@ -6,6 +6,7 @@ const { seedOf } = require('./options.js')
 const { Feed } = require('./feed.js')
 const { translatedAsync } = require('./session.js')
 const { replicate } = require('./replication.js')
+const { verify } = require('./verify.js')
 const native = require('../native.js')
 
 /** A directory that holds feeds and databases: one environment, shared by all that is opened in it. */
@@ -65,6 +66,11 @@ class Store {
     const open = async (peerOptions, wake) => (await this._shared.native()).replicate(peerOptions, wake)
     const offer = async (peer) => peer.offerAll(await this._shared.native())
     return replicate({ owner: this._shared, open, offer, db: null }, isInitiatorOrStream, options)
+  }
+
+  /** Whether all that is stored is whole: pages, feeds, rows, views. Says what is damaged. */
+  async verify(options) {
+    return verify(await this._shared.native(), options)
   }
 
   /** Closes everything that was opened from it. Idempotent. */
