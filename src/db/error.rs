@@ -143,7 +143,7 @@ impl From<StoreError> for Error {
             }
             StoreError::Block { .. } => (
                 Code::Corrupt,
-                "store.verify({ repair: true }) fetches it again from a peer; see what else is damaged",
+                "store.verify() says what else is; restore a backup, or start anew and replicate from a peer",
             ),
             StoreError::FormatVersion { .. } => (Code::FormatVersion, "update the package"),
             StoreError::DiskFull(_) => {

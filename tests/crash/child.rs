@@ -118,7 +118,7 @@ pub fn run() {
     }
     let mut line = Line::new(stream, &db, true);
     let started = Instant::now();
-    while started.elapsed() < Duration::from_secs(120) {
+    while started.elapsed() < Duration::from_mins(2) {
         line.carry();
         std::thread::sleep(Duration::from_micros(200));
     }
