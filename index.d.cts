@@ -11,6 +11,7 @@ declare namespace MultiHyperbee {
   export import Bee = all.Bee
   export import CompactEncoding = all.CompactEncoding
   export import Conflict = all.Conflict
+  export import Damage = all.Damage
   export import Diff = all.Diff
   export import DiffEntry = all.DiffEntry
   export import DiffPair = all.DiffPair
@@ -49,6 +50,10 @@ declare namespace MultiHyperbee {
   export import Store = all.Store
   export import Stored = all.Stored
   export import SubOptions = all.SubOptions
+  export import VerifyOptions = all.VerifyOptions
+  export import VerifyProgress = all.VerifyProgress
+  export import VerifyReport = all.VerifyReport
+  export import VerifyStage = all.VerifyStage
   export import View = all.View
   export import WaitOptions = all.WaitOptions
   export import WatchOptions = all.WatchOptions

@@ -618,8 +618,58 @@ export class Store {
   backup(path: string): Promise<void>
   /** `mine`: your word that nothing newer than this backup exists anywhere; lets it write again. */
   resume(options: { mine: true }): Promise<void>
+  /** Checks all that is stored, on a thread of its own: the file's pages, blocks against signed heads, every row, every
+   * key against the diffs it is made of, state hashes. Writing goes on meanwhile. */
+  verify(options?: VerifyOptions): Promise<VerifyReport>
   /** Closes everything that was opened from it. */
   close(): Promise<void>
+}
+
+export type VerifyStage = 'pages' | 'feeds' | 'rows' | 'views'
+
+export interface VerifyProgress {
+  stage: VerifyStage
+  done: number
+  /** 0 where it is not known. */
+  total: number
+}
+
+export interface VerifyOptions {
+  onProgress?: (progress: VerifyProgress) => void
+}
+
+/** One thing that is damaged, named as exactly as can be. */
+export interface Damage {
+  stage: VerifyStage
+  page?: number
+  table?: string
+  feed?: Buffer
+  /** Index of a block. */
+  seq?: number
+  /** Name of a database. */
+  database?: string
+  /** A key as stored. */
+  key?: Buffer
+  why: string
+}
+
+export interface VerifyReport {
+  /** Nothing is damaged. */
+  ok: boolean
+  damages: Damage[]
+  /** Damages beyond those listed. */
+  more: number
+  /** With damaged pages, what stands on them is not looked at. */
+  stoppedAt?: VerifyStage
+  pages: number
+  freePages: number
+  /** Pages that nothing uses and that are not free: no damage. */
+  lostPages: number
+  feeds: number
+  blocks: number
+  rows: number
+  databases: number
+  keys: number
 }
 
 export interface FeedEvents {

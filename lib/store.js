@@ -6,6 +6,7 @@ const { seedOf } = require('./options.js')
 const { Feed } = require('./feed.js')
 const { translatedAsync } = require('./session.js')
 const { replicate } = require('./replication.js')
+const { verify } = require('./verify.js')
 const native = require('../native.js')
 
 /** A directory that holds feeds and databases: one environment, shared by all that is opened in it. */
@@ -92,6 +93,11 @@ class Store {
     }
     const store = await this._shared.native()
     await translatedAsync(store.resume())
+  }
+
+  /** Whether all that is stored is whole: pages, feeds, rows, views. Says what is damaged. */
+  async verify(options) {
+    return verify(await this._shared.native(), options)
   }
 
   /** Closes everything that was opened from it. Idempotent. */

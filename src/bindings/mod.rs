@@ -30,6 +30,7 @@ mod past;
 mod peer;
 mod store;
 mod value;
+mod verify;
 mod wake;
 
 /// Panics are caught at every export and become errors; their text belongs in those, not on the user's terminal.

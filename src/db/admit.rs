@@ -37,7 +37,7 @@ pub struct InviteOptions {
 
 /// What the issuer keeps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct InviteRow {
+pub(super) struct InviteRow {
     proof_key: [u8; 32],
     expires_ms: u64,
     uses: u32,
@@ -57,7 +57,7 @@ impl InviteRow {
         out
     }
 
-    fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
+    pub fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
         let mut reader = Reader::new(bytes);
         let row = Self {
             proof_key: reader.array("the proof key")?,

@@ -167,7 +167,7 @@ impl Work<'_, '_> {
 /// A failure of our store is ours; everything else is the sender's doing.
 fn own_or_theirs(error: FeedError) -> Result<Result<(), FeedError>, Failure> {
     match error {
-        FeedError::Store(error) => Err(Failure::Store(error)),
+        FeedError::Store(error) => Err(error.into()),
         FeedError::Corrupt { .. } | FeedError::CorruptRecord { .. } => Err(Failure::damaged(&error)),
         theirs => Ok(Err(theirs)),
     }
@@ -176,7 +176,7 @@ fn own_or_theirs(error: FeedError) -> Result<Result<(), FeedError>, Failure> {
 impl From<FeedError> for Failure {
     fn from(error: FeedError) -> Self {
         match error {
-            FeedError::Store(error) => Failure::Store(error),
+            FeedError::Store(error) => error.into(),
             other => Failure::Refused(other.into()),
         }
     }

@@ -38,6 +38,7 @@ mod store;
 mod streams;
 #[cfg(test)]
 mod tests;
+mod verify;
 mod withdraw;
 mod write;
 
@@ -60,4 +61,5 @@ pub use open::discovery_key;
 pub use peer::{Peer, PeerEvent, PeerOptions, Transport};
 pub use reads::{History, HistoryEntry, Range, Scan, ViewEntry};
 pub use store::{Store, StoreOptions};
+pub use verify::{Damage, Progress, Report, Stage};
 pub use write::{Expect, Write, Written};

@@ -359,7 +359,7 @@ impl Rights {
 impl From<ViewError> for Failure {
     fn from(error: ViewError) -> Self {
         match error {
-            ViewError::Store(error) => Failure::Store(error),
+            ViewError::Store(error) => error.into(),
             other => Failure::damaged(&other),
         }
     }
@@ -368,7 +368,7 @@ impl From<ViewError> for Failure {
 impl From<OrderError> for Failure {
     fn from(error: OrderError) -> Self {
         match error {
-            OrderError::Store(error) => Failure::Store(error),
+            OrderError::Store(error) => error.into(),
             other => Failure::damaged(&other),
         }
     }

@@ -14,6 +14,7 @@
 //! travel (`wire`).
 
 mod append;
+mod check;
 mod error;
 mod fork;
 mod ingest;
@@ -26,6 +27,7 @@ mod tree;
 mod truncate;
 
 pub use append::Appender;
+pub use check::{FeedCheck, Flaw, check};
 pub use error::{FeedError, Fork};
 pub use fork::{load_parting, mark_forked, parting, save_parting};
 pub use ingest::{Grown, ingest};

@@ -76,7 +76,7 @@ impl LatticeHash {
 }
 
 /// What a live row adds to the hash. Objects count by content: the order of their properties does not.
-fn element(key: &[u8], row: Row<'_>) -> Result<Option<Vec<u8>>, ViewError> {
+pub(super) fn element(key: &[u8], row: Row<'_>) -> Result<Option<Vec<u8>>, ViewError> {
     let view = row.view()?;
     let mut out = Vec::new();
     put_bytes(&mut out, key);

@@ -11,6 +11,7 @@
 //!
 //! **Not here.** What folding means (`crdt`), which diffs count (`causal`), when to merge (`db`).
 
+mod check;
 mod compare;
 mod diffs;
 mod hash;
@@ -18,6 +19,7 @@ mod merge;
 mod rows;
 mod scan;
 
+pub use check::{KeyFlaw, check_folds, check_log, check_row, count_indexed, hash_anew, is_indexed};
 pub use compare::{CompareCursor, Compared};
 pub use diffs::{DiffCursor, DiffKeys, DiffPlace, diff_positions};
 pub use hash::{LatticeHash, advance, keep_hash, kept_hash};

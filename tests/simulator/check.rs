@@ -119,6 +119,8 @@ pub fn all(replicas: &mut [Replica], shared: bool, lying: bool) -> Result<(), St
         replicas.iter().map(|replica| (replica.local(), &replica.ledger)).collect();
     let mut hashes = Vec::new();
     for (at, replica) in replicas.iter().enumerate() {
+        let damages = replica.store().verify(|_| ()).wait().map_err(text)?.damages;
+        same(&format!("at {at}: what verify finds"), &damages, &Vec::new())?;
         for (feed, blocks) in replica.feeds()? {
             same(&format!("at {at}: blocks of {feed}"), &blocks.len(), &ledgers[&feed].len())?;
             same(&format!("at {at}: blocks of {feed}"), &blocks, ledgers[&feed])?;

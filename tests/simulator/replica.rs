@@ -136,6 +136,10 @@ impl Replica {
         &self.get().db
     }
 
+    pub fn store(&self) -> &Store {
+        &self.get().store
+    }
+
     pub fn local(&self) -> FeedKey {
         self.get().local
     }

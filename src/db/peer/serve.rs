@@ -3,7 +3,7 @@
 use super::driver::Serving;
 use super::{MAX_OUTGOING, Peer, State};
 use crate::db::error::Error;
-use crate::feed;
+use crate::feed::{self, FeedError};
 use crate::merkle::Known;
 use crate::store::ReadTxn;
 use crate::wire::limits::MAX_BLOCKS_PER_MESSAGE;
@@ -71,7 +71,17 @@ impl State {
         };
         let limit = serving.next.saturating_add(MAX_BLOCKS_PER_MESSAGE as u64);
         let span = (serving.next, serving.end.min(limit));
-        let out = feed::prove(txn, record, span, MESSAGE_BYTES, &head, Known::Start)?;
+        let out = match feed::prove(txn, record, span, MESSAGE_BYTES, &head, Known::Start) {
+            Ok(out) => out,
+            // Damaged here: others may have it whole, and this connection serves what else there is.
+            Err(FeedError::Corrupt { .. }) => {
+                if let Some(id) = serving.answer {
+                    let _ = self.session.refuse(id);
+                }
+                return Ok(None);
+            }
+            Err(error) => return Err(error.into()),
+        };
         let message = Blocks {
             answer: serving.answer,
             start: out.start,

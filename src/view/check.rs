@@ -1,0 +1,220 @@
+//! The view compared with what it is folded from.
+
+use super::merge::read_change;
+use super::rows::{Row, diff_bound, log_key, split_diff_key, split_key_of_diff, split_view_key, view_key};
+use super::{Bounds, LatticeHash, ScanCursor, Seen, ViewError, Writers};
+use crate::codec::{DecodeError, Reader};
+use crate::crdt::State;
+use crate::store::{Read, Rows, StoreError, Table};
+use crate::types::{Effective, Position};
+use std::iter::Peekable;
+use std::ops::Bound;
+
+/// What is wrong with a key.
+#[derive(Debug)]
+pub enum KeyFlaw {
+    /// Its newest row is not the fold of its diffs.
+    Fold,
+    /// A row of it, or a diff it is made of, cannot be read.
+    Unreadable { version: Option<u64>, error: ViewError },
+}
+
+/// Decodes one row of a table of the view, whole.
+pub fn check_row(table: Table, key: &[u8], value: &[u8]) -> Result<(), ViewError> {
+    match table {
+        Table::View => {
+            let row = Row::decode(split_view_key(key)?.1, value)?;
+            row.low()?;
+            row.view()?;
+            row.decode_state().map(drop)
+        }
+        Table::Diffs => {
+            split_diff_key(key)?;
+            let mut reader = Reader::new(value);
+            reader.varint("the version of a diff")?;
+            Ok(reader.finish("a row of diffs")?)
+        }
+        Table::Hashes => {
+            let mut reader = Reader::new(value);
+            reader.u64("a hash's version")?;
+            LatticeHash::from_bytes(reader.rest()).map(drop).ok_or_else(|| damaged("a state hash"))
+        }
+        _ if key.len() == 12 => Ok(()),
+        _ => Err(damaged("a key of the log")),
+    }
+}
+
+fn damaged(what: &'static str) -> ViewError {
+    ViewError::Row(DecodeError::Malformed { what })
+}
+
+/// Folds every key of a database anew from its diffs and compares it with its newest row. `visit` is called for each
+/// key, and says whether to go on.
+pub fn check_folds(
+    txn: &impl Read,
+    database: u32,
+    writers: &Writers,
+    mut visit: impl FnMut(&[u8], Option<KeyFlaw>) -> bool,
+) -> Result<(), ViewError> {
+    let (from, to) = (view_key(database, &[], u64::MAX), view_key(next(database), &[], u64::MAX));
+    let mut views = txn.range(Table::View, Bound::Included(&from), Bound::Excluded(&to))?.peekable();
+    let (from, to) = (diff_bound(database, &[], 0), diff_bound(next(database), &[], 0));
+    let mut diffs = txn.range(Table::Diffs, Bound::Included(&from), Bound::Excluded(&to))?.peekable();
+    loop {
+        let (view, diff) = (peek(&mut views, split_view_key_only)?, peek(&mut diffs, split_key_of_diff)?);
+        let Some(key) = view.into_iter().chain(diff).min() else { return Ok(()) };
+        let state = if view == Some(key) { newest_state(&mut views, key)? } else { Ok(State::empty()) };
+        let folded =
+            if diff == Some(key) { fold(txn, writers, &mut diffs, key)? } else { Ok(State::empty()) };
+        let flaw = match (state, folded) {
+            (Ok(state), Ok(folded)) => (state != folded).then_some(KeyFlaw::Fold),
+            (Err(flaw), _) => Some(flaw),
+            (_, Err(error)) => Some(KeyFlaw::Unreadable { version: None, error }),
+        };
+        if !visit(key, flaw) {
+            return Ok(());
+        }
+    }
+}
+
+fn next(database: u32) -> u32 {
+    database.saturating_add(1)
+}
+
+fn split_view_key_only(row: &[u8]) -> Result<&[u8], StoreError> {
+    Ok(split_view_key(row)?.0)
+}
+
+/// The user's key in the next row, which stays the next.
+fn peek<'t>(
+    rows: &mut Peekable<Rows<'t>>,
+    key_of: impl Fn(&'t [u8]) -> Result<&'t [u8], StoreError>,
+) -> Result<Option<&'t [u8]>, ViewError> {
+    match rows.peek() {
+        None => Ok(None),
+        Some(Ok((row, _))) => Ok(Some(key_of(row)?)),
+        Some(Err(_)) => match rows.next() {
+            Some(Err(error)) => Err(error.into()),
+            _ => Ok(None),
+        },
+    }
+}
+
+/// The newest state of a key; every row of it is decoded.
+fn newest_state(rows: &mut Peekable<Rows<'_>>, key: &[u8]) -> Result<Result<State, KeyFlaw>, ViewError> {
+    let mut newest = None;
+    while peek(rows, split_view_key_only)? == Some(key)
+        && let Some(row) = rows.next()
+    {
+        let (row, value) = row?;
+        let version = split_view_key(row)?.1;
+        let state = check_row(Table::View, row, value)
+            .and_then(|()| Row::decode(version, value)?.decode_state())
+            .map_err(|error| KeyFlaw::Unreadable { version: Some(version), error });
+        match (&newest, state) {
+            (None, state) => newest = Some(state),
+            (Some(Ok(_)), Err(flaw)) => newest = Some(Err(flaw)),
+            (Some(_), _) => {}
+        }
+    }
+    Ok(newest.unwrap_or_else(|| Ok(State::empty())))
+}
+
+/// Folds a key's diffs. Rows stand by effective timestamp; those of one are put in order by writer.
+fn fold(
+    txn: &impl Read,
+    writers: &Writers,
+    rows: &mut Peekable<Rows<'_>>,
+    key: &[u8],
+) -> Result<Result<State, ViewError>, ViewError> {
+    let mut state = Ok(State::empty());
+    let mut alike: Vec<(Position, u32)> = Vec::new();
+    let mut at = Effective::default();
+    loop {
+        let place = match peek(rows, split_key_of_diff)? {
+            Some(found) if found == key => match rows.next() {
+                Some(row) => Some(split_diff_key(row?.0)?),
+                None => None,
+            },
+            _ => None,
+        };
+        if place.is_none_or(|(effective, ..)| effective != at) {
+            alike.sort_unstable();
+            for (position, feed) in alike.drain(..) {
+                state = state.and_then(|mut state: State| {
+                    state.fold(&read_change(txn, feed, position)?.0);
+                    Ok(state)
+                });
+            }
+        }
+        let Some((effective, feed, seq)) = place else { return Ok(state) };
+        at = effective;
+        match writers.get(&feed) {
+            Some(writer) => alike.push((Position { effective, writer: *writer, seq }, feed)),
+            None => state = state.and(Err(ViewError::Block { feed, seq })),
+        }
+    }
+}
+
+/// Whether a diff stands in the index of its key.
+pub fn is_indexed(
+    txn: &impl Read,
+    database: u32,
+    key: &[u8],
+    feed: u32,
+    position: Position,
+) -> Result<bool, ViewError> {
+    let row = super::rows::diff_key(database, key, position.effective, feed, position.seq);
+    Ok(txn.get(Table::Diffs, &row)?.is_some())
+}
+
+/// Diffs in the index of a database.
+pub fn count_indexed(txn: &impl Read, database: u32) -> Result<u64, ViewError> {
+    let (from, to) = (diff_bound(database, &[], 0), diff_bound(next(database), &[], 0));
+    let rows = txn.range(Table::Diffs, Bound::Included(&from), Bound::Excluded(&to))?;
+    Ok(rows.fold(0, |count, _| count + 1))
+}
+
+/// Compares the log with the view: versions without a gap up to `last`, each with the row it names. Returns the first
+/// version that is missing or whose row is.
+pub fn check_log(
+    txn: &impl Read,
+    database: u32,
+    last: u64,
+    mut visit: impl FnMut() -> bool,
+) -> Result<Option<u64>, ViewError> {
+    let (from, to) = (log_key(database, 0), log_key(database, u64::MAX));
+    let mut expected = None;
+    for row in txn.range(Table::Log, Bound::Included(&from), Bound::Included(&to))? {
+        let (row, key) = row?;
+        let version = Reader::new(row.get(4..).unwrap_or_default()).u64("a version")?;
+        let wanted = expected.unwrap_or(version);
+        if version != wanted || txn.get(Table::View, &view_key(database, key, version))?.is_none() {
+            return Ok(Some(wanted));
+        }
+        expected = Some(version.saturating_add(1));
+        if !visit() {
+            return Ok(None);
+        }
+    }
+    let reached = expected.map_or(0, |expected| expected - 1);
+    Ok((reached != last).then_some(reached.saturating_add(1)))
+}
+
+/// The state hash of a version, computed from all of its content and from nothing that was kept.
+pub fn hash_anew(
+    txn: &impl Read,
+    database: u32,
+    version: u64,
+    mut visit: impl FnMut() -> bool,
+) -> Result<LatticeHash, ViewError> {
+    let mut hash = LatticeHash::default();
+    let bounds = Bounds { from: Bound::Unbounded, to: Bound::Unbounded, reverse: false };
+    ScanCursor::new(database, version, bounds).visit(txn, |found| {
+        if let Some(element) = super::hash::element(found.key, found.row)? {
+            hash.add(&element);
+        }
+        Ok(if visit() { Seen::More } else { Seen::Enough })
+    })?;
+    Ok(hash)
+}
