@@ -21,6 +21,8 @@ pub struct NativeDbOptions<'env> {
     pub value_encoding: String,
     pub secret: Option<BufferSlice<'env>>,
     pub open: bool,
+    pub apply: bool,
+    pub optimistic: bool,
     pub max_drift: f64,
 }
 
@@ -38,6 +40,8 @@ impl NativeDbOptions<'_> {
             value_encoding: self.value_encoding,
             secret: self.secret.map(|secret| array(&secret, "a secret seed")).transpose()?,
             open: self.open,
+            apply: self.apply,
+            optimistic: self.optimistic,
             max_drift: Duration::from_millis(self.max_drift as u64),
         })
     }
