@@ -121,7 +121,8 @@ impl AppliedState {
         let version = reader.varint("the version")?;
         let clock = reader.varint("the clock")?;
         let generation = reader.varint("the generation")?;
-        let open_wave = if reader.bool("the open wave")? { Some(reader.varint("its version")?) } else { None };
+        let open_wave =
+            if reader.bool("the open wave")? { Some(reader.varint("its version")?) } else { None };
         let count = reader.length("the feeds that count", reader.remaining() / 32)?;
         let mut counted = BTreeSet::new();
         for _ in 0..count {
@@ -266,14 +267,24 @@ mod tests {
         let since = Some(Member { since: Some(position(2)), indexer: true });
         let change = Change { feed: FeedKey([2; 32]), before: None, after: since, lost: Some(7) };
         let row = Row {
-            placement: Placement { turn: Turn { at: position(3), end: 5 }, taken: true, changes: vec![change] },
+            placement: Placement {
+                turn: Turn { at: position(3), end: 5 },
+                taken: true,
+                changes: vec![change],
+            },
             outcome: Outcome::Applied,
             begin: 10,
             end: 12,
             clock: 2,
         };
         let bytes = row.encode(1);
-        let golden = "00000001" /* feed */.to_owned() + "0302" + "000000000000000901" + "05" + "0a0202" + "01";
+        let golden = "00000001" /* feed */
+            .to_owned()
+            + "0302"
+            + "000000000000000901"
+            + "05"
+            + "0a0202"
+            + "01";
         assert_eq!(hex::encode(&bytes[..20]), golden);
         let writer = |number| (number == 1).then_some(FeedKey([1; 32]));
         assert_eq!(Row::decode(&bytes, writer), Ok(row));

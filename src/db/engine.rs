@@ -255,7 +255,11 @@ impl<'e, 't> Work<'e, 't> {
             if database.dirty.row
                 && let Some(open) = self.engine.board.database(*id)
             {
-                self.txn.put(Table::Databases, &DatabaseRow::key_of(&open.info.name), &database.row.encode())?;
+                self.txn.put(
+                    Table::Databases,
+                    &DatabaseRow::key_of(&open.info.name),
+                    &database.row.encode(),
+                )?;
             }
             if database.dirty.order {
                 order::save_order(self.txn, *id, &database.order)?;

@@ -88,7 +88,8 @@ impl Work<'_, '_> {
             self.feed(&feed)?;
         }
         self.begin_own_feed(id)?;
-        self.place_ready(id)
+        self.place_ready(id)?;
+        self.place_silent(id)
     }
 
     fn create_database(&mut self, options: &DatabaseOptions, name: &str) -> Result<DatabaseRow, Failure> {
@@ -256,12 +257,16 @@ fn agree(row: &DatabaseRow, options: &DatabaseOptions, name: &str) -> Result<(),
         return Err(Error::new(Code::Options, message));
     }
     if row.apply != options.apply {
-        let (made, how) = if row.apply { ("apply", "with an apply function") } else { ("merge", "without one") };
+        let (made, how) =
+            if row.apply { ("apply", "with an apply function") } else { ("merge", "without one") };
         let message = format!("the database {name:?} was made in {made} mode: open it {how}");
         return Err(Error::new(Code::Options, message));
     }
     if row.key == row.local && row.optimistic != options.optimistic {
-        let message = format!("the database {name:?} was made with optimistic: {}: open it with the same", row.optimistic);
+        let message = format!(
+            "the database {name:?} was made with optimistic: {}: open it with the same",
+            row.optimistic
+        );
         return Err(Error::new(Code::Options, message));
     }
     let fits = row.key_encoding == options.key_encoding

@@ -15,7 +15,15 @@ fn first(op: Op<'_>) -> Entry<'_> {
         Link { feed: key(1), length: 5, root: [9; 16] },
         Link { feed: key(2), length: 200, root: [8; 16] },
     ];
-    Entry { place: Place::First(BatchHead { timestamp: 0x1122_3344_5566_7788, length: 2, links, optimistic: false }), op }
+    Entry {
+        place: Place::First(BatchHead {
+            timestamp: 0x1122_3344_5566_7788,
+            length: 2,
+            links,
+            optimistic: false,
+        }),
+        op,
+    }
 }
 
 fn examples() -> Vec<Entry<'static>> {

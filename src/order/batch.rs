@@ -75,7 +75,11 @@ pub fn read_batch(
         ops.push(entry.op);
     }
     let controls = ops.iter().zip(seq..).filter_map(|(op, seq)| control(op, database, seq)).collect();
-    Ok(Batch { facts: BatchFacts { writer, seq, length: count, timestamp, links, controls }, ops, optimistic })
+    Ok(Batch {
+        facts: BatchFacts { writer, seq, length: count, timestamp, links, controls },
+        ops,
+        optimistic,
+    })
 }
 
 /// The grant or revoke for `database` in an op.

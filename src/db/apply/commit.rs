@@ -29,6 +29,10 @@ impl Work<'_, '_> {
             let applied = if is_current { done.batches.as_slice() } else { &[] };
             let applied = self.append_staged(id, &in_flight.staged, applied, &mut appended)?;
             committed = match applied {
+                Some(batches) if is_current && batches.len() < in_flight.staged.len() => {
+                    let in_flight = self.without_rest(id, in_flight, batches.len())?;
+                    self.commit_piece(id, &in_flight, batches)?
+                }
                 Some(batches) if is_current => self.commit_piece(id, in_flight, batches)?,
                 _ => Committed::Stale,
             };
@@ -59,6 +63,16 @@ impl Work<'_, '_> {
             appended.push(self.append_as_staged(id, staged)?);
         }
         Ok(Some(done))
+    }
+
+    /// Of a staged piece what is on disk: its first batches.
+    fn without_rest(&mut self, id: u32, in_flight: &InFlight, kept: usize) -> Result<InFlight, Failure> {
+        let local = self.database(id)?.row.local;
+        let mut ready = in_flight.ready.clone();
+        if let Some(next) = in_flight.staged.get(kept) {
+            ready.lower(local, next.seq);
+        }
+        Ok(InFlight { ready, ..in_flight.clone() })
     }
 
     /// Brings the sequence on over what `in_flight` found ready, as far as there are results.
@@ -206,7 +220,8 @@ impl Work<'_, '_> {
             let mut changes = Vec::new();
             if let Some(done) = done {
                 changes = self.change(id, &mut cursor, turn, &done.asked)?;
-                granted.extend(changes.iter().filter(|change| change.after.is_some()).map(|change| change.feed));
+                granted
+                    .extend(changes.iter().filter(|change| change.after.is_some()).map(|change| change.feed));
                 for (key, value) in &done.writes {
                     check(key, value.as_deref())?;
                     state.version += 1;

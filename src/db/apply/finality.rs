@@ -46,7 +46,12 @@ impl DatabaseState {
     }
 
     /// The first step that ends after index `from`, before the tail.
-    fn step_after(&self, txn: &impl Read, state: &AppliedState, from: u64) -> Result<Option<WalkStep>, Failure> {
+    fn step_after(
+        &self,
+        txn: &impl Read,
+        state: &AppliedState,
+        from: u64,
+    ) -> Result<Option<WalkStep>, Failure> {
         let end = state.cursor.tail_start().unwrap_or_else(|| state.cursor.index());
         let source = self.source(txn, &[]);
         for index in from..end {
@@ -95,7 +100,13 @@ impl DatabaseState {
         if state.cursor.index() == state.last.length {
             return Ok(Vec::new());
         }
-        Ok(state.cursor.walk().members().indexers().filter(|feed| !state.cursor.walk().lost().contains_key(feed)).collect())
+        Ok(state
+            .cursor
+            .walk()
+            .members()
+            .indexers()
+            .filter(|feed| !state.cursor.walk().lost().contains_key(feed))
+            .collect())
     }
 
     /// Whether an acknowledgement of the local writer would help something to become final.
@@ -108,7 +119,8 @@ impl DatabaseState {
         let source = self.source(txn, &[]);
         let speaks = |outcome| matches!(outcome, Outcome::Applied | Outcome::Rejected);
         let walk_end = cursor.tail_start().unwrap_or_else(|| cursor.index());
-        let mut is_indexer = last.standing.members().is_indexer(&local) || cursor.walk().members().is_indexer(&local);
+        let mut is_indexer =
+            last.standing.members().is_indexer(&local) || cursor.walk().members().is_indexer(&local);
         // In the tail: something that is no acknowledgement, and that the own feed has not seen.
         for index in walk_end..cursor.index() {
             let row = source.row(index)?;
@@ -175,8 +187,7 @@ impl Work<'_, '_> {
             return Ok(false);
         }
         self.append(id, &[Op::Acknowledgement])?;
-        // Needs no `apply`: placed here where nothing else waits.
-        self.next_piece(id, false)?;
+        self.place_silent(id)?;
         Ok(true)
     }
 }

@@ -109,7 +109,8 @@ fn entries(inner: &Inner, txn: &ReadTxn, from: u64, limit: u64) -> Result<Vec<Se
     let writers = conflicts::writers(txn, open.id)?;
     let mut entries = Vec::new();
     for index in from..state.cursor.index().min(from.saturating_add(limit)) {
-        let apply::Row { placement, outcome, begin, end, .. } = apply::row(txn, open.id, index, |number| writers.get(&number).copied())?;
+        let apply::Row { placement, outcome, begin, end, .. } =
+            apply::row(txn, open.id, index, |number| writers.get(&number).copied())?;
         let at = placement.turn.at;
         let number = writers.iter().find(|(_, feed)| **feed == at.writer).map(|(number, _)| *number);
         let number = number.ok_or(crate::order::OrderError::Feed { feed: at.writer })?;

@@ -124,6 +124,7 @@ pub enum Next {
 }
 
 /// A piece that is handed out.
+#[derive(Clone)]
 pub(super) struct InFlight {
     pub generation: u64,
     /// What was ready when it was planned.

@@ -1,7 +1,7 @@
 //! What comes next: whether anything does, where the sequence would change, and whether now is the time.
 
 use super::source::{Source, StagedBatches, StagedPlace};
-use super::{InFlight, Next};
+use super::{InFlight, Next, Piece};
 use crate::apply::{AppliedState, Outcome};
 use crate::causal::{Divergence, Past, WalkSource as _};
 use crate::db::engine::{DatabaseState, Work};
@@ -39,22 +39,39 @@ pub(super) fn wrong_mode() -> Error {
 }
 
 impl Work<'_, '_> {
-    /// Plans the next piece; commits what needs no `apply` on the way.
+    /// Hands out the next piece.
     pub(super) fn next_piece(&mut self, id: u32, force: bool) -> Result<Next, Failure> {
+        Ok(match self.advance(id, force)? {
+            Advance::Idle => Next::Idle,
+            Advance::Wait(time) => Next::Wait(time),
+            Advance::Piece(piece, in_flight) => {
+                let open = self.engine.board.database(id).ok_or_else(Error::closed)?;
+                open.apply.lock().in_flight = Some(Arc::new(in_flight));
+                Next::Piece(piece)
+            }
+        })
+    }
+
+    /// Brings the sequence on as far as nothing needs `apply`.
+    pub fn place_silent(&mut self, id: u32) -> Result<(), Failure> {
+        if self.database(id)?.row.apply {
+            self.advance(id, false)?;
+        }
+        Ok(())
+    }
+
+    fn advance(&mut self, id: u32, force: bool) -> Result<Advance, Failure> {
         loop {
-            let Some(planned) = self.plan(id, force)? else { return Ok(Next::Idle) };
-            let in_flight = match planned {
-                Planned::Wait(time) => return Ok(Next::Wait(time)),
-                Planned::Go(in_flight) => Arc::new(in_flight),
+            let in_flight = match self.plan(id, force)? {
+                None => return Ok(Advance::Idle),
+                Some(Planned::Wait(time)) => return Ok(Advance::Wait(time)),
+                Some(Planned::Go(in_flight)) => in_flight,
             };
             let piece = self.hand_out(id, &in_flight)?;
-            if piece.batches.is_empty() {
-                self.commit_piece(id, &in_flight, &[])?;
-                continue;
+            if !piece.batches.is_empty() {
+                return Ok(Advance::Piece(piece, in_flight));
             }
-            let open = self.engine.board.database(id).ok_or_else(Error::closed)?;
-            open.apply.lock().in_flight = Some(in_flight);
-            return Ok(Next::Piece(piece));
+            self.commit_piece(id, &in_flight, &[])?;
         }
     }
 
@@ -177,7 +194,8 @@ impl Work<'_, '_> {
             let mut seq = placed.get(&feed);
             while seq < to {
                 let end = source.batch(feed, seq)?.end;
-                let is_free = source.past(feed, end)?.iter().all(|(of, to)| of == feed || placed.get(&of) >= to);
+                let is_free =
+                    source.past(feed, end)?.iter().all(|(of, to)| of == feed || placed.get(&of) >= to);
                 if !is_free {
                     break;
                 }
@@ -205,7 +223,8 @@ impl Work<'_, '_> {
         let Some(database) = self.engine.databases.get(&id) else { return Err(Error::closed().into()) };
         let source = database.source(&*self.txn, &[]);
         let placed = state.cursor.placed();
-        let promised = |feed: &crate::types::FeedKey, length: u64| match state.cursor.walk().lost().get(feed) {
+        let promised = |feed: &crate::types::FeedKey, length: u64| match state.cursor.walk().lost().get(feed)
+        {
             Some(promised) => length <= placed.get(feed).max(*promised),
             None => true,
         };
@@ -225,7 +244,9 @@ impl Work<'_, '_> {
         }
         let divergence = state.cursor.divergence(&kept, &source)?;
         let is_kept = divergence.cursor.index() >= state.last.length;
-        if let Some(feed) = refused.or_else(|| (!is_kept).then_some(state.cursor.walk().members().indexers().next()).flatten()) {
+        if let Some(feed) = refused
+            .or_else(|| (!is_kept).then_some(state.cursor.walk().members().indexers().next()).flatten())
+        {
             self.event(id, Event::Moved { feed, length: state.last.length });
         }
         if !is_kept || !is_news(&kept, placed) {
@@ -242,7 +263,13 @@ pub(super) fn is_news(ready: &Past, placed: &Past) -> bool {
     ready.iter().any(|(feed, to)| placed.get(&feed) < to)
 }
 
-pub(super) enum Planned {
+enum Advance {
+    Idle,
+    Wait(Duration),
+    Piece(Piece, InFlight),
+}
+
+enum Planned {
     Wait(Duration),
     Go(InFlight),
 }

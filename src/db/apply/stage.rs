@@ -17,10 +17,15 @@ impl Work<'_, '_> {
     /// Stages local batches for `apply`, or puts them on disk alone where they cannot be applied at once.
     pub(super) fn stage(&mut self, id: u32, appends: &[Append], holds_claim: bool) -> Result<Step, Failure> {
         self.must_be_appendable(id, appends)?;
+        self.place_silent(id)?;
         if holds_claim && let Some((piece, in_flight)) = self.staged(id, appends)? {
             let open = self.engine.board.database(id).ok_or_else(Error::closed)?;
             open.apply.lock().in_flight = Some(Arc::new(in_flight));
-            return Ok(Step { committed: Committed::Nothing, appended: Vec::new(), next: Next::Piece(piece) });
+            return Ok(Step {
+                committed: Committed::Nothing,
+                appended: Vec::new(),
+                next: Next::Piece(piece),
+            });
         }
         let mut appended = Vec::new();
         for append in appends {
@@ -163,7 +168,13 @@ impl Work<'_, '_> {
         Ok(places)
     }
 
-    fn past_with(&self, id: u32, seq: u64, timestamp: u64, links: &[Link]) -> Result<(Past, Effective), Failure> {
+    fn past_with(
+        &self,
+        id: u32,
+        seq: u64,
+        timestamp: u64,
+        links: &[Link],
+    ) -> Result<(Past, Effective), Failure> {
         let Some(database) = self.engine.databases.get(&id) else { return Err(Error::closed().into()) };
         let (writer, links, controls) = (database.row.local, links.to_vec(), Vec::new());
         let facts = BatchFacts { writer, seq, length: 1, timestamp, links, controls };

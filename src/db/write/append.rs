@@ -217,5 +217,9 @@ pub(in crate::db) struct Appended {
 }
 
 pub(in crate::db) fn link_rule(database: &DatabaseState) -> LinkRule {
-    if database.row.open || database.row.apply { LinkRule::All } else { LinkRule::Granted { creator: database.row.key } }
+    if database.row.open || database.row.apply {
+        LinkRule::All
+    } else {
+        LinkRule::Granted { creator: database.row.key }
+    }
 }

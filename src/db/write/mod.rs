@@ -128,7 +128,8 @@ impl Work<'_, '_> {
 
     fn write_one(&mut self, id: u32, write: &Write) -> Result<Written, Failure> {
         if self.database(id)?.row.apply {
-            let message = "this database is in apply mode: write with append, its apply function makes the view";
+            let message =
+                "this database is in apply mode: write with append, its apply function makes the view";
             return Err(Error::new(Code::Mode, message).into());
         }
         self.must_be_writable(id)?;
