@@ -14,6 +14,7 @@
 //! waves (`order`).
 
 mod control;
+mod digest;
 mod encoding;
 mod incremental;
 mod intervals;
@@ -26,6 +27,7 @@ mod tests;
 mod walk;
 
 pub use control::{Control, ControlBatch, Controls};
+pub use digest::{Agreement, FeedStanding};
 pub use incremental::{OrderState, Verdict};
 pub use intervals::Intervals;
 pub use links::links;

@@ -5,11 +5,11 @@ use super::engine::DatabaseState;
 use super::events::{Event, Subscribers};
 use super::peer::Peer;
 use super::rows::Halt;
+use super::state_hash::StateHash;
 use crate::feed::FeedRecord;
 use crate::merkle::Head;
 use crate::store::ReadTxn;
 use crate::types::FeedKey;
-use crate::view::LatticeHash;
 use parking_lot::{Mutex, RwLock};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -59,8 +59,7 @@ pub(super) struct OpenDatabase {
     pub subscribers: Subscribers,
     /// Who asks to write, this replica or others.
     pub access: Mutex<AccessState>,
-    /// The state hash as last computed, with its version.
-    pub hash: Mutex<(u64, LatticeHash)>,
+    pub state_hash: StateHash,
 }
 
 /// The committed state of a feed in a database.
@@ -198,6 +197,7 @@ impl Board {
             writable: state.is_writable(),
             indexer: state.is_indexer(),
         };
+        open.state_hash.changed();
     }
 
     /// Tells connections and databases that feeds have grown or that databases have changed.
@@ -255,7 +255,7 @@ impl OpenDatabase {
             feeds: RwLock::default(),
             subscribers: Subscribers::default(),
             access: Mutex::default(),
-            hash: Mutex::default(),
+            state_hash: StateHash::default(),
         }
     }
 

@@ -87,12 +87,7 @@ impl DatabaseState {
 
     /// Whether everything of `feed` counts here whatever the walk says, up to the returned length.
     pub fn counted_by_choice(&self, feed: &FeedKey) -> u64 {
-        match self.members.get(feed) {
-            _ if self.row.open => u64::MAX,
-            Some(member) if member.added => u64::MAX,
-            Some(member) => member.merged,
-            None => 0,
-        }
+        counted_by_choice(self.row.open, self.members.get(feed))
     }
 
     /// True if it is another than before.
@@ -107,6 +102,16 @@ impl DatabaseState {
     pub fn member_mut(&mut self, feed: &FeedKey) -> Option<&mut MemberRow> {
         self.dirty.members.insert(*feed);
         self.members.get_mut(feed)
+    }
+}
+
+/// Up to which length all of a feed counts here, whatever the walk says. `open`: the database is.
+pub(super) fn counted_by_choice(open: bool, member: Option<&MemberRow>) -> u64 {
+    match member {
+        _ if open => u64::MAX,
+        Some(member) if member.added => u64::MAX,
+        Some(member) => member.merged,
+        None => 0,
     }
 }
 

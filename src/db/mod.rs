@@ -32,6 +32,7 @@ mod peer;
 mod place;
 mod reads;
 mod rows;
+mod state_hash;
 mod store;
 mod streams;
 #[cfg(test)]
@@ -40,6 +41,7 @@ mod write;
 
 pub use crate::crdt::Live;
 pub use crate::store::Location;
+pub use crate::wire::StateClaim;
 pub use access::{Access, MAX_ACCESS_DATA, Refusal};
 pub use admit::InviteOptions;
 pub use board::{DbInfo, DbStatus};

@@ -9,6 +9,7 @@ use crate::codec::{DecodeError, Reader, put_bytes};
 use crate::crdt::{Live, parse_object};
 use crate::store::{Read, StoreError, Table, WriteTxn};
 use crate::types::Hash;
+use std::collections::BTreeSet;
 use std::ops::Bound;
 
 const LANES: usize = 1_024;
@@ -116,34 +117,37 @@ pub fn keep_hash(
     txn.put(Table::Hashes, &database.to_be_bytes(), &row)
 }
 
-/// Brings `hash`, which is that of version `from`, forward to version `to`.
+/// Brings `hash`, which is that of version `from`, forward to version `to`, or over `most` versions if that is less.
+/// Returns the version reached. After an error the hash is no version's.
 pub fn advance(
     txn: &impl Read,
     database: u32,
     hash: &mut LatticeHash,
     from: u64,
     to: u64,
-) -> Result<(), ViewError> {
-    let (low, high) = (log_key(database, from.saturating_add(1)), log_key(database, to));
+    most: u64,
+) -> Result<u64, ViewError> {
+    let to = to.min(from.saturating_add(most));
     if from >= to {
-        return Ok(());
+        return Ok(from);
     }
-    for (version, row) in (from.saturating_add(1)..).zip(txn.range(
-        Table::Log,
-        Bound::Included(&low),
-        Bound::Included(&high),
-    )?) {
-        let (_, key) = row?;
-        if let Some(before) = newest(txn, database, key, Some(version - 1))?
+    let (low, high) = (log_key(database, from.saturating_add(1)), log_key(database, to));
+    let mut changed = BTreeSet::new();
+    for row in txn.range(Table::Log, Bound::Included(&low), Bound::Included(&high))? {
+        changed.insert(row?.1);
+    }
+    // A key that changed often is looked at twice all the same: what it was in between cancels out.
+    for key in changed {
+        if let Some(before) = newest(txn, database, key, Some(from))?
             && let Some(element) = element(key, before)?
         {
             hash.subtract(&element);
         }
-        if let Some(now) = newest(txn, database, key, Some(version))?
+        if let Some(now) = newest(txn, database, key, Some(to))?
             && let Some(element) = element(key, now)?
         {
             hash.add(&element);
         }
     }
-    Ok(())
+    Ok(to)
 }
