@@ -451,6 +451,11 @@ export interface MultiHyperbeeEvents {
   /** A timestamp was that many milliseconds ahead of the wall clock. */
   drift: [{ writer: Buffer; ahead: number }]
   fork: [{ feed: Buffer; length: number }]
+  /**
+   * The other side of a connection (null: it is over by now) has merged exactly the same entries and says that its view
+   * hashes to something else: one of the two has a fault, or it lies.
+   */
+  diverged: [{ ours: Buffer; theirs: Buffer; peer: ReplicationStream | null }]
   'upgrade-needed': [{ feed: Buffer }]
   /** Emitted only if somebody listens; else it is in `status()`, and a warning once. */
   error: [Error]

@@ -36,7 +36,8 @@ export declare class NativeDb {
   /** Entries of versions `from..to`. */
   history(from: number, to: number | undefined | null, reverse: boolean, form: number): NativeCursor
   conflicts(key: Buffer): Array<NativeConflict>
-  stateHash(): Buffer
+  /** On a pool thread: it may have a long way to go. */
+  stateHash(): Promise<Buffer>
   /** Packed writes in, packed results out. Queued before this returns; the promise holds the event loop. */
   write(writes: Buffer): Promise<Buffer>
   addPeer(feed: Buffer): Promise<boolean>

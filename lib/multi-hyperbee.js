@@ -156,7 +156,7 @@ class MultiHyperbee extends EventEmitter {
 
   async stateHash() {
     const native = await this._session.ready()
-    return translated(() => native.stateHash())
+    return translatedAsync(translated(() => native.stateHash()))
   }
 
   /** Processes what is here. */

@@ -9,7 +9,7 @@ use super::value::Form;
 use super::wake::Wake;
 use crate::db::{Access, DatabaseOptions, Db, DbStatus, Invite, InviteOptions, Range, Subscription};
 use napi::Env;
-use napi::bindgen_prelude::{Buffer, BufferSlice, Function, PromiseRaw};
+use napi::bindgen_prelude::{Buffer, BufferSlice, Function, PromiseRaw, spawn_blocking};
 use napi_derive::napi;
 use std::time::Duration;
 
@@ -227,9 +227,15 @@ impl NativeDb {
         Ok(conflicts.into_iter().map(NativeConflict::from).collect())
     }
 
+    /// On a pool thread: it may have a long way to go.
     #[napi(catch_unwind)]
-    pub fn state_hash(&self) -> Result<Buffer> {
-        self.db.state_hash().map(|hash| hash.to_vec().into()).map_err(to_js)
+    pub fn state_hash<'env>(&self, env: &'env Env) -> Result<PromiseRaw<'env, Buffer>> {
+        let db = self.db.clone();
+        env.spawn_future(async move {
+            let hash = spawn_blocking(move || db.state_hash()).await;
+            let hash = hash.map_err(|error| invalid(&format!("the state hash was given up: {error}")))?;
+            hash.map(|hash| hash.to_vec().into()).map_err(to_js)
+        })
     }
 
     /// Packed writes in, packed results out. Queued before this returns; the promise holds the event loop.
