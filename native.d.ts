@@ -22,6 +22,7 @@ export declare class NativeCursor {
 export declare class NativeDb {
   info(): NativeDbInfo
   version(): number
+  stats(): NativeStats
   /** 1: writable, 2: indexer, added up. */
   rights(): number
   close(): Promise<undefined>
@@ -231,6 +232,12 @@ export interface NativeRange {
   lte?: Buffer
   reverse: boolean
   limit?: number
+}
+
+export interface NativeStats {
+  merged: number
+  folded: number
+  searched: number
 }
 
 export declare function parseInvite(text: string): NativeInvite

@@ -124,6 +124,10 @@ class MultiHyperbee extends EventEmitter {
     return this._bee.version
   }
 
+  get stats() {
+    return this.opened ? this._session.native().stats() : { merged: 0, folded: 0, searched: 0 }
+  }
+
   get opened() {
     return this._session.state === 'open'
   }

@@ -7,7 +7,7 @@ use super::packed::{self, EntryPacker};
 use super::peer::{NativePeer, NativePeerOptions};
 use super::value::Form;
 use super::wake::Wake;
-use crate::db::{Access, DatabaseOptions, Db, DbStatus, Invite, InviteOptions, Range, Subscription};
+use crate::db::{Access, DatabaseOptions, Db, DbStats, DbStatus, Invite, InviteOptions, Range, Subscription};
 use napi::Env;
 use napi::bindgen_prelude::{Buffer, BufferSlice, Function, PromiseRaw, spawn_blocking};
 use napi_derive::napi;
@@ -74,6 +74,13 @@ impl From<NativeRange<'_>> for Range {
             limit: range.limit.map(version),
         }
     }
+}
+
+#[napi(object)]
+pub struct NativeStats {
+    pub merged: f64,
+    pub folded: f64,
+    pub searched: f64,
 }
 
 #[napi(object)]
@@ -145,6 +152,12 @@ impl NativeDb {
     #[napi(catch_unwind)]
     pub fn version(&self) -> f64 {
         number(self.status().version)
+    }
+
+    #[napi(catch_unwind)]
+    pub fn stats(&self) -> NativeStats {
+        let DbStats { merged, folded, searched } = self.db.stats().unwrap_or_default();
+        NativeStats { merged: number(merged), folded: number(folded), searched: number(searched) }
     }
 
     /// 1: writable, 2: indexer, added up.

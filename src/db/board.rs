@@ -10,6 +10,7 @@ use crate::feed::FeedRecord;
 use crate::merkle::Head;
 use crate::store::ReadTxn;
 use crate::types::FeedKey;
+use crate::view::Merged;
 use parking_lot::{Mutex, RwLock};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -48,6 +49,29 @@ pub struct DbStatus {
     pub indexer: bool,
 }
 
+/// What was done since the database was opened.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct DbStats {
+    /// Keys merged: each time one key's diffs of a wave, into one version.
+    pub merged: u64,
+    /// Diffs folded for that.
+    pub folded: u64,
+    /// Versions of keys looked at to find a state to fold from. None where a diff sorts after all that its key has.
+    pub searched: u64,
+}
+
+impl DbStats {
+    pub(super) fn count(&mut self, merged: Merged) {
+        self.add(&Self { merged: 1, folded: merged.folded, searched: merged.searched });
+    }
+
+    pub(super) fn add(&mut self, more: &Self) {
+        self.merged += more.merged;
+        self.folded += more.folded;
+        self.searched += more.searched;
+    }
+}
+
 /// A database that somebody has open.
 pub(super) struct OpenDatabase {
     pub id: u32,
@@ -55,6 +79,7 @@ pub(super) struct OpenDatabase {
     pub max_drift: Duration,
     pub handles: AtomicUsize,
     pub status: RwLock<DbStatus>,
+    pub stats: Mutex<DbStats>,
     pub feeds: RwLock<BTreeMap<FeedKey, PublishedFeed>>,
     pub subscribers: Subscribers,
     /// Who asks to write, this replica or others.
@@ -252,6 +277,7 @@ impl OpenDatabase {
             max_drift,
             handles: AtomicUsize::new(0),
             status: RwLock::default(),
+            stats: Mutex::default(),
             feeds: RwLock::default(),
             subscribers: Subscribers::default(),
             access: Mutex::default(),

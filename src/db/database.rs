@@ -1,6 +1,6 @@
 //! A database's public handle: its reads, on the calling thread, and the way of its writes to the owner.
 
-use super::board::{DbInfo, DbStatus, OpenDatabase};
+use super::board::{DbInfo, DbStats, DbStatus, OpenDatabase};
 use super::engine::Work;
 use super::error::{Code, Error, Failure};
 use super::events::{Replier, Reply, Subscription, Wake};
@@ -85,6 +85,11 @@ impl Db {
     /// Version and rights as of the last commit.
     pub fn status(&self) -> Result<DbStatus, Error> {
         Ok(*self.inner()?.open.status.read())
+    }
+
+    /// What was done, and committed, since the database was opened.
+    pub fn stats(&self) -> Result<DbStats, Error> {
+        Ok(*self.inner()?.open.stats.lock())
     }
 
     /// Ends this handle, after everything accepted before. Closing twice is harmless.

@@ -1,6 +1,6 @@
 //! What the owner thread holds between transactions, and the view of it that a job works on.
 
-use super::board::Board;
+use super::board::{Board, DbStats};
 use super::error::{Error, Failure};
 use super::events::Event;
 use super::rows::{DatabaseRow, Halt, MemberRow, StateRow};
@@ -35,6 +35,8 @@ pub(super) struct Effects {
     pub events: Vec<(u32, Event)>,
     pub feeds: BTreeSet<FeedKey>,
     pub databases: BTreeSet<u32>,
+    /// What merging has cost, by database.
+    pub merged: BTreeMap<u32, DbStats>,
     /// Databases whose opening is part of the transaction.
     pub opened: BTreeSet<u32>,
     /// Databases whose last handle was closed: they stay until what was queued before is synced.
@@ -153,6 +155,11 @@ impl Engine {
             if let Some(database) = self.databases.get_mut(id) {
                 self.board.publish_database(database, &self.feeds);
                 database.published = database.state.version;
+            }
+        }
+        for (id, merged) in &effects.merged {
+            if let Some(open) = self.board.database(*id) {
+                open.stats.lock().add(merged);
             }
         }
         for feed in &effects.feeds {

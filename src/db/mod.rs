@@ -44,7 +44,7 @@ pub use crate::store::Location;
 pub use crate::wire::StateClaim;
 pub use access::{Access, MAX_ACCESS_DATA, Refusal};
 pub use admit::InviteOptions;
-pub use board::{DbInfo, DbStatus};
+pub use board::{DbInfo, DbStats, DbStatus};
 pub use compare::Comparison;
 pub use conflicts::{Claim, Conflict, Part};
 pub use database::{DatabaseOptions, Db, LiveRow};
