@@ -67,13 +67,17 @@ mod tests {
 
     fn counts(intervals: &[(u64, u64)]) -> Intervals {
         let mut counts = Intervals::new();
-        intervals.iter().for_each(|(from, to)| counts.insert(*from, *to));
+        for (from, to) in intervals {
+            counts.insert(*from, *to);
+        }
         counts
     }
 
     fn digest(rule: WalkRule, open: bool, format: u8, feeds: &[FeedStanding<'_>]) -> Hash {
         let mut agreement = Agreement::new(FeedKey([0xaa; 32]), rule, open, format);
-        feeds.iter().for_each(|feed| agreement.add(feed));
+        for feed in feeds {
+            agreement.add(feed);
+        }
         agreement.digest()
     }
 

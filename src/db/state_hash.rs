@@ -72,7 +72,7 @@ impl Reached {
     }
 
     /// What should be kept on disk by now.
-    fn to_keep(&mut self) -> Option<(u64, LatticeHash)> {
+    fn take_unkept(&mut self) -> Option<(u64, LatticeHash)> {
         let kept = self.kept?;
         (self.version >= kept.saturating_add(KEEP_AFTER)).then(|| {
             self.kept = Some(self.version);
@@ -115,9 +115,9 @@ impl Db {
             let mut reached = open.state_hash.reached.lock();
             reached.advance(&txn, open.id, least)?;
             if reached.version >= least {
-                let (digest, to_keep) = (reached.hash.digest(), reached.to_keep());
+                let (digest, unkept) = (reached.hash.digest(), reached.take_unkept());
                 drop((reached, txn));
-                keep(&shared, open.id, to_keep);
+                keep(&shared, open.id, unkept);
                 return Ok(digest);
             }
         }
@@ -200,17 +200,17 @@ fn step(shared: &Arc<Shared>, open: &OpenDatabase) -> Result<Step, Error> {
     reached.advance(&txn, open.id, version)?;
     // Somebody may have gone further, on a newer transaction than this: then with one that is newer still.
     let state = (reached.version == version).then(|| reached.hash.digest());
-    let to_keep = reached.to_keep();
+    let unkept = reached.take_unkept();
     drop(reached);
     let Some(state) = state else {
         drop(txn);
-        keep(shared, open.id, to_keep);
+        keep(shared, open.id, unkept);
         return Ok(Step::More);
     };
     let claim = StateClaim { digest: digest(&txn, open)?, state };
     *open.state_hash.claim.lock() = Some((commits, claim));
     drop(txn);
-    keep(shared, open.id, to_keep);
+    keep(shared, open.id, unkept);
     Ok(Step::Made(claim))
 }
 

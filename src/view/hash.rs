@@ -151,3 +151,42 @@ pub fn advance(
     }
     Ok(to)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn naive(elements: &[&[u8]]) -> [u8; 32] {
+        let mut lanes = vec![0_u32; 1_024];
+        for element in elements {
+            let mut hasher = blake3::Hasher::new_derive_key("multi-hyperbee 2026 state hash element v1");
+            let mut bytes = [0; 2_048];
+            hasher.update(element).finalize_xof().fill(&mut bytes);
+            for (lane, pair) in lanes.iter_mut().zip(bytes.chunks(2)) {
+                *lane = (*lane + u32::from(pair[0]) + 256 * u32::from(pair[1])) % 65_536;
+            }
+        }
+        let bytes: Vec<u8> =
+            lanes.iter().flat_map(|lane| u16::try_from(*lane).unwrap().to_le_bytes()).collect();
+        blake3::derive_key("multi-hyperbee 2026 state hash digest v1", &bytes)
+    }
+
+    #[test]
+    fn the_hash_is_the_documents_and_what_was_taken_out_leaves_no_trace() {
+        // Key length, key, kind, value.
+        let (one, two) = (b"\x01k\x00{\"a\":1}", b"\x00\x01\xff");
+        let mut hash = LatticeHash::default();
+        assert_eq!(hash.digest(), naive(&[]));
+        hash.add(one);
+        hash.add(two);
+        assert_eq!(hash.digest(), naive(&[two, one]));
+        let golden = "5a6d5ee6822ee900073ac9d82e86cd01d2b460d7ad2d9fe0a23a44881675cdd0";
+        assert_eq!(hex::encode(hash.digest()), golden);
+        assert!(LatticeHash::from_bytes(&hash.to_bytes()) == Some(hash.clone()));
+        assert!((0..2_048).all(|cut| LatticeHash::from_bytes(&hash.to_bytes()[..cut]).is_none()));
+        hash.subtract(one);
+        assert_eq!(hash.digest(), naive(&[two]));
+        hash.subtract(two);
+        assert!(hash == LatticeHash::default());
+    }
+}

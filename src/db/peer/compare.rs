@@ -8,7 +8,7 @@ use super::{Peer, State};
 use crate::db::board::OpenDatabase;
 use crate::db::events::Event as DbEvent;
 use crate::db::state_hash::prepare_claim;
-use crate::types::Hash;
+use crate::types::{FeedKey, Hash};
 use crate::wire::{StateClaim, TopicId, TopicKind};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -60,58 +60,50 @@ impl Peer {
 
 impl State {
     fn quiet_databases(&mut self, peer: &Peer) -> Vec<Arc<OpenDatabase>> {
-        let mut quiet = Vec::new();
-        for id in self.database_topics() {
-            for open in self.databases_on(id, peer) {
-                let commits = open.state_hash.commits();
-                let Some(shown) = self.topics.get_mut(&id) else { continue };
-                let own = shown.compared.own.entry(open.id).or_default();
-                if own.commits.replace(commits) == Some(commits) {
-                    quiet.push(open);
-                }
-            }
-        }
-        quiet
+        let mut shown = self.shown_databases(peer);
+        shown.retain(|(id, open)| {
+            let commits = open.state_hash.commits();
+            let own = self.topics.get_mut(id).map(|shown| shown.compared.own.entry(open.id).or_default());
+            own.is_some_and(|own| own.commits.replace(commits) == Some(commits))
+        });
+        shown.into_iter().map(|(_, open)| open).collect()
     }
 
-    fn database_topics(&self) -> Vec<TopicId> {
+    /// Databases that are spoken of on a topic of their own.
+    fn shown_databases(&self, peer: &Peer) -> Vec<(TopicId, Arc<OpenDatabase>)> {
         let of_databases = self.topics.iter().filter(|(_, shown)| shown.topic.kind == TopicKind::Database);
-        of_databases.map(|(id, _)| *id).collect()
+        let ids: BTreeMap<FeedKey, TopicId> =
+            of_databases.map(|(id, shown)| (shown.topic.key, *id)).collect();
+        let databases = self.databases(peer).into_iter();
+        databases.filter_map(|open| Some((*ids.get(&open.info.key)?, open))).collect()
     }
 
-    fn databases_on(&self, id: TopicId, peer: &Peer) -> Vec<Arc<OpenDatabase>> {
-        let Some(key) = self.topics.get(&id).map(|shown| shown.topic.key) else { return Vec::new() };
-        self.databases(peer).into_iter().filter(|open| open.info.key == key).collect()
+    /// Kept until the next tick, whatever else comes before it: a flood of them is looked at once a second.
+    pub(super) fn heard_claim(&mut self, id: TopicId, claim: StateClaim) {
+        if let Some(shown) = self.topics.get_mut(&id) {
+            shown.compared.heard = Some(claim);
+        }
     }
 
     /// Says what is claimed of databases that are quiet, and compares: what the other side claimed before may be of the
     /// state that ours has come to.
-    pub(super) fn say_claims(&mut self, peer: &Peer) {
-        for id in self.database_topics() {
-            for open in self.databases_on(id, peer) {
-                self.say_claim(id, &open);
-                self.compare(id, &open, peer);
-            }
+    pub(super) fn compare_claims(&mut self, peer: &Peer) {
+        for (id, open) in self.shown_databases(peer) {
+            self.say_claim(id, &open);
+            self.compare(id, &open, peer);
         }
     }
 
     fn say_claim(&mut self, id: TopicId, open: &OpenDatabase) {
         let ticks = self.ticks;
-        let Some(shown) = self.topics.get_mut(&id) else { return };
-        let may = shown.compared.may_say(ticks);
+        let Some(shown) = self.topics.get_mut(&id).filter(|shown| shown.compared.may_say(ticks)) else {
+            return;
+        };
         let own = shown.compared.own.entry(open.id).or_default();
-        let Some(claim) = open.state_hash.current_claim().filter(|_| may) else { return };
+        let Some(claim) = open.state_hash.current_claim() else { return };
         if own.said != Some(claim.digest) && self.session.state_hash(id, &claim).is_ok() {
             own.said = Some(claim.digest);
             shown.compared.said_at = Some(ticks);
-        }
-    }
-
-    pub(super) fn heard_claim(&mut self, id: TopicId, claim: StateClaim, peer: &Peer) {
-        let Some(shown) = self.topics.get_mut(&id) else { return };
-        shown.compared.heard = Some(claim);
-        for open in self.databases_on(id, peer) {
-            self.compare(id, &open, peer);
         }
     }
 

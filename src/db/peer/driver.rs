@@ -75,7 +75,7 @@ impl State {
             }
             Event::WriterProved { topic, feed } => self.heard_proof(topic, feed),
             Event::Access { topic, kind, bytes } => self.heard_access(topic, kind, &bytes),
-            Event::StateHash { topic, claim } => self.heard_claim(topic, claim, peer),
+            Event::StateHash { topic, claim } => self.heard_claim(topic, claim),
             Event::Pong => {}
             Event::Done => self.heard_done = true,
             Event::Closed(reason) => self.closed(reason),

@@ -252,7 +252,7 @@ impl Peer {
             }
             state.notice_stall(peer);
             state.refresh(None, peer);
-            state.say_claims(peer);
+            state.compare_claims(peer);
         });
         self.hand_over();
         self.leave_if_over();
