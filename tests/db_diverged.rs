@@ -238,8 +238,12 @@ impl Stranger {
             if out.is_none() && back.is_none() {
                 return;
             }
-            out.iter().for_each(|bytes| assert!(self.peer.receive(bytes).unwrap()));
-            back.iter().for_each(|bytes| self.session.receive(bytes).unwrap());
+            if let Some(bytes) = out {
+                assert!(self.peer.receive(&bytes).unwrap());
+            }
+            if let Some(bytes) = back {
+                self.session.receive(&bytes).unwrap();
+            }
             while let Some(event) = self.session.event() {
                 match event {
                     wire::Event::TopicOpen { topic, .. } => self.topic = Some(topic),
