@@ -31,6 +31,9 @@ const FEEDS_AT_ONCE: usize = 64;
 /// View writes after which the hash is worth keeping on disk: so many at most are gone over again after a restart.
 const KEEP_AFTER: u64 = 1_000;
 
+/// The same while there is more to go over: keeping it is a commit.
+const KEEP_ON_THE_WAY: u64 = 100_000;
+
 /// What an open database knows of its state hash.
 #[derive(Default)]
 pub(super) struct StateHash {
@@ -71,10 +74,11 @@ impl Reached {
         Ok(())
     }
 
-    /// What should be kept on disk by now.
-    fn take_unkept(&mut self) -> Option<(u64, LatticeHash)> {
+    /// What should be kept on disk by now; `is_done`: nothing more is gone over for the time being.
+    fn take_unkept(&mut self, is_done: bool) -> Option<(u64, LatticeHash)> {
         let kept = self.kept?;
-        (self.version >= kept.saturating_add(KEEP_AFTER)).then(|| {
+        let after = if is_done { KEEP_AFTER } else { KEEP_ON_THE_WAY };
+        (self.version >= kept.saturating_add(after)).then(|| {
             self.kept = Some(self.version);
             (self.version, self.hash.clone())
         })
@@ -115,7 +119,7 @@ impl Db {
             let mut reached = open.state_hash.reached.lock();
             reached.advance(&txn, open.id, least)?;
             if reached.version >= least {
-                let (digest, unkept) = (reached.hash.digest(), reached.take_unkept());
+                let (digest, unkept) = (reached.hash.digest(), reached.take_unkept(true));
                 drop((reached, txn));
                 keep(&shared, open.id, unkept);
                 return Ok(digest);
@@ -200,7 +204,7 @@ fn step(shared: &Arc<Shared>, open: &OpenDatabase) -> Result<Step, Error> {
     reached.advance(&txn, open.id, version)?;
     // Somebody may have gone further, on a newer transaction than this: then with one that is newer still.
     let state = (reached.version == version).then(|| reached.hash.digest());
-    let unkept = reached.take_unkept();
+    let unkept = reached.take_unkept(state.is_some());
     drop(reached);
     let Some(state) = state else {
         drop(txn);
