@@ -246,7 +246,7 @@ impl NativeDb {
         let db = self.db.clone();
         env.spawn_future(async move {
             let hash = spawn_blocking(move || db.state_hash()).await;
-            let hash = hash.map_err(|error| invalid(&format!("the state hash was given up: {error}")))?;
+            let hash = hash.map_err(|error| invalid(format!("the state hash was given up: {error}")))?;
             hash.map(|hash| hash.to_vec().into()).map_err(to_js)
         })
     }
