@@ -45,6 +45,7 @@ declare namespace MultiHyperbee {
   export import ReplicateOptions = all.ReplicateOptions
   export import ReplicationStream = all.ReplicationStream
   export import RequestAccessOptions = all.RequestAccessOptions
+  export import Stats = all.Stats
   export import Status = all.Status
   export import Store = all.Store
   export import Stored = all.Stored

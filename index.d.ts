@@ -436,6 +436,16 @@ export interface Peer {
   close(): Promise<void>
 }
 
+/** What merging has cost. */
+export interface Stats {
+  /** Keys merged: one for each key of each batch or delivery that changed it. */
+  merged: number
+  /** Diffs folded for that: those that are new, and with one that comes late those that sort after it. */
+  folded: number
+  /** Earlier states looked at to find one to fold from. */
+  searched: number
+}
+
 export interface MultiHyperbeeEvents {
   /** View writes `from` (exclusive) to `to`. */
   update: [from: number, to: number]
@@ -451,6 +461,11 @@ export interface MultiHyperbeeEvents {
   /** A timestamp was that many milliseconds ahead of the wall clock. */
   drift: [{ writer: Buffer; ahead: number }]
   fork: [{ feed: Buffer; length: number }]
+  /**
+   * The other side of a connection (null: it is over by now) has merged exactly the same entries and says that its view
+   * hashes to something else: one of the two has a fault, or it lies.
+   */
+  diverged: [{ ours: Buffer; theirs: Buffer; peer: ReplicationStream | null }]
   'upgrade-needed': [{ feed: Buffer }]
   /** Emitted only if somebody listens; else it is in `status()`, and a warning once. */
   error: [Error]
@@ -509,6 +524,8 @@ export class MultiHyperbee<K = string, V = any>
   readonly writable: boolean
   readonly isIndexer: boolean
   readonly version: number
+  /** Counted since this database was opened in its store. Zeros before {@link ready} and after {@link close}. */
+  readonly stats: Stats
   readonly opened: boolean
   readonly closed: boolean
   readonly encrypted: boolean

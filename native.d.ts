@@ -22,6 +22,7 @@ export declare class NativeCursor {
 export declare class NativeDb {
   info(): NativeDbInfo
   version(): number
+  stats(): NativeStats
   /** 1: writable, 2: indexer, added up. */
   rights(): number
   close(): Promise<undefined>
@@ -36,7 +37,8 @@ export declare class NativeDb {
   /** Entries of versions `from..to`. */
   history(from: number, to: number | undefined | null, reverse: boolean, form: number): NativeCursor
   conflicts(key: Buffer): Array<NativeConflict>
-  stateHash(): Buffer
+  /** On a pool thread: it may have a long way to go. */
+  stateHash(): Promise<Buffer>
   /** Packed writes in, packed results out. Queued before this returns; the promise holds the event loop. */
   write(writes: Buffer): Promise<Buffer>
   addPeer(feed: Buffer): Promise<boolean>
@@ -230,6 +232,12 @@ export interface NativeRange {
   lte?: Buffer
   reverse: boolean
   limit?: number
+}
+
+export interface NativeStats {
+  merged: number
+  folded: number
+  searched: number
 }
 
 export declare function parseInvite(text: string): NativeInvite

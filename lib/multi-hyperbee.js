@@ -126,6 +126,10 @@ class MultiHyperbee extends EventEmitter {
     return this._bee.version
   }
 
+  get stats() {
+    return this.opened ? this._session.native().stats() : { merged: 0, folded: 0, searched: 0 }
+  }
+
   get opened() {
     return this._session.state === 'open'
   }
@@ -158,7 +162,7 @@ class MultiHyperbee extends EventEmitter {
 
   async stateHash() {
     const native = await this._session.ready()
-    return translated(() => native.stateHash())
+    return translatedAsync(translated(() => native.stateHash()))
   }
 
   /** Processes what is here. */

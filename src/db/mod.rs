@@ -33,6 +33,7 @@ mod peer;
 mod place;
 mod reads;
 mod rows;
+mod state_hash;
 mod store;
 mod streams;
 #[cfg(test)]
@@ -41,12 +42,13 @@ mod write;
 
 pub use crate::crdt::Live;
 pub use crate::store::Location;
+pub use crate::wire::StateClaim;
 pub use access::{Access, MAX_ACCESS_DATA, Refusal};
 pub use admit::InviteOptions;
 pub use apply::{
     Append, Asked, Committed, Done, DoneBatch, Finality, Next, Piece, PieceBatch, SequenceEntry, Step,
 };
-pub use board::{DbInfo, DbStatus};
+pub use board::{DbInfo, DbStats, DbStatus};
 pub use compare::Comparison;
 pub use conflicts::{Claim, Conflict, Part};
 pub use database::{DatabaseOptions, Db, LiveRow};

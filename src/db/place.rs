@@ -292,7 +292,8 @@ impl Work<'_, '_> {
             }
             let version = database.state.version + 1;
             let added = added.into_values().collect();
-            view::merge(self.txn, id, &database.writers, &key, added, &removed, version)?;
+            let merged = view::merge(self.txn, id, &database.writers, &key, added, &removed, version)?;
+            self.engine.effects.merged.entry(id).or_default().count(merged);
             database.state.version = version;
             database.dirty.state = true;
         }
