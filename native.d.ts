@@ -13,7 +13,7 @@ export declare const __napiBindingTarget: 'native' | 'wasm32-wasi' | 'wasm32-was
 export declare class NativeCursor {
   /** The version read at; 0 for a history or a comparison, whose entries come in pairs. */
   get version(): number
-  /** The next packed entries; null at the end, which also closes. */
+  /** The next packed entries, possibly none: what one slice of time finds. Null at the end, which also closes. */
   next(entries: number, bytes: number): Buffer | null
   close(): void
 }
@@ -33,8 +33,8 @@ export declare class NativeDb {
   /** Packed entries of many keys (`count u32`, then `bytes` each), in one crossing: what is absent has no value. */
   getMany(keys: Array<Buffer>, form: number, at?: number | undefined | null): Buffer
   scan(range: NativeRange, form: number, at?: number | undefined | null): NativeCursor
-  /** Entries of versions `from..to`. */
-  history(from: number, to: number | undefined | null, reverse: boolean, form: number): NativeCursor
+  /** Entries of versions `from..=to`, of keys that begin with `prefix`. */
+  history(prefix: Buffer, from: number, to: number | undefined | null, reverse: boolean, form: number): NativeCursor
   conflicts(key: Buffer): Array<NativeConflict>
   stateHash(): Buffer
   /** Packed writes in, packed results out. Queued before this returns; the promise holds the event loop. */

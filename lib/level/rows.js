@@ -37,10 +37,11 @@ class Rows {
     this._start(this._range)
   }
 
-  /** The next one; undefined at the end. */
-  one() {
+  /** The next one; undefined at the end. Lets the event loop turn only where much is passed over. */
+  async one(check) {
     if (this._next === this._rows.length) this._fill(1)
-    return this._next === this._rows.length ? undefined : this._rows[this._next++]
+    if (this._next < this._rows.length) return this._rows[this._next++]
+    return this._cursor === null ? undefined : (await this.many(1, check))[0]
   }
 
   /**
