@@ -65,8 +65,12 @@ export declare class NativeDb {
   compare(left: number | undefined | null, right: number | undefined | null, range: NativeRange, form: number): NativeCursor
   /** The last version committed before the end of that millisecond since 1970. */
   versionAt(milliseconds: number): number
+  /** How much of a feed is placed and was written before the end of that millisecond. */
+  feedLengthAt(feed: Buffer, milliseconds: number): number
   /** A feed's diffs by key: of the single keys, then of `from ..= to`. */
   feedDiffs(feed: Buffer, single: Array<Buffer>, from: Buffer, to: Buffer | undefined | null, reverse: boolean): NativeDiffs
+  /** A feed's diff of a key with that timestamp, of the blocks below `below`. */
+  feedDiff(feed: Buffer, key: Buffer, timestamp: string, below: number): NativeDiff | null
   /** A feed's diffs of blocks `from .. to`. */
   feedHistory(feed: Buffer, from: number, to: number, reverse: boolean): NativeDiffs
   /** All diffs of a key, in the shared order, from the effective time of `timestamp` on. */

@@ -34,13 +34,15 @@ function iterate(stream, nextChunk, opened) {
     await closed()
     throw failed ?? stream.errored ?? prematureClose()
   }
+  const ended = () => over || stream.destroyed
+
   return {
     async next() {
       if (!isOpen) {
         await opened()
         isOpen = true
       }
-      while (index === chunk.length && !over && !stream.destroyed) {
+      while (index === chunk.length && !ended()) {
         if (pace.due()) {
           await new Promise((resolve) => pace.turn(resolve))
           continue
