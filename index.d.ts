@@ -476,6 +476,15 @@ export interface Peer extends DiffView {
   status(): FeedProgress
 }
 
+export interface BlockOptions {
+  /** Milliseconds since 1970; 0 by default. */
+  timestamp?: number
+  /** What its writer had seen: of other feeds, up to which length. */
+  links?: { key: Key; length: number }[]
+  /** `'binary'` by default. */
+  valueEncoding?: EncodingOption<any>
+}
+
 export interface MultiHyperbeeEvents {
   /** View writes `from` (exclusive) to `to`. */
   update: [from: number, to: number]
@@ -527,6 +536,12 @@ export class MultiHyperbee<K = string, V = any>
     name: string
   ): { publicKey: Buffer; secretKey: Buffer }
   static isAutobee(x: unknown): x is MultiHyperbee
+  /** Where a feed is before anything is in it. */
+  static readonly GENESIS: { readonly length: 0; readonly key: null }
+  /** A block of apply mode that says `value`, as `append` writes it: for tools that write feeds by hand. */
+  static encodeValue(value: any, options?: BlockOptions): Buffer
+  /** The value that a block says, null if it says something else. What is no block is `ERR_INVALID_VALUE`. */
+  static decodeValue(block: Uint8Array, options?: { valueEncoding?: EncodingOption<any> }): any
   static readonly MultiHyperbee: typeof MultiHyperbee
   static readonly Autobee: typeof MultiHyperbee
   static readonly Store: typeof Store

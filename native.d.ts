@@ -128,6 +128,12 @@ export declare class NativeStore {
   replicate(options: NativePeerOptions, wake: () => void): NativePeer
 }
 
+/** The value that a block says; null if it says something else. */
+export declare function decodeBlock(block: Buffer): Buffer | null
+
+/** A block that says a value: a batch of its own. */
+export declare function encodeBlock(value: Buffer, milliseconds: number, links: Array<NativeLink>): Buffer
+
 /** What one diff says: neither text nor bytes where that is that there is nothing. */
 export interface NativeClaim {
   writer: Buffer
@@ -198,6 +204,11 @@ export interface NativeFeedInfo {
 export interface NativeInvite {
   key: Buffer
   encryptionKey?: Buffer
+}
+
+export interface NativeLink {
+  key: Buffer
+  length: number
 }
 
 export interface NativeMember {

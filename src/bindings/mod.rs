@@ -17,6 +17,7 @@
     reason = "signatures are napi's"
 )]
 
+mod block;
 mod conflicts;
 mod cursor;
 mod database;
