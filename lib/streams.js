@@ -6,11 +6,7 @@ const { forEachEntry, FLAG_PUT, FLAG_VALUE } = require('./packed.js')
 const { historyBounds } = require('./range.js')
 const { aborted } = require('./wait.js')
 const { iterate } = require('./iterate.js')
-const { Pace } = require('./pace.js')
-
-/** One crossing into the core brings at most this: the cost of crossing is spread, and each crossing is short. */
-const CHUNK_ENTRIES = 256
-const CHUNK_BYTES = 64 * 1024
+const { Pace, Slices } = require('./pace.js')
 
 /** Entries over a native cursor, a packed chunk at a time. Destroying it early frees the cursor. */
 class CursorStream extends Readable {
@@ -29,6 +25,7 @@ class CursorStream extends Readable {
     this._openedAt = 0
     this._unlisten = () => {}
     this._pace = new Pace()
+    this._slices = new Slices()
     this._signal = options?.signal
     this._onabort = () => this.destroy(aborted(this._signal, 'reading'))
     session.open.add(this)
@@ -82,7 +79,7 @@ class CursorStream extends Readable {
   }
 
   _nextChunk() {
-    const packed = translated(() => this._cursor.next(CHUNK_ENTRIES, CHUNK_BYTES))
+    const packed = translated(() => this._slices.read(this._cursor))
     return packed === null ? null : this._source.decode(packed)
   }
 

@@ -4,11 +4,8 @@
 
 mod support;
 
-use multi_hyperbee::db::{Db, Location, Store, StoreOptions, Write};
-use multi_hyperbee::types::FeedKey;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use multi_hyperbee::db::Write;
+use support::device::{Device, meet};
 use support::*;
 
 /// What one of the two does to the key. `Batch`: an edit of it, and another key, as one.
@@ -21,47 +18,18 @@ enum Act {
 }
 use Act::{Batch, Create, Delete, Edit};
 
-struct Device {
-    store: Store,
-    db: Db,
-    seconds: Arc<AtomicU64>,
-    /// The name of what is only its own, so that both of two equal acts can be told apart.
-    name: &'static str,
-}
-
-impl Device {
-    fn new(name: &'static str, key: Option<FeedKey>) -> Self {
-        let seconds = Arc::new(AtomicU64::new(1_000));
-        let now = Arc::clone(&seconds);
-        let clock: Arc<dyn Fn() -> Duration + Send + Sync> =
-            Arc::new(move || Duration::from_secs(now.load(Ordering::Relaxed)));
-        let options = StoreOptions { clock: Some(clock), ..StoreOptions::default() };
-        let store = Store::open(&Location::Memory, &options).unwrap();
-        let db = key.map_or_else(|| create(&store), |key| join(&store, key));
-        Self { store, db, seconds, name }
-    }
-
-    fn key(&self) -> FeedKey {
-        self.db.info().unwrap().local
-    }
-
-    fn at(&self, seconds: u64) {
-        self.seconds.store(1_000 + seconds, Ordering::Relaxed);
-    }
-
-    fn act(&self, act: Act) {
-        let name = self.name;
-        match act {
-            Delete => drop(del(&self.db, "k")),
-            Create => drop(put(&self.db, "k", &format!(r#"{{"x":"{name}","{name}":"new"}}"#))),
-            Edit => drop(edit(&self.db, "k", |text| edited(text, name))),
-            Batch => {
-                let text = edited(&get(&self.db, "k").unwrap(), name);
-                let put = |key: &str, value: &str| put_write(key, value);
-                let writes = vec![put("k", &text), put(&format!("beside/{name}"), "{}")];
-                let written = self.db.write(vec![Write::Batch(writes)]).wait().unwrap().remove(0);
-                written.unwrap();
-            }
+fn perform(device: &Device, act: Act) {
+    let (db, name) = (&device.db, device.name);
+    match act {
+        Delete => drop(del(db, "k")),
+        Create => drop(put(db, "k", &format!(r#"{{"x":"{name}","{name}":"new"}}"#))),
+        Edit => drop(edit(db, "k", |text| edited(text, name))),
+        Batch => {
+            let text = edited(&get(db, "k").unwrap(), name);
+            let put = |key: &str, value: &str| put_write(key, value);
+            let writes = vec![put("k", &text), put(&format!("beside/{name}"), "{}")];
+            let written = db.write(vec![Write::Batch(writes)]).wait().unwrap().remove(0);
+            written.unwrap();
         }
     }
 }
@@ -69,21 +37,6 @@ impl Device {
 /// `{"x":"old","y":"old"}` with `x` set, and a property of its own.
 fn edited(text: &str, name: &str) -> String {
     text.replace(r#""x":"old""#, &format!(r#""x":"{name}""#)).replace('}', &format!(r#","{name}":"new"}}"#))
-}
-
-/// Everything that flows between the two, until both have it.
-fn meet(a: &Device, b: &Device) {
-    let wire = connect(&a.db, &b.db);
-    let have = |device: &Device| {
-        let feeds = device.db.progress().unwrap();
-        feeds.iter().filter(|feed| feed.placed > 0).map(|feed| (feed.key, feed.placed)).collect::<Vec<_>>()
-    };
-    carry_until(&[&wire], || {
-        a.store.settled().wait().unwrap();
-        b.store.settled().wait().unwrap();
-        a.db.is_flushed().unwrap() && b.db.is_flushed().unwrap() && have(a) == have(b)
-    });
-    wire.close();
 }
 
 /// The properties of an object, in order of their names: property order is of no account.
@@ -129,9 +82,9 @@ fn story(first: Act, second: Act, expected: Option<&str>, creator_is_first: bool
         }
     }
     earlier.at(20);
-    earlier.act(first);
+    perform(earlier, first);
     later.at(if tie { 20 } else { 30 });
-    later.act(second);
+    perform(later, second);
     meet(&c, earlier);
     meet(&c, later);
     meet(&d, later);
