@@ -38,6 +38,10 @@ declare namespace MultiHyperbee {
   export import MultiHyperbeeEvents = all.MultiHyperbeeEvents
   export import Options = all.Options
   export import Peer = all.Peer
+  export import BlockOptions = all.BlockOptions
+  export import DiffView = all.DiffView
+  export import DiffWatchOptions = all.DiffWatchOptions
+  export import DiffWatcher = all.DiffWatcher
   export import Range = all.Range
   export import Read = all.Read
   export import ReadStreamOptions = all.ReadStreamOptions

@@ -409,22 +409,23 @@ export interface DiffStreamOptions {
   signal?: AbortSignal
 }
 
-/** A feed whose diffs count here, as a read-only bee over them. Sorted by object, then timestamp. */
-export interface Peer {
-  readonly key: Buffer
-  readonly id: string
-  readonly feed: Feed
-  /** How much of the feed is here. */
-  readonly length: number
-  /** How much of it is merged. */
-  readonly version: number
+/**
+ * Diffs of one feed as a read-only bee, keyed `<object id>/<timestamp>`. A `seq` is the index of a diff's block in the
+ * feed, a version a length of it.
+ */
+export interface DiffView {
   readonly writable: false
+  /** How much of the feed is read: all that is merged, or as much as was checked out. */
+  readonly version: number
   ready(): Promise<void>
-  status(): FeedProgress
   get(key: string): Promise<DiffEntry | null>
+  /** Throws `ERR_NOT_READY` before {@link ready}. */
+  getSync(key: string): DiffEntry | null
   getMany(keys: string[]): Promise<(DiffEntry | null)[]>
   getBySeq(seq: number): Promise<{ key: string; value: Diff } | null>
+  getHeader(): Promise<{ protocol: 'multi-hyperbee'; version: 1; key: Buffer; metadata: object }>
   peek(range?: Range<string>, options?: DiffStreamOptions & { reverse?: boolean }): Promise<DiffEntry | null>
+  /** By object, then timestamp: those that count here. */
   createReadStream(
     range?: Range<string>,
     options?: DiffStreamOptions & { reverse?: boolean }
@@ -433,6 +434,20 @@ export interface Peer {
   createHistoryStream(
     options?: Omit<HistoryOptions, 'live' | keyof Encodings>
   ): EntryStream<DiffEntry & { type: 'put' }>
+  /** The diffs that only this (left) or only `other` (right) has. */
+  createDiffStream(
+    other: number | DiffView,
+    range?: Range<string>,
+    options?: DiffStreamOptions & { reverse?: boolean }
+  ): EntryStream<{ left: DiffEntry | null; right: DiffEntry | null }>
+  /** The diffs of the feed's first blocks, or those its writer wrote by then. */
+  checkout(length: number | Moment): DiffView
+  snapshot(): DiffView
+  /** Diffs of what `db.sub(prefix)` holds: keys do not show the prefix, objects' ids do. */
+  sub(prefix: string | Uint8Array, options?: { sep?: string | Uint8Array }): DiffView
+  /** As of a database; not on what was checked out. */
+  watch<T = DiffView>(range?: Range<string>, options?: DiffWatchOptions<T>): Watcher<T>
+  getAndWatch(key: string, options?: { signal?: AbortSignal }): Promise<DiffWatcher>
   close(): Promise<void>
 }
 
@@ -444,6 +459,40 @@ export interface Stats {
   folded: number
   /** Earlier states looked at to find one to fold from. */
   searched: number
+}
+
+export interface DiffWatchOptions<T> {
+  map?: (snapshot: DiffView) => T
+  differ?: (current: DiffView, previous: DiffView, range: Range<string>) => AsyncIterable<unknown>
+  eager?: boolean
+  onchange?: () => unknown
+  signal?: AbortSignal
+}
+
+export interface DiffWatcher extends EventEmitter<{ update: []; close: [] }> {
+  readonly node: DiffEntry | null
+  readonly closed: boolean
+  close(): Promise<void>
+  destroy(): void
+}
+
+/** A feed whose diffs count here, as a read-only bee over them. Sorted by object, then timestamp. */
+export interface Peer extends DiffView {
+  readonly key: Buffer
+  readonly id: string
+  readonly feed: Feed
+  /** How much of the feed is here. */
+  readonly length: number
+  status(): FeedProgress
+}
+
+export interface BlockOptions {
+  /** Milliseconds since 1970; 0 by default. */
+  timestamp?: number
+  /** What its writer had seen: of other feeds, up to which length. */
+  links?: { key: Key; length: number }[]
+  /** `'binary'` by default. */
+  valueEncoding?: EncodingOption<any>
 }
 
 export interface MultiHyperbeeEvents {
@@ -502,6 +551,12 @@ export class MultiHyperbee<K = string, V = any>
     name: string
   ): { publicKey: Buffer; secretKey: Buffer }
   static isAutobee(x: unknown): x is MultiHyperbee
+  /** Where a feed is before anything is in it. */
+  static readonly GENESIS: { readonly length: 0; readonly key: null }
+  /** A block of apply mode that says `value`, as `append` writes it: for tools that write feeds by hand. */
+  static encodeValue(value: any, options?: BlockOptions): Buffer
+  /** The value that a block says, null if it says something else. What is no block is `ERR_INVALID_VALUE`. */
+  static decodeValue(block: Uint8Array, options?: { valueEncoding?: EncodingOption<any> }): any
   static readonly MultiHyperbee: typeof MultiHyperbee
   static readonly Autobee: typeof MultiHyperbee
   static readonly Store: typeof Store

@@ -13,7 +13,7 @@ export declare const __napiBindingTarget: 'native' | 'wasm32-wasi' | 'wasm32-was
 export declare class NativeCursor {
   /** The version read at; 0 for a history or a comparison, whose entries come in pairs. */
   get version(): number
-  /** The next packed entries; null at the end, which also closes. */
+  /** The next packed entries, possibly none: what one slice of time finds. Null at the end, which also closes. */
   next(entries: number, bytes: number): Buffer | null
   close(): void
 }
@@ -34,8 +34,8 @@ export declare class NativeDb {
   /** Packed entries of many keys (`count u32`, then `bytes` each), in one crossing: what is absent has no value. */
   getMany(keys: Array<Buffer>, form: number, at?: number | undefined | null): Buffer
   scan(range: NativeRange, form: number, at?: number | undefined | null): NativeCursor
-  /** Entries of versions `from..to`. */
-  history(from: number, to: number | undefined | null, reverse: boolean, form: number): NativeCursor
+  /** Entries of versions `from..=to`, of keys that begin with `prefix`. */
+  history(prefix: Buffer, from: number, to: number | undefined | null, reverse: boolean, form: number): NativeCursor
   conflicts(key: Buffer): Array<NativeConflict>
   /** On a pool thread: it may have a long way to go. */
   stateHash(): Promise<Buffer>
@@ -67,8 +67,12 @@ export declare class NativeDb {
   compare(left: number | undefined | null, right: number | undefined | null, range: NativeRange, form: number): NativeCursor
   /** The last version committed before the end of that millisecond since 1970. */
   versionAt(milliseconds: number): number
+  /** How much of a feed is placed and was written before the end of that millisecond. */
+  feedLengthAt(feed: Buffer, milliseconds: number): number
   /** A feed's diffs by key: of the single keys, then of `from ..= to`. */
   feedDiffs(feed: Buffer, single: Array<Buffer>, from: Buffer, to: Buffer | undefined | null, reverse: boolean): NativeDiffs
+  /** A feed's diff of a key with that timestamp, of the blocks below `below`. */
+  feedDiff(feed: Buffer, key: Buffer, timestamp: string, below: number): NativeDiff | null
   /** A feed's diffs of blocks `from .. to`. */
   feedHistory(feed: Buffer, from: number, to: number, reverse: boolean): NativeDiffs
   /** All diffs of a key, in the shared order, from the effective time of `timestamp` on. */
@@ -125,6 +129,12 @@ export declare class NativeStore {
   feed(key?: Buffer | undefined | null, name?: string | undefined | null, secret?: Buffer | undefined | null): Promise<NativeFeed>
   replicate(options: NativePeerOptions, wake: () => void): NativePeer
 }
+
+/** The value that a block says; null if it says something else. */
+export declare function decodeBlock(block: Buffer): Buffer | null
+
+/** A block that says a value: a batch of its own. */
+export declare function encodeBlock(value: Buffer, milliseconds: number, links: Array<NativeLink>): Buffer
 
 /** What one diff says: neither text nor bytes where that is that there is nothing. */
 export interface NativeClaim {
@@ -196,6 +206,11 @@ export interface NativeFeedInfo {
 export interface NativeInvite {
   key: Buffer
   encryptionKey?: Buffer
+}
+
+export interface NativeLink {
+  key: Buffer
+  length: number
 }
 
 export interface NativeMember {

@@ -841,4 +841,6 @@ module.exports.NativeDiffs = nativeBinding.NativeDiffs
 module.exports.NativeFeed = nativeBinding.NativeFeed
 module.exports.NativePeer = nativeBinding.NativePeer
 module.exports.NativeStore = nativeBinding.NativeStore
+module.exports.decodeBlock = nativeBinding.decodeBlock
+module.exports.encodeBlock = nativeBinding.encodeBlock
 module.exports.parseInvite = nativeBinding.parseInvite

@@ -15,6 +15,7 @@ const { Events } = require('./events.js')
 const { Progress } = require('./progress.js')
 const { replicate } = require('./replication.js')
 const { deriveKeyPair } = require('./key-pair.js')
+const { GENESIS, encodeValue, decodeValue } = require('./block.js')
 const { waitUntil } = require('./wait.js')
 
 /**
@@ -245,5 +246,6 @@ const PARTS = {
 }
 
 delegate(MultiHyperbee, PARTS)
+Object.assign(MultiHyperbee, { GENESIS, encodeValue, decodeValue })
 
 module.exports = { MultiHyperbee }

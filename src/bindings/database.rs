@@ -235,10 +235,17 @@ impl NativeDb {
         Ok(NativeCursor::new(Source::Scan(scan), Form::from(form)))
     }
 
-    /// Entries of versions `from..to`.
+    /// Entries of versions `from..=to`, of keys that begin with `prefix`.
     #[napi(catch_unwind)]
-    pub fn history(&self, from: f64, to: Option<f64>, reverse: bool, form: u32) -> Result<NativeCursor> {
-        let history = self.db.history(version(from), to.map(version), reverse).map_err(to_js)?;
+    pub fn history(
+        &self,
+        prefix: BufferSlice<'_>,
+        from: f64,
+        to: Option<f64>,
+        reverse: bool,
+        form: u32,
+    ) -> Result<NativeCursor> {
+        let history = self.db.history_of(&prefix, version(from), to.map(version), reverse).map_err(to_js)?;
         Ok(NativeCursor::new(Source::History(history), Form::from(form)))
     }
 

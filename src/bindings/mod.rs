@@ -18,6 +18,7 @@
 )]
 
 mod apply;
+mod block;
 mod conflicts;
 mod cursor;
 mod database;

@@ -20,7 +20,7 @@ mod scan;
 mod whole;
 
 pub use compare::{CompareCursor, Compared};
-pub use diffs::{DiffCursor, DiffKeys, DiffPlace, diff_positions};
+pub use diffs::{DiffCursor, DiffKeys, DiffPlace, diff_at, diff_positions};
 pub use hash::{LatticeHash, advance, keep_hash, kept_hash};
 pub use merge::{Added, Merged, Removed, Writers, change_of, find_base, latest_changes, merge};
 pub use rows::{Row, log_key, newest};
