@@ -3,6 +3,7 @@
 use super::access::AccessState;
 use super::engine::DatabaseState;
 use super::events::{Event, Subscribers};
+use super::handler::Functions;
 use super::peer::Peer;
 use super::rows::Halt;
 use crate::feed::FeedRecord;
@@ -59,6 +60,8 @@ pub(super) struct OpenDatabase {
     pub subscribers: Subscribers,
     /// Who asks to write, this replica or others.
     pub access: Mutex<AccessState>,
+    /// Handles with functions that merge, in the order in which they were opened: the first one's do.
+    pub runners: Mutex<Vec<(u64, Functions)>>,
     /// The state hash as last computed, with its version.
     pub hash: Mutex<(u64, LatticeHash)>,
 }
@@ -255,6 +258,7 @@ impl OpenDatabase {
             feeds: RwLock::default(),
             subscribers: Subscribers::default(),
             access: Mutex::default(),
+            runners: Mutex::default(),
             hash: Mutex::default(),
         }
     }

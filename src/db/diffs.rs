@@ -178,7 +178,7 @@ impl Numbers for Only {
 }
 
 /// The diff that stands there. `None`: none of this key (any, if `key` is), or none that is well-formed.
-fn diff_entry(
+pub(super) fn diff_entry(
     txn: &ReadTxn,
     number: u32,
     position: Position,
@@ -208,7 +208,7 @@ fn diff_entry(
 }
 
 impl DiffChange {
-    fn size(&self) -> usize {
+    pub(super) fn size(&self) -> usize {
         match self {
             DiffChange::List(text) => text.len(),
             DiffChange::Register(bytes) => bytes.len(),

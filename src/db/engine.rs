@@ -3,6 +3,7 @@
 use super::board::Board;
 use super::error::{Error, Failure};
 use super::events::Event;
+use super::handler::HandlerRow;
 use super::rows::{DatabaseRow, Halt, MemberRow, StateRow};
 use super::write::PutsFrom;
 use crate::causal::{OrderState, Past};
@@ -63,6 +64,8 @@ pub(super) struct DatabaseState {
     /// The version when the transaction began.
     pub published: u64,
     pub dirty: Dirty,
+    /// Who merges.
+    pub handler: HandlerRow,
 }
 
 #[derive(Default)]

@@ -89,11 +89,16 @@ pub enum Table {
     ///
     /// Key: database u32. Value: version u64 ‖ 1,024 lanes u16.
     Hashes,
+    /// Who merges instead of the built-in fold, and the keys it has not merged yet (`db`).
+    ///
+    /// Key: database u32 ‖ 0x00. Value: functions u8 ‖ epoch varint ‖ marked bool ‖ key.
+    /// Key: database u32 ‖ 0x01 (waiting) or 0x02 (failed) ‖ key. Value: low position ‖ changes varint.
+    Unmerged,
 }
 
 impl Table {
     /// All tables, in the order of their declaration.
-    pub const ALL: [Table; 16] = [
+    pub const ALL: [Table; 17] = [
         Table::Meta,
         Table::Feeds,
         Table::Blocks,
@@ -110,6 +115,7 @@ impl Table {
         Table::Log,
         Table::Commits,
         Table::Hashes,
+        Table::Unmerged,
     ];
 
     /// Name in the file and order of rows: the one place where either is said.
@@ -131,6 +137,7 @@ impl Table {
             Table::Log => ("log-1", RowOrder::Bytes),
             Table::Commits => ("commits-1", RowOrder::Bytes),
             Table::Hashes => ("hashes-1", RowOrder::Bytes),
+            Table::Unmerged => ("unmerged-1", RowOrder::Bytes),
         }
     }
 

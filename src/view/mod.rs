@@ -13,6 +13,7 @@
 
 mod compare;
 mod diffs;
+mod handled;
 mod hash;
 mod merge;
 mod rows;
@@ -20,9 +21,10 @@ mod scan;
 
 pub use compare::{CompareCursor, Compared};
 pub use diffs::{DiffCursor, DiffKeys, DiffPlace, diff_positions};
+pub use handled::{Base, base_of, changes_after, index, keys_from, put_row, remerge};
 pub use hash::{LatticeHash, advance, keep_hash, kept_hash};
 pub use merge::{Added, Merged, Removed, Writers, change_of, find_base, latest_changes, merge};
-pub use rows::{Row, log_key, newest};
+pub use rows::{Row, log_key, newest, put_position, read_position};
 pub use scan::{Bounds, HistoryCursor, HistoryRow, ScanCursor, ScanRow, Seen};
 
 use crate::codec::DecodeError;
