@@ -170,4 +170,4 @@ function checkSize(bytes) {
   throw new MultiHyperbeeError('ERR_VALUE_TOO_LARGE', what)
 }
 
-module.exports = { Codec, FORM_OBJECT, MAX_KEY_BYTES, MAX_VALUE_BYTES }
+module.exports = { Codec, stripped, diffText, FORM_OBJECT, MAX_KEY_BYTES, MAX_VALUE_BYTES }

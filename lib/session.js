@@ -16,6 +16,8 @@ class Session {
     this.info = null
     /** Ended by close, each by its `end(error)`: streams, batches, waits. */
     this.open = new Set()
+    /** Who runs this handle's mergeHandler and resolver, if it has any. */
+    this.merger = null
     this._native = null
     this._listeners = new Set()
     this._opening = this._open(open)
@@ -92,6 +94,7 @@ class Session {
     for (const one of [...this.open]) one.end(closed())
     await this.queue.drained()
     this.state = 'closed'
+    this.merger?.close()
     if (this._native !== null) await translatedAsync(this._native.close())
   }
 }

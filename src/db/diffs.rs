@@ -96,7 +96,7 @@ impl Db {
 const NO_FEED: u32 = u32::MAX;
 
 impl Inner {
-    fn feed_number(&self, txn: &ReadTxn, feed: &FeedKey) -> Result<Option<u32>, Error> {
+    pub(super) fn feed_number(&self, txn: &ReadTxn, feed: &FeedKey) -> Result<Option<u32>, Error> {
         let row = txn.get(Table::Members, &MemberRow::key_of(self.open.id, feed))?;
         Ok(row.map(MemberRow::decode).transpose()?.map(|member| member.feed))
     }

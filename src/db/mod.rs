@@ -52,7 +52,7 @@ pub use engine::WallClock;
 pub use error::{Code, Error, Mismatch};
 pub use events::{Event, Reply, Subscription, Wake};
 pub use feeds::{Feed, FeedChoice, FeedInfo};
-pub use handler::{Candidate, Functions, Question, Round, Runner};
+pub use handler::{ANY_KEY, Candidate, Functions, Question, Round, Runner};
 pub use invite::Invite;
 pub use members::{FeedProgress, Member};
 pub use open::discovery_key;

@@ -22,4 +22,4 @@ pub use resolve::Candidate;
 pub use round::{Question, Round};
 pub use rows::Functions;
 pub(super) use rows::HandlerRow;
-pub use runner::Runner;
+pub use runner::{ANY_KEY, Runner};

@@ -4,14 +4,19 @@ use super::commit::Begun;
 use super::round::Round;
 use super::rows::{Functions, HandlerRow, Standing, Unmerged};
 use crate::db::board::OpenDatabase;
-use crate::db::database::Db;
+use crate::db::database::{Db, LiveRow};
 use crate::db::error::Error;
 use crate::db::events::Event;
+use crate::db::reads::ViewEntry;
+use crate::entry::{Entry, Op};
+use crate::store::block;
+use crate::types::{FeedKey, Stamp};
+use crate::view;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// Any key.
-const NO_KEYS: &[&[u8]] = &[];
+/// For [`Db::is_merging`]: any key.
+pub const ANY_KEY: &[&[u8]] = &[];
 
 /// Numbers of places in lines, never used twice.
 static NEXT: AtomicU64 = AtomicU64::new(1);
@@ -63,6 +68,37 @@ impl Db {
     }
 }
 
+impl Db {
+    /// Whether the key that an entry has changed is still to be merged.
+    pub(in crate::db) fn is_merging_entry(&self, writer: &FeedKey, seq: u64) -> Result<bool, Error> {
+        if self.inner()?.open.runners.lock().is_empty() {
+            return Ok(false);
+        }
+        let key = self.read(|inner, txn| {
+            let Some(feed) = inner.feed_number(txn, writer)? else { return Ok(None) };
+            let Some(bytes) = block(txn, feed, seq)? else { return Ok(None) };
+            Ok(match Entry::decode(bytes) {
+                Ok(Entry { op: Op::Diff(diff), .. }) => Some(diff.key.to_vec()),
+                _ => None,
+            })
+        })?;
+        key.map_or(Ok(false), |key| self.is_merging(&[key]))
+    }
+
+    /// The entry of a key as of the state that a `_timestamp` names; the current one where that is not kept.
+    pub fn entry_at(&self, key: &[u8], base: Option<(Stamp, u64)>) -> Result<Option<ViewEntry>, Error> {
+        self.read(|inner, txn| {
+            let found = match base {
+                Some((stamp, state)) => view::find_base(txn, inner.open.id, key, stamp, state)?,
+                None => None,
+            };
+            let version = found.map(|(version, _)| version);
+            let Some(row) = view::newest(txn, inner.open.id, key, version)? else { return Ok(None) };
+            Ok(LiveRow::of(row.version, key, &row)?.map(|row| row.to_entry()))
+        })
+    }
+}
+
 impl Runner {
     pub fn functions(&self) -> Functions {
         self.functions
@@ -76,7 +112,7 @@ impl Runner {
         let inner = self.db.inner()?;
         let row = inner.shared.with_read(|txn| Ok(HandlerRow::load(txn, inner.open.id)?))?;
         let others = row.functions != self.functions || row.marking.is_some();
-        Ok(others || self.db.is_merging(NO_KEYS)?)
+        Ok(others || self.db.is_merging(ANY_KEY)?)
     }
 
     /// The next round; none: nothing waits, or another handle's functions merge. `retry`: what has failed is tried again.

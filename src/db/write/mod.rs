@@ -184,16 +184,18 @@ impl Work<'_, '_> {
                 Outcome::Change(Prepared { key, prev, kind }) => {
                     let mut staged = match overlay.remove(&key) {
                         Some(staged) => staged,
-                        None => Staged {
-                            state: self.current(id, &key)?.map_or_else(State::empty, |(_, state)| state),
-                            made: Vec::new(),
-                        },
+                        None => Staged::new(
+                            self.current(id, &key)?.map_or_else(State::empty, |(_, state)| state),
+                        ),
                     };
+                    let live = staged.state.is_live();
                     // Only the value is kept of this state, so where it stands does not matter: after everything, each
                     // at a dot of its own, or two of its array elements would be one.
                     let effective = Effective { time: u64::MAX, tick: u64::MAX };
                     let position = Position { effective, writer: FeedKey([0xff; 32]), seq };
-                    staged.state.fold(&Change { position, prev, kind });
+                    let change = Change { position, prev, kind };
+                    staged.state.fold(&change);
+                    staged.keep(write, Prepared { key: key.clone(), prev, kind: change.kind }, live);
                     if let Write::Put { base: Some((_, from)), .. } = write {
                         staged.made.push((*from, staged.state.clone()));
                     }
@@ -202,7 +204,11 @@ impl Work<'_, '_> {
             }
         }
         let mut changes = Vec::new();
-        for (key, Staged { state: wanted, .. }) in overlay {
+        for (key, Staged { state: wanted, verbatim, own, .. }) in overlay {
+            if let (Some(verbatim), true) = (verbatim, own) {
+                changes.extend(verbatim);
+                continue;
+            }
             let current = self.current(id, &key)?.map_or_else(State::empty, |(_, state)| state);
             if let Some(prepared) = between(key, &current, &wanted) {
                 changes.push(prepared);
