@@ -840,5 +840,7 @@ module.exports.NativeDb = nativeBinding.NativeDb
 module.exports.NativeDiffs = nativeBinding.NativeDiffs
 module.exports.NativeFeed = nativeBinding.NativeFeed
 module.exports.NativePeer = nativeBinding.NativePeer
+module.exports.NativeRound = nativeBinding.NativeRound
+module.exports.NativeRunner = nativeBinding.NativeRunner
 module.exports.NativeStore = nativeBinding.NativeStore
 module.exports.parseInvite = nativeBinding.parseInvite

@@ -238,10 +238,11 @@ for (const [what, bad, message] of [
   [
     'throws what is no error',
     () => {
+      // eslint-disable-next-line no-throw-literal -- what users may do
       throw 'text'
     },
     /text;/
-  ], // eslint-disable-line no-throw-literal
+  ],
   ['returns nothing', () => undefined, /parameter is required/],
   ['returns null', () => null, /parameter is required/],
   ['returns a text', () => 'text', /JSON object/],

@@ -7,7 +7,7 @@ const { AsyncLocalStorage } = require('node:async_hooks')
 const { MultiHyperbeeError } = require('./errors.js')
 const { diffEntry } = require('./diffs.js')
 const { stripped } = require('./codec.js')
-const { encodeObject } = require('./encodings.js')
+const { encodeObject, isPlainObject } = require('./encodings.js')
 const { readU64 } = require('./packed.js')
 const { waitUntil } = require('./wait.js')
 const { translatedAsync } = require('./session.js')
@@ -104,7 +104,7 @@ class Merger {
     const context = new Context(this, round, key, question)
     try {
       const value = await inside.run(true, () => this._handler.merge(diff, context))
-      if (this._codec.objects) round.answerObject(encodeObject(stripped(value)))
+      if (this._codec.objects) round.answerObject(encodeObject(isPlainObject(value) ? stripped(value) : value))
       else round.answerRegister(this._codec.valueEncoding.encode(value))
     } catch (cause) {
       round.fail()
