@@ -62,8 +62,6 @@ export declare class NativeDb {
   takeEvents(): Array<NativeEvent>
   replicate(options: NativePeerOptions, wake: () => void): NativePeer
   attach(merge: boolean, resolve: boolean): NativeRunner
-  /** Whether functions merge in this database, whether or not a handle has them now. */
-  hasFunctions(): boolean
   /** Whether one of the keys (any, if there are none) is still to be merged by a handle that is there. */
   isMerging(keys: Array<Buffer>): boolean
   /** The entry of the state that `base` names, packed as `getInto` does; the current one where that is not kept. */

@@ -104,7 +104,8 @@ class Merger {
     const context = new Context(this, round, key, question)
     try {
       const value = await inside.run(true, () => this._handler.merge(diff, context))
-      if (this._codec.objects) round.answerObject(encodeObject(isPlainObject(value) ? stripped(value) : value))
+      if (this._codec.objects)
+        round.answerObject(encodeObject(isPlainObject(value) ? stripped(value) : value))
       else round.answerRegister(this._codec.valueEncoding.encode(value))
     } catch (cause) {
       round.fail()

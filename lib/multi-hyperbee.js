@@ -166,9 +166,7 @@ class MultiHyperbee extends EventEmitter {
 
   /** Processes what is here. */
   async update() {
-    const native = await this._session.ready()
-    // No writes: an answer that comes after everything queued before it.
-    await translatedAsync(translated(() => native.write(Buffer.alloc(4))))
+    await this._session.settled()
     await this._session.merger?.update()
     await merged(this._session, [])
   }
@@ -179,8 +177,7 @@ class MultiHyperbee extends EventEmitter {
 
   /** Waits until everything that any connected peer has announced is here and applied. */
   async flush(options) {
-    await this.update()
-    const native = await this._session.ready()
+    const native = await this._session.settled()
     await waitUntil(this._session, () => native.isFlushed(), options, 'flush')
   }
 

@@ -1,6 +1,6 @@
 'use strict'
 
-const { MultiHyperbeeError } = require('./errors.js')
+const { MultiHyperbeeError, translated } = require('./errors.js')
 const { WriteQueue } = require('./write-queue.js')
 
 /**
@@ -56,6 +56,13 @@ class Session {
     if (this.state !== 'opening') throw closed()
     const native = await this._opening
     if (this.state !== 'open') throw closed()
+    return native
+  }
+
+  /** The native database, after everything that was queued before. */
+  async settled() {
+    const native = await this.ready()
+    await translatedAsync(translated(() => native.write(Buffer.alloc(4))))
     return native
   }
 

@@ -1,5 +1,10 @@
 //! A merge of the user's own, through the Rust API: a closure stands in for JavaScript.
-#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "a failing test says so by panicking")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "a failing test says so by panicking"
+)]
 
 mod support;
 
@@ -136,14 +141,32 @@ const KEYS: [&str; 3] = ["a", "b", "c"];
 
 #[derive(Clone, Debug)]
 enum Step {
-    Put { who: usize, key: usize, n: u8 },
-    Delete { who: usize, key: usize },
-    Batch { who: usize, n: u8 },
-    Meet { a: usize, b: usize },
+    Put {
+        who: usize,
+        key: usize,
+        n: u8,
+    },
+    Delete {
+        who: usize,
+        key: usize,
+    },
+    Batch {
+        who: usize,
+        n: u8,
+    },
+    Meet {
+        a: usize,
+        b: usize,
+    },
     /// The round runs to its end, or stays open over the next steps.
-    Round { who: usize, open: bool },
+    Round {
+        who: usize,
+        open: bool,
+    },
     /// Another handle takes over.
-    Replace { who: usize },
+    Replace {
+        who: usize,
+    },
 }
 
 fn steps() -> impl Strategy<Value = (usize, Vec<Step>)> {

@@ -148,7 +148,8 @@ impl NativeRound {
     /// Whether there are questions again.
     #[napi(catch_unwind)]
     pub fn again(&mut self, changed: Vec<u32>) -> Result<bool> {
-        let changed: Vec<usize> = changed.into_iter().filter_map(|index| usize::try_from(index).ok()).collect();
+        let changed: Vec<usize> =
+            changed.into_iter().filter_map(|index| usize::try_from(index).ok()).collect();
         self.0.again(&changed).map_err(to_js)
     }
 }
@@ -158,12 +159,6 @@ impl NativeDb {
     #[napi(catch_unwind)]
     pub fn attach(&self, merge: bool, resolve: bool) -> Result<NativeRunner> {
         self.db.attach(Functions { merge, resolve }).map(|runner| NativeRunner(Some(runner))).map_err(to_js)
-    }
-
-    /// Whether functions merge in this database, whether or not a handle has them now.
-    #[napi(catch_unwind)]
-    pub fn has_functions(&self) -> Result<bool> {
-        Ok(self.db.functions().map_err(to_js)?.any())
     }
 
     /// Whether one of the keys (any, if there are none) is still to be merged by a handle that is there.

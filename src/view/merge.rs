@@ -124,7 +124,11 @@ pub(super) fn refold(
 }
 
 /// The change that the diff index points to, and how many bytes its block has.
-pub(super) fn read_change(txn: &impl Read, feed: u32, position: Position) -> Result<(Change, usize), ViewError> {
+pub(super) fn read_change(
+    txn: &impl Read,
+    feed: u32,
+    position: Position,
+) -> Result<(Change, usize), ViewError> {
     let unreadable = || ViewError::Block { feed, seq: position.seq };
     let bytes = block(txn, feed, position.seq)?.ok_or_else(unreadable)?;
     match Entry::decode(bytes) {

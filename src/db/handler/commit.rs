@@ -115,11 +115,7 @@ impl Work<'_, '_> {
         })?;
         for (key, row) in &failed {
             self.txn.delete(Table::Unmerged, &Unmerged::key_of(id, Standing::Failed, key))?;
-            self.txn.put(
-                Table::Unmerged,
-                &Unmerged::key_of(id, Standing::Waiting, key),
-                &row.encode(),
-            )?;
+            self.txn.put(Table::Unmerged, &Unmerged::key_of(id, Standing::Waiting, key), &row.encode())?;
         }
         Ok(!failed.is_empty())
     }
@@ -181,11 +177,7 @@ impl Work<'_, '_> {
     fn fail_key(&mut self, id: u32, key: &[u8]) -> Result<(), Failure> {
         if let Some((row, _)) = Unmerged::of(self.txn, id, key)? {
             self.txn.delete(Table::Unmerged, &Unmerged::key_of(id, Standing::Waiting, key))?;
-            self.txn.put(
-                Table::Unmerged,
-                &Unmerged::key_of(id, Standing::Failed, key),
-                &row.encode(),
-            )?;
+            self.txn.put(Table::Unmerged, &Unmerged::key_of(id, Standing::Failed, key), &row.encode())?;
         }
         Ok(())
     }

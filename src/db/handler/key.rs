@@ -30,7 +30,11 @@ pub(super) struct KeyWork {
 
 enum Stage {
     Folding(Box<Folding>),
-    Resolving { state: Box<State>, stands: Candidate, rest: VecDeque<Candidate> },
+    Resolving {
+        state: Box<State>,
+        stands: Candidate,
+        rest: VecDeque<Candidate>,
+    },
     /// The state's bytes; none: it failed.
     Done(Option<Arc<[u8]>>),
 }
@@ -92,7 +96,11 @@ impl KeyWork {
         }
         if let Stage::Resolving { state, stands, rest } = &mut self.stage {
             if let Some(b) = rest.front() {
-                return Ok(Some(Question::Resolve { key: self.key.clone(), a: stands.clone(), b: b.clone() }));
+                return Ok(Some(Question::Resolve {
+                    key: self.key.clone(),
+                    a: stands.clone(),
+                    b: b.clone(),
+                }));
             }
             state.stand(std::mem::take(&mut stands.value));
             self.stage = Stage::Done(Some(state.encode().into()));

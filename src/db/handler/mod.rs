@@ -8,7 +8,7 @@
 //! 3. The user's code never runs inside a transaction. 4. An answer is committed only if the key has not changed since it
 //! was asked for. 5. Only the first handle in the line commits.
 //!
-//! **Not here.** The functions themselves (`lib/handler.js`), what a diff does by itself (`crdt`).
+//! **Not here.** The functions themselves (`lib/merge-handler.js`), what a diff does by itself (`crdt`).
 
 mod commit;
 mod key;

@@ -98,7 +98,9 @@ impl Round {
 
     /// Answers with JSON text of an object. Refused: the question stands.
     pub fn answer_object(&mut self, text: &str) -> Result<(), Error> {
-        let refused = |why: &str| Error::new(Code::InvalidValue, format!("what merge returned cannot be stored: {why}"));
+        let refused = |why: &str| {
+            Error::new(Code::InvalidValue, format!("what merge returned cannot be stored: {why}"))
+        };
         if text.len() > MAX_VALUE_BYTES {
             return Err(refused(&format!("it takes {} bytes; the most is {MAX_VALUE_BYTES}", text.len())));
         }
@@ -110,7 +112,8 @@ impl Round {
     /// Answers with a register's bytes. Refused: the question stands.
     pub fn answer_register(&mut self, bytes: Vec<u8>) -> Result<(), Error> {
         if bytes.len() > MAX_VALUE_BYTES {
-            let why = format!("what merge returned takes {} bytes; the most is {MAX_VALUE_BYTES}", bytes.len());
+            let why =
+                format!("what merge returned takes {} bytes; the most is {MAX_VALUE_BYTES}", bytes.len());
             return Err(Error::new(Code::InvalidValue, why));
         }
         self.give(Given::Register(bytes));

@@ -119,11 +119,7 @@ impl Unmerged {
     }
 
     /// What is noted of a key, and how it stands.
-    pub fn of(
-        txn: &impl Read,
-        database: u32,
-        key: &[u8],
-    ) -> Result<Option<(Self, Standing)>, Failure> {
+    pub fn of(txn: &impl Read, database: u32, key: &[u8]) -> Result<Option<(Self, Standing)>, Failure> {
         for standing in [Standing::Waiting, Standing::Failed] {
             if let Some(row) = txn.get(Table::Unmerged, &Self::key_of(database, standing, key))? {
                 return Ok(Some((Self::decode(row).map_err(|error| Failure::damaged(&error))?, standing)));

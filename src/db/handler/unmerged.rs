@@ -60,7 +60,9 @@ impl Work<'_, '_> {
             self.txn.delete(Table::Unmerged, &Unmerged::key_of(id, Standing::Failed, key))?;
         }
         let row = match noted {
-            Some((before, _)) => Unmerged { low: before.low.min(low), changes: before.changes.saturating_add(1) },
+            Some((before, _)) => {
+                Unmerged { low: before.low.min(low), changes: before.changes.saturating_add(1) }
+            }
             None => Unmerged { low, changes: 1 },
         };
         self.txn.put(Table::Unmerged, &Unmerged::key_of(id, Standing::Waiting, key), &row.encode())?;
