@@ -27,12 +27,16 @@ declare namespace MultiHyperbee {
   export import Feed = all.Feed
   export import FeedEvents = all.FeedEvents
   export import FeedProgress = all.FeedProgress
+  export import GeneratedDiff = all.GeneratedDiff
   export import Header = all.Header
   export import HistoryEntry = all.HistoryEntry
   export import HistoryOptions = all.HistoryOptions
   export import InviteOptions = all.InviteOptions
   export import Key = all.Key
   export import KeyPair = all.KeyPair
+  export import MergeContext = all.MergeContext
+  export import MergeHandler = all.MergeHandler
+  export import MergeHandlerOption = all.MergeHandlerOption
   export import Moment = all.Moment
   export import MultiHyperbeeError = all.MultiHyperbeeError
   export import MultiHyperbeeEvents = all.MultiHyperbeeEvents
@@ -50,6 +54,8 @@ declare namespace MultiHyperbee {
   export import ReplicationStream = all.ReplicationStream
   export import RequestAccessOptions = all.RequestAccessOptions
   export import Stats = all.Stats
+  export import Resolver = all.Resolver
+  export import ResolverEntry = all.ResolverEntry
   export import Status = all.Status
   export import Store = all.Store
   export import Stored = all.Stored

@@ -60,6 +60,9 @@ export class MultiHyperbeeError extends Error {
   /** With `ERR_CLIENT_MISMATCH`: what either side calls itself. */
   readonly usClient?: string
   readonly themClient?: string
+  /** With `ERR_MERGE`: the key, and the diff that `merge` failed at. */
+  readonly key?: any
+  readonly diff?: Diff
 }
 
 /** What a read adds to an object. Putting the object back is compared with the state it was read at. */
@@ -306,7 +309,58 @@ export interface Options<K = string, V = any> {
   maxDrift?: number
   /** How much of the past is kept. */
   history?: 'all'
+  /** Merges instead of the built-in merge, from the next open on also if this is left out; `false`: the built-in again. */
+  mergeHandler?: MergeHandlerOption<K, V> | false | null
+  /** For values of another encoding than `'json'`: chooses among writes that had not seen each other. */
+  resolver?: Resolver<K, V> | false | null
 }
+
+/** What a {@link MergeHandler} is given besides the diff. `diffs` and `merged` can be read until `merge` has returned. */
+export interface MergeContext<K = string, V = any> {
+  readonly key: K
+  /** The value so far, as a read gives it; null: none. */
+  readonly current: Stored<V> | null
+  /** The key's diffs in the shared order, the one that is merged being the last; the latest 4,096 of them. */
+  readonly diffs: Diff[]
+  /** What the built-in merge would make of `current` and the diff. */
+  readonly merged: Stored<V>
+}
+
+/**
+ * Merges in place of the built-in merge. The value of a key is what `merge` makes of its diffs, one after another in the
+ * shared order; deletes take effect by themselves. It must be a function of its arguments, the same on every replica. It
+ * may be asked about one diff any number of times.
+ */
+export interface MergeHandler<K = string, V = any> {
+  /** The value to be stored. If it throws, or gives what cannot be stored, the key keeps its value, and `error`
+   * (`ERR_MERGE`, with `key` and `diff`) says so. */
+  merge?(diff: Diff, context: MergeContext<K, V>): V | Promise<V>
+  /** The diff of a put, instead of the built-in one; `oldValue` is `{}` where there is none. Null: nothing has changed. */
+  genDiff?(oldValue: any, newValue: V): GeneratedDiff | null | Promise<GeneratedDiff | null>
+}
+
+/** What `_diff` takes, and `genDiff` gives. */
+export type GeneratedDiff = Pick<Diff, 'list'>
+
+/** One of two concurrent whole-value writes. */
+export interface ResolverEntry<K = string, V = any> {
+  readonly key: K
+  readonly value: V
+  readonly timestamp: string
+  readonly writer: Buffer
+  /** The index in its writer's feed. */
+  readonly seq: number
+}
+
+/** Which of two writes that had not seen each other stands; `b` is the later. Anything else: the later, and `error`. */
+export type Resolver<K = string, V = any> = (
+  a: ResolverEntry<K, V>,
+  b: ResolverEntry<K, V>
+) => ResolverEntry<K, V> | Promise<ResolverEntry<K, V>>
+
+/** An object, or a class of such that is constructed with the database. */
+export type MergeHandlerOption<K = string, V = any> =
+  MergeHandler<K, V> | (new (db: MultiHyperbee<K, V>) => MergeHandler<K, V>)
 
 export interface ReplicateOptions {
   /** Goes on with what is written later; true by default. False: ends when both sides have what the other had. */
@@ -532,7 +586,11 @@ export class MultiHyperbee<K = string, V = any>
   /**
    * @param storage the path of a directory, `':memory:'`, or a {@link Store}
    */
-  constructor(storage: string | Store, options?: Options<K, V>)
+  constructor(
+    storage: string | Store,
+    options?: Options<K, V>,
+    mergeHandler?: MergeHandlerOption<K, V> | false | null
+  )
   constructor(storage: string | Store, key: Key | null, options?: Options<K, V>)
 
   /**

@@ -63,6 +63,11 @@ export declare class NativeDb {
   subscribe(callback: () => void): void
   takeEvents(): Array<NativeEvent>
   replicate(options: NativePeerOptions, wake: () => void): NativePeer
+  attach(merge: boolean, resolve: boolean): NativeRunner
+  /** Whether one of the keys (any, if there are none) is still to be merged by a handle that is there. */
+  isMerging(keys: Array<Buffer>): boolean
+  /** The entry of the state that `base` names, packed as `getInto` does; the current one where that is not kept. */
+  entryAt(key: Buffer, base: string, form: number): Buffer | null
   /** Pairs of entries, left and right, of the keys that differ; one that is absent has no value. */
   compare(left: number | undefined | null, right: number | undefined | null, range: NativeRange, form: number): NativeCursor
   /** The last version committed before the end of that millisecond since 1970. */
@@ -119,6 +124,33 @@ export declare class NativePeer {
   close(): void
 }
 
+export declare class NativeRound {
+  /** The next question; null: the round is ready to be committed. */
+  next(form: number): NativeQuestion | null
+  /** What the built-in fold makes of the diff that is asked about. */
+  merged(form: number): Buffer | null
+  /** The key's diffs up to the one that is asked about. */
+  diffs(): Array<NativeDiff>
+  answerObject(text: string): void
+  answerRegister(bytes: Buffer): void
+  choose(later: boolean): void
+  fail(): void
+  /** Commits. Which keys have changed meanwhile, for `again`. */
+  commit(): Promise<Array<number>>
+  /** Whether there are questions again. */
+  again(changed: Array<number>): boolean
+}
+
+/** A place in the line of those whose functions merge. */
+export declare class NativeRunner {
+  /** Whether there is something to do, and it is this handle's to do. */
+  due(): boolean
+  /** Null: nothing waits, or another handle merges. */
+  round(retry: boolean): Promise<NativeRound | null>
+  /** Gives the place up. */
+  close(): void
+}
+
 /** One handle on a store. */
 export declare class NativeStore {
   /** `path` null: a private temporary store. */
@@ -135,6 +167,12 @@ export declare function decodeBlock(block: Buffer): Buffer | null
 
 /** A block that says a value: a batch of its own. */
 export declare function encodeBlock(value: Buffer, milliseconds: number, links: Array<NativeLink>): Buffer
+export interface NativeCandidate {
+  value: Buffer
+  timestamp: string
+  writer: Buffer
+  seq: number
+}
 
 /** What one diff says: neither text nor bytes where that is that there is nothing. */
 export interface NativeClaim {
@@ -238,6 +276,17 @@ export interface NativeProgress {
   have: number
   placed: number
   want: number
+}
+
+/**
+ * Either `diff` is there, with `current` (packed as `getInto` does) if there is a value; or `a` and `b` are.
+ */
+export interface NativeQuestion {
+  key: Buffer
+  current?: Buffer
+  diff?: NativeDiff
+  a?: NativeCandidate
+  b?: NativeCandidate
 }
 
 export interface NativeRange {

@@ -172,4 +172,4 @@ function checkSize(bytes) {
   throw new MultiHyperbeeError('ERR_VALUE_TOO_LARGE', what)
 }
 
-module.exports = { Codec, FORM_OBJECT, FORM_KEYS, MAX_KEY_BYTES, MAX_VALUE_BYTES }
+module.exports = { Codec, stripped, diffText, FORM_OBJECT, FORM_KEYS, MAX_KEY_BYTES, MAX_VALUE_BYTES }

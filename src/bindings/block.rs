@@ -23,7 +23,7 @@ pub fn encode_block(value: BufferSlice<'_>, milliseconds: f64, links: Vec<Native
     }
     read.sort_by_key(|link| link.feed);
     let timestamp = u64::try_from((u128::from(version(milliseconds)) << 32) / 1_000).unwrap_or(u64::MAX);
-    let place = Place::First(BatchHead { timestamp, length: 1, links: read });
+    let place = Place::First(BatchHead { timestamp, length: 1, links: read, optimistic: false });
     let block = Entry { place, op: Op::Value(&value) }.encode();
     // What is encoded can be decoded: twice the same feed, or more links than a batch may have, cannot.
     match Entry::decode(&block) {

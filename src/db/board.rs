@@ -4,6 +4,7 @@ use super::access::AccessState;
 use super::apply::{ApplyDesk, Finality};
 use super::engine::DatabaseState;
 use super::events::{Event, Subscribers};
+use super::handler::Functions;
 use super::peer::Peer;
 use super::rows::Halt;
 use super::state_hash::StateHash;
@@ -96,6 +97,8 @@ pub(super) struct OpenDatabase {
     /// Apply mode: what nothing can move any more.
     pub finality: Mutex<Finality>,
     pub state_hash: StateHash,
+    /// Handles with functions that merge, in the order in which they were opened: the first one's do.
+    pub runners: Mutex<Vec<(u64, Functions)>>,
 }
 
 /// The committed state of a feed in a database.
@@ -299,6 +302,7 @@ impl OpenDatabase {
             written: AtomicU64::new(0),
             finality: Mutex::default(),
             state_hash: StateHash::default(),
+            runners: Mutex::default(),
         }
     }
 

@@ -197,18 +197,20 @@ impl Db {
         self.read(|inner, txn| super::members::list(txn, inner))
     }
 
-    /// Whether `length` entries of `writer` are in the order here.
+    /// Whether `length` entries of `writer` are in the order here, and the last of them in the view.
     pub fn applied(&self, writer: &FeedKey, length: u64) -> Result<bool, Error> {
         let inner = self.inner()?;
-        let feeds = inner.open.feeds.read();
-        Ok(length == 0 || feeds.get(writer).is_some_and(|feed| feed.placed >= length))
+        let placed = inner.open.feeds.read().get(writer).map_or(0, |feed| feed.placed);
+        Ok(length == 0 || (placed >= length && !self.is_merging_entry(writer, length - 1)?))
     }
 
-    /// Whether all that live connections have announced of this database is here and placed.
+    /// Whether all that live connections have announced of this database is here, placed, and merged.
     pub fn is_flushed(&self) -> Result<bool, Error> {
         let inner = self.inner()?;
         let peers = inner.shared.board.peers();
-        Ok(super::members::is_placed(&inner) && peers.iter().all(|peer| peer.has_delivered(inner.open.id)))
+        let placed =
+            super::members::is_placed(&inner) && peers.iter().all(|peer| peer.has_delivered(inner.open.id));
+        Ok(placed && !self.is_merging(super::handler::ANY_KEY)?)
     }
 
     /// Per feed: what is here, what is placed, what somebody announced.

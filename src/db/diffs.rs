@@ -135,7 +135,7 @@ impl Db {
 const NO_FEED: u32 = u32::MAX;
 
 impl Inner {
-    fn feed_number(&self, txn: &ReadTxn, feed: &FeedKey) -> Result<Option<u32>, Error> {
+    pub(super) fn feed_number(&self, txn: &ReadTxn, feed: &FeedKey) -> Result<Option<u32>, Error> {
         let row = txn.get(Table::Members, &MemberRow::key_of(self.open.id, feed))?;
         Ok(row.map(MemberRow::decode).transpose()?.map(|member| member.feed))
     }
@@ -217,7 +217,7 @@ impl Numbers for Only {
 }
 
 /// The diff that stands there. `None`: none of this key (any, if `key` is), or none that is well-formed.
-fn diff_entry(
+pub(super) fn diff_entry(
     txn: &ReadTxn,
     number: u32,
     position: Position,
@@ -247,7 +247,7 @@ fn diff_entry(
 }
 
 impl DiffChange {
-    fn size(&self) -> usize {
+    pub(super) fn size(&self) -> usize {
         match self {
             DiffChange::List(text) => text.len(),
             DiffChange::Register(bytes) => bytes.len(),

@@ -4,6 +4,7 @@ use super::apply::Committed;
 use super::board::{Board, DbStats};
 use super::error::{Error, Failure};
 use super::events::Event;
+use super::handler::HandlerRow;
 use super::rows::{DatabaseRow, Halt, MemberRow, StateRow};
 use super::write::PutsFrom;
 use crate::apply::{self, AppliedState};
@@ -75,6 +76,8 @@ pub(super) struct DatabaseState {
     /// The version when the transaction began.
     pub published: u64,
     pub dirty: Dirty,
+    /// Who merges.
+    pub handler: HandlerRow,
 }
 
 #[derive(Default)]

@@ -1,7 +1,7 @@
 //! **What.** Orchestration: the owner thread and its group commits, databases, connections, events. This is the Rust API
 //! of the project; the Node binding is a thin layer over it.
 //!
-//! **Owns.** The order in which the stages run inside one transaction; tables `Databases`, `Members`, `Commits`, `Invites`; and
+//! **Owns.** The order in which the stages run inside one transaction; tables `Databases`, `Members`, `Commits`, `Invites`, `Unmerged`; and
 //! everything that is in memory only: queues, sessions, subscriptions. All of that is rebuilt from the store.
 //!
 //! **Invariants.** 1. One thread writes. 2. Everything one operation changes is in one transaction, and its reply
@@ -24,6 +24,7 @@ mod engine;
 mod error;
 mod events;
 mod feeds;
+mod handler;
 mod ingest;
 mod invite;
 mod members;
@@ -57,6 +58,7 @@ pub use engine::WallClock;
 pub use error::{Code, Error, Mismatch};
 pub use events::{Event, Reply, Subscription, Wake};
 pub use feeds::{Feed, FeedChoice, FeedInfo};
+pub use handler::{ANY_KEY, Candidate, Functions, Question, Round, Runner};
 pub use invite::Invite;
 pub use members::{FeedProgress, Member};
 pub use open::discovery_key;

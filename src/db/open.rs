@@ -5,6 +5,7 @@ use super::database::{DatabaseOptions, Db};
 use super::engine::{DatabaseState, Dirty, Work};
 use super::error::{Code, Error, Failure};
 use super::events::Reply;
+use super::handler::HandlerRow;
 use super::rows::{DatabaseRow, Halt, MAX_DATABASE_NAME, MemberRow, StateRow, members_of};
 use super::store::Shared;
 use super::write::PutsFrom;
@@ -214,6 +215,7 @@ impl Work<'_, '_> {
             behind: BTreeSet::new(),
             published: state.version,
             dirty: Dirty::default(),
+            handler: HandlerRow::load(self.txn, id)?,
             members,
             order,
             applied,

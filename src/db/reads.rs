@@ -40,6 +40,21 @@ impl LiveRow<'_> {
     }
 }
 
+impl ViewEntry {
+    pub fn row(&self) -> LiveRow<'_> {
+        let text = if self.register { None } else { std::str::from_utf8(&self.value).ok() };
+        let value = text.map_or(Live::Register(&self.value), Live::Object);
+        LiveRow {
+            version: self.seq,
+            key: &self.key,
+            value,
+            stamp: self.stamp,
+            prev: self.prev,
+            state: self.state,
+        }
+    }
+}
+
 /// Keys to scan. `gt` wins over `gte`, `lt` over `lte`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Range {
