@@ -1,4 +1,4 @@
-//! **What.** The Node.js binding: five classes over the Rust API, and the packed bytes in which many writes, entries or
+//! **What.** The Node.js binding: classes over the Rust API, and the packed bytes in which many writes, entries or
 //! results cross at once. The JavaScript layer (`lib/`) is the only caller.
 //!
 //! **Owns.** The packed formats (`packed`), which never leave the process and may change with every build; the text of a
@@ -17,6 +17,8 @@
     reason = "signatures are napi's"
 )]
 
+mod apply;
+mod block;
 mod conflicts;
 mod cursor;
 mod database;
@@ -24,6 +26,7 @@ mod diffs;
 mod errors;
 mod event;
 mod feed;
+mod handler;
 mod invite;
 mod packed;
 mod past;

@@ -44,12 +44,12 @@ impl Past {
         }
     }
 
-    /// Takes out all of `feed` from `length` on.
-    pub fn cut(&mut self, feed: FeedKey, length: u64) {
-        match self.0.get_mut(&feed) {
-            Some(_) if length == 0 => drop(self.0.remove(&feed)),
-            Some(found) => *found = length.min(*found),
-            None => {}
+    /// Leaves `feed` only up to `length`: for going back over what was placed.
+    pub fn lower(&mut self, feed: FeedKey, length: u64) {
+        if length == 0 {
+            self.0.remove(&feed);
+        } else if let Some(known) = self.0.get_mut(&feed) {
+            *known = length.min(*known);
         }
     }
 

@@ -279,7 +279,7 @@ fn controls_and_pasts_are_cut() {
         assert_eq!(controls, [3, 5, 9].map(grant).into_iter().take(left).collect());
         assert_eq!(controls.names(&past, key(2)), left > 0);
         let mut past = past.clone();
-        past.cut(key(1), from);
+        past.lower(key(1), from);
         assert_eq!((past.get(&key(1)), past.is_empty()), (from, from == 0));
     }
 }

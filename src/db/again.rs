@@ -25,7 +25,7 @@ use std::collections::BTreeMap;
 use std::ops::Bound;
 
 /// A block that was taken out.
-struct Kept {
+pub(super) struct Kept {
     seq: u64,
     effective: Effective,
     block: Vec<u8>,
@@ -39,7 +39,7 @@ impl Kept {
         out
     }
 
-    fn decode(key: &[u8], value: &[u8]) -> Result<Self, crate::codec::DecodeError> {
+    pub fn decode(key: &[u8], value: &[u8]) -> Result<Self, crate::codec::DecodeError> {
         let mut at = Reader::new(key);
         at.u32("a kept block's feed")?;
         let seq = at.u64("a kept block's seq")?;
@@ -186,7 +186,7 @@ impl Work<'_, '_> {
         let texts: Vec<Option<String>> = ops.iter().map(|op| renamed.text(op)).collect();
         let ops: Vec<Op<'_>> =
             ops.into_iter().zip(&texts).map(|(op, text)| renamed.op(op, text.as_deref())).collect();
-        let appended = self.append_linked(id, &ops, head.links, Some(head.timestamp))?;
+        let appended = self.append_linked(id, &ops, head.links, Some(head.timestamp), head.optimistic)?;
         let stamp = |effective| Stamp { effective, writer: renamed.writer };
         renamed.stamps.insert(stamp(first.effective), stamp(appended.position.effective));
         if appended.counts

@@ -1,11 +1,14 @@
 //! What the owner thread holds between transactions, and the view of it that a job works on.
 
-use super::board::Board;
+use super::apply::Committed;
+use super::board::{Board, DbStats};
 use super::error::{Error, Failure};
 use super::events::Event;
+use super::handler::HandlerRow;
 use super::rows::{DatabaseRow, Halt, MemberRow, StateRow};
 use super::write::PutsFrom;
-use crate::causal::{OrderState, Past};
+use crate::apply::{self, AppliedState};
+use crate::causal::{Membership, OrderState, Past};
 use crate::clock::{Clock, ntp64};
 use crate::feed::{Appender, FeedRecord};
 use crate::order::{self, Forked, Numbers};
@@ -35,10 +38,14 @@ pub(super) struct Effects {
     pub events: Vec<(u32, Event)>,
     pub feeds: BTreeSet<FeedKey>,
     pub databases: BTreeSet<u32>,
+    /// What merging has cost, by database.
+    pub merged: BTreeMap<u32, DbStats>,
     /// Databases whose opening is part of the transaction.
     pub opened: BTreeSet<u32>,
     /// Databases whose last handle was closed: they stay until what was queued before is synced.
     pub closed: BTreeSet<u32>,
+    /// How far readers of databases in apply mode are moved.
+    pub moved: BTreeMap<u32, Committed>,
 }
 
 /// One open database, as of the last row written.
@@ -49,7 +56,13 @@ pub(super) struct DatabaseState {
     pub max_drift: Duration,
     pub members: BTreeMap<FeedKey, MemberRow>,
     pub writers: Writers,
+    /// In apply mode: what is ready to be applied.
     pub order: OrderState,
+    /// Apply mode: what is applied, in which order.
+    pub applied: Option<AppliedState>,
+    /// Apply mode: for whom finality waits, and whether for this replica.
+    pub waiting_for: Vec<FeedKey>,
+    pub ack_wanted: bool,
     /// What the local feed's last batch has in its past, itself included.
     pub own_past: Past,
     /// The effective timestamp of that batch.
@@ -67,12 +80,16 @@ pub(super) struct DatabaseState {
     /// The version when the transaction began.
     pub published: u64,
     pub dirty: Dirty,
+    /// Who merges.
+    pub handler: HandlerRow,
 }
 
 #[derive(Default)]
 pub(super) struct Dirty {
     pub state: bool,
     pub order: bool,
+    pub applied: bool,
+    pub row: bool,
     pub members: BTreeSet<FeedKey>,
 }
 
@@ -81,12 +98,28 @@ impl DatabaseState {
         self.row.id
     }
 
+    /// Who is granted now.
+    pub fn membership(&self) -> &Membership {
+        match &self.applied {
+            Some(applied) => applied.cursor.standing().members(),
+            None => self.order.membership(),
+        }
+    }
+
+    /// What is in the view: of every feed, how much.
+    pub fn in_view(&self) -> &Past {
+        match &self.applied {
+            Some(applied) => applied.cursor.placed(),
+            None => self.order.placed(),
+        }
+    }
+
     pub fn is_writable(&self) -> bool {
-        self.row.open || self.order.membership().get(&self.row.local).is_some()
+        self.row.open || self.membership().get(&self.row.local).is_some()
     }
 
     pub fn is_indexer(&self) -> bool {
-        self.order.membership().get(&self.row.local).is_some_and(|member| member.indexer)
+        self.membership().is_indexer(&self.row.local)
     }
 
     /// Whether everything of `feed` counts here whatever the walk says, up to the returned length.
@@ -109,7 +142,7 @@ impl DatabaseState {
     }
 }
 
-/// Whether everything of a feed counts whatever the walk says, up to the returned length.
+/// Up to which length all of a feed counts here, whatever the walk says. `open`: the database is.
 pub(super) fn counted_by_choice(open: bool, member: Option<&MemberRow>) -> u64 {
     match member {
         _ if open => u64::MAX,
@@ -157,6 +190,11 @@ impl Engine {
             if let Some(database) = self.databases.get_mut(id) {
                 self.board.publish_database(database, &self.feeds);
                 database.published = database.state.version;
+            }
+        }
+        for (id, merged) in &effects.merged {
+            if let Some(open) = self.board.database(*id) {
+                open.stats.lock().add(merged);
             }
         }
         for feed in &effects.feeds {
@@ -215,7 +253,8 @@ impl<'e, 't> Work<'e, 't> {
         self.finish_feeds()?;
         let now = ntp64(self.now());
         for (id, database) in &mut self.engine.databases {
-            let changed = database.dirty.state || database.dirty.order || !database.dirty.members.is_empty();
+            let dirty = &database.dirty;
+            let changed = dirty.state || dirty.order || dirty.row || !dirty.members.is_empty();
             if !changed {
                 continue;
             }
@@ -228,6 +267,18 @@ impl<'e, 't> Work<'e, 't> {
                 self.txn.append(Table::Commits, &key, &database.state.clock.to_be_bytes())?;
                 let event = Event::Update { from: database.published, to: database.state.version };
                 self.engine.effects.events.push((*id, event));
+            }
+            if let (true, Some(applied)) = (database.dirty.applied, &database.applied) {
+                apply::save(self.txn, *id, applied)?;
+            }
+            if database.dirty.row
+                && let Some(open) = self.engine.board.database(*id)
+            {
+                self.txn.put(
+                    Table::Databases,
+                    &DatabaseRow::key_of(&open.info.name),
+                    &database.row.encode(),
+                )?;
             }
             if database.dirty.order {
                 order::save_order(self.txn, *id, &database.order)?;

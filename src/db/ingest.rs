@@ -85,6 +85,9 @@ impl Work<'_, '_> {
             self.place_ready_with(id, taken_out.remove(&id).unwrap_or_default())?;
             self.append_again(id)?;
             self.engine.effects.databases.insert(id);
+            if let Some(open) = self.engine.board.database(id) {
+                open.apply.lock().heard_at = Some(self.now());
+            }
         }
         self.append_raw_again(key)?;
         Ok(Ok(()))

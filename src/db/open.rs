@@ -5,7 +5,8 @@ use super::database::{DatabaseOptions, Db};
 use super::engine::{DatabaseState, Dirty, Work};
 use super::error::{Code, Error, Failure};
 use super::events::Reply;
-use super::rows::{DatabaseRow, Halt, MAX_DATABASE_NAME, MemberRow, StateRow};
+use super::handler::HandlerRow;
+use super::rows::{DatabaseRow, Halt, MAX_DATABASE_NAME, MemberRow, StateRow, members_of};
 use super::store::Shared;
 use super::write::PutsFrom;
 use crate::causal::Past;
@@ -68,6 +69,8 @@ impl Work<'_, '_> {
             key_encoding: row.key_encoding,
             value_encoding: row.value_encoding,
             open: row.open,
+            apply: row.apply,
+            optimistic: row.optimistic,
         };
         let open = Arc::new(OpenDatabase::new(id, info, options.max_drift));
         self.engine.board.databases.write().insert(id, Arc::clone(&open));
@@ -88,7 +91,8 @@ impl Work<'_, '_> {
         }
         self.begin_own_feed(id)?;
         self.place_ready(id)?;
-        self.append_again(id)
+        self.append_again(id)?;
+        self.place_silent(id)
     }
 
     fn create_database(&mut self, options: &DatabaseOptions, name: &str) -> Result<DatabaseRow, Failure> {
@@ -119,6 +123,8 @@ impl Work<'_, '_> {
             key_encoding: options.key_encoding.clone(),
             value_encoding: options.value_encoding.clone(),
             open: options.open,
+            apply: options.apply,
+            optimistic: options.apply && options.optimistic,
         };
         self.txn.put(Table::Databases, &DatabaseRow::key_of(name), &row.encode())?;
         self.txn.put(Table::Databases, &StateRow::key_of(id), &StateRow::default().encode())?;
@@ -138,12 +144,12 @@ impl Work<'_, '_> {
             return Ok(());
         }
         let genesis = Genesis {
-            mode: Mode::Merge,
+            mode: if row.apply { Mode::Apply } else { Mode::Merge },
             key_encoding: &row.key_encoding,
             value_encoding: &row.value_encoding,
             encrypted: false,
             open: row.open,
-            optimistic: false,
+            optimistic: row.optimistic,
         };
         self.append(id, &[Op::Genesis(genesis)]).map(|_| ())
     }
@@ -185,18 +191,10 @@ impl Work<'_, '_> {
         let row = DatabaseRow::decode(row).map_err(damaged)?;
         let state = self.txn.get(Table::Databases, &StateRow::key_of(id))?;
         let state = state.map(StateRow::decode).transpose().map_err(damaged)?.unwrap_or_default();
-        let mut members = BTreeMap::new();
-        let (from, to) =
-            (MemberRow::key_of(id, &FeedKey([0; 32])), MemberRow::key_of(id, &FeedKey([0xff; 32])));
-        for member in self.txn.range(Table::Members, Bound::Included(&from), Bound::Included(&to))? {
-            let (key, value) = member?;
-            members.insert(
-                MemberRow::feed_of(key).map_err(damaged)?,
-                MemberRow::decode(value).map_err(damaged)?,
-            );
-        }
+        let members = members_of(self.txn, id)?;
         let writers = members.iter().map(|(feed, member)| (member.feed, *feed)).collect();
         let order = order::order_state(self.txn, id, row.key)?;
+        let applied = if row.apply { Some(crate::apply::load(self.txn, id, row.key)?) } else { None };
         let batches = Batches { txn: &*self.txn, database: id, numbers: &members };
         let (reached, latest) = reach_of(&batches, row.local, order.placed().get(&row.local))?;
         let mut clock = Clock::new(clock_id(&row.local));
@@ -215,8 +213,12 @@ impl Work<'_, '_> {
             behind: BTreeSet::new(),
             published: state.version,
             dirty: Dirty::default(),
+            handler: HandlerRow::load(self.txn, id)?,
             members,
             order,
+            applied,
+            waiting_for: Vec::new(),
+            ack_wanted: false,
             row,
         };
         database.again = self.keeps(database.members.get(&database.row.local))?;
@@ -230,6 +232,7 @@ impl Work<'_, '_> {
                 database.behind.insert(feed);
             }
         }
+        self.look_at_final(&mut database)?;
         Ok(database)
     }
 }
@@ -258,6 +261,19 @@ fn agree(row: &DatabaseRow, options: &DatabaseOptions, name: &str) -> Result<(),
     if local.is_some_and(|local| local != row.local) {
         let message =
             format!("the database {name:?} is written with another key pair, that of {}", row.local);
+        return Err(Error::new(Code::Options, message));
+    }
+    if row.apply != options.apply {
+        let (made, how) =
+            if row.apply { ("apply", "with an apply function") } else { ("merge", "without one") };
+        let message = format!("the database {name:?} was made in {made} mode: open it {how}");
+        return Err(Error::new(Code::Options, message));
+    }
+    if row.key == row.local && row.optimistic != options.optimistic {
+        let message = format!(
+            "the database {name:?} was made with optimistic: {}: open it with the same",
+            row.optimistic
+        );
         return Err(Error::new(Code::Options, message));
     }
     let fits = row.key_encoding == options.key_encoding

@@ -13,7 +13,7 @@ use crate::feed;
 use crate::order::{self, Batch, BatchError, Batches, OrderError, Placing, read_batch};
 use crate::store::WriteTxn;
 use crate::types::{Effective, FeedKey, Position};
-use crate::view::{self, Added, Removed, ViewError, change_of};
+use crate::view::{Added, Removed, ViewError, change_of};
 use std::collections::BTreeMap;
 
 /// The diffs of one batch, by key.
@@ -131,7 +131,16 @@ impl Work<'_, '_> {
             Err(BatchError::Newer) => return self.halt(id, feed, Halt::Newer),
             Err(BatchError::Invalid) => return self.halt(id, feed, Halt::Frozen),
         };
-        let Some(mut changes) = Changes::of(&batch.ops) else { return self.halt(id, feed, Halt::Frozen) };
+        let merges = !database.row.apply;
+        let ops = if merges { batch.ops.as_slice() } else { &[] };
+        let Some(mut changes) = Changes::of(ops) else { return self.halt(id, feed, Halt::Frozen) };
+        if let (true, Some(Op::Genesis(genesis))) = (feed == database.row.key && seq == 0, batch.ops.first())
+            && genesis.optimistic != database.row.optimistic
+        {
+            // The creator's word: whoever joins learns it here.
+            database.row.optimistic = genesis.optimistic;
+            database.dirty.row = true;
+        }
         let batches = Batches { txn: &*self.txn, database: id, numbers: &database.members };
         let readiness = resolve(
             &batch.facts,
@@ -146,7 +155,11 @@ impl Work<'_, '_> {
             let ahead_ms = u64::try_from(ahead.as_millis()).unwrap_or(u64::MAX);
             self.engine.effects.events.push((id, Event::Drift { writer: feed, ahead_ms }));
         }
-        let Batch { facts, .. } = batch;
+        let Batch { mut facts, .. } = batch;
+        if !merges {
+            // Who is granted is what `apply` makes of it.
+            facts.controls.clear();
+        }
         // A build before this one may not have been able to read it.
         database.set_halt(&feed, Halt::None);
         changes.stand_at(facts.position(effective));
@@ -255,6 +268,9 @@ impl Work<'_, '_> {
     ) -> Result<(), Failure> {
         let Some(database) = self.engine.databases.get(&id) else { return Err(Error::closed().into()) };
         let Some(member) = database.members.get(&feed) else { return Ok(()) };
+        if database.row.apply {
+            return Ok(());
+        }
         let number = member.feed;
         let mut seq = from.max(database.counted_by_choice(&feed));
         let batches = Batches { txn: &*self.txn, database: id, numbers: &database.members };
@@ -276,19 +292,12 @@ impl Work<'_, '_> {
         Ok(())
     }
 
-    /// Folds what is pending, a key at a time, each into a new version.
+    /// Brings the view up to date with what is pending, a key at a time.
     pub fn merge(&mut self, id: u32, pending: Pending) -> Result<(), Failure> {
-        self.database(id)?;
-        let Some(database) = self.engine.databases.get_mut(&id) else { return Err(Error::closed().into()) };
         for (key, KeyChanges { added, removed }) in pending.0 {
-            if added.is_empty() && removed.is_empty() {
-                continue;
+            if !added.is_empty() || !removed.is_empty() {
+                self.merge_key(id, &key, added.into_values().collect(), &removed)?;
             }
-            let version = database.state.version + 1;
-            let added = added.into_values().collect();
-            view::merge(self.txn, id, &database.writers, &key, added, &removed, version)?;
-            database.state.version = version;
-            database.dirty.state = true;
         }
         Ok(())
     }
@@ -332,18 +341,18 @@ pub(super) fn keep(
 }
 
 /// Who may write, as subscribers are told of it.
-struct Rights {
+pub(super) struct Rights {
     writable: bool,
     writers: Vec<FeedKey>,
 }
 
 impl Rights {
-    fn of(database: &DatabaseState) -> Self {
-        let writers = database.order.membership().iter().map(|(feed, _)| feed).collect();
+    pub(super) fn of(database: &DatabaseState) -> Self {
+        let writers = database.membership().iter().map(|(feed, _)| feed).collect();
         Self { writable: database.is_writable(), writers }
     }
 
-    fn changed_to(&self, after: &Self, mut tell: impl FnMut(Event)) {
+    pub(super) fn changed_to(&self, after: &Self, mut tell: impl FnMut(Event)) {
         let new = after.writers.iter().filter(|key| !self.writers.contains(key));
         new.for_each(|key| tell(Event::Writer { key: *key, added: true }));
         let gone = self.writers.iter().filter(|key| !after.writers.contains(key));

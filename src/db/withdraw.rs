@@ -1,5 +1,6 @@
 //! The opposite of placing: batches of a feed, and all that has them in its past, leave the order again.
 
+use super::apply::Stays;
 use super::engine::{DatabaseState, Work};
 use super::error::{Error, Failure};
 use super::open::reach_of;
@@ -39,10 +40,15 @@ impl Work<'_, '_> {
                 parts.push((other, low, placed));
             }
         }
-        for (other, from, to) in parts {
-            self.withdraw_part(id, other, from, to, pending)?;
+        for (other, from, to) in &parts {
+            self.withdraw_part(id, *other, *from, *to, pending)?;
         }
-        self.forget_own_end(id)
+        self.forget_own_end(id)?;
+        if self.database(id)?.row.apply {
+            let stays: Vec<Stays> = parts.iter().map(|(feed, from, _)| (*feed, *from)).collect();
+            self.withdraw_applied(id, feed, &stays)?;
+        }
+        Ok(())
     }
 
     fn withdraw_part(
@@ -64,7 +70,8 @@ impl Work<'_, '_> {
             let unreadable = || OrderError::Block { feed: member.feed, seq: placed.seq };
             let batch = read_batch(self.txn, row.key, feed, member.feed, placed.seq, placed.end)
                 .map_err(|_| unreadable())?;
-            let mut changes = Changes::of(&batch.ops).ok_or_else(unreadable)?;
+            let ops = if row.apply { &[] } else { batch.ops.as_slice() };
+            let mut changes = Changes::of(ops).ok_or_else(unreadable)?;
             changes.stand_at(Position { effective: placed.effective, writer: feed, seq: placed.seq });
             changes.0.retain(|(_, change)| {
                 let seq = change.position.seq;

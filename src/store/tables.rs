@@ -42,7 +42,7 @@ pub enum Table {
     Tree,
     /// The databases of the store, and what of each changes with every commit (`db`).
     ///
-    /// Key: 0x00 ‖ name. Value: id u32 ‖ key 32 ‖ local 32 ‖ encodings ‖ open bool.
+    /// Key: 0x00 ‖ name. Value: id u32 ‖ key 32 ‖ local 32 ‖ encodings ‖ flags u8.
     /// Key: 0x01 ‖ database u32. Value: version varint ‖ clock u64.
     Databases,
     /// Feeds that take part in a database (`db`).
@@ -97,11 +97,24 @@ pub enum Table {
     ///
     /// Key: public key 32. Value: a parting of `merkle`.
     Forks,
+    /// Which batch stands at which index of an apply-mode database (`apply`).
+    ///
+    /// Key: database u32 ‖ index u64. Value: feed u32 ‖ seq ‖ entries ‖ effective ‖ flags u8 ‖ begin ‖ writes ‖ changes.
+    Sequence,
+    /// What else is kept of a sequence (`apply`).
+    ///
+    /// Key: database u32. Value: an applied state of `apply`.
+    Applied,
+    /// Who merges instead of the built-in fold, and the keys it has not merged yet (`db`).
+    ///
+    /// Key: database u32 ‖ 0x00. Value: functions u8 ‖ epoch varint ‖ marked bool ‖ key.
+    /// Key: database u32 ‖ 0x01 (waiting) or 0x02 (failed) ‖ key. Value: low position ‖ changes varint.
+    Unmerged,
 }
 
 impl Table {
     /// All tables, in the order of their declaration.
-    pub const ALL: [Table; 18] = [
+    pub const ALL: [Table; 21] = [
         Table::Meta,
         Table::Feeds,
         Table::Blocks,
@@ -120,6 +133,9 @@ impl Table {
         Table::Hashes,
         Table::Kept,
         Table::Forks,
+        Table::Sequence,
+        Table::Applied,
+        Table::Unmerged,
     ];
 
     /// Name in the file and order of rows: the one place where either is said.
@@ -143,6 +159,9 @@ impl Table {
             Table::Hashes => ("hashes-1", RowOrder::Bytes),
             Table::Kept => ("kept-1", RowOrder::Bytes),
             Table::Forks => ("forks-1", RowOrder::Bytes),
+            Table::Sequence => ("sequence-1", RowOrder::Bytes),
+            Table::Applied => ("applied-1", RowOrder::Bytes),
+            Table::Unmerged => ("unmerged-1", RowOrder::Bytes),
         }
     }
 

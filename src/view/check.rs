@@ -48,12 +48,12 @@ fn damaged(what: &'static str) -> ViewError {
     ViewError::Row(DecodeError::Malformed { what })
 }
 
-/// Folds every key of a database anew from its diffs and compares it with its newest row. `visit` is called for each
-/// key, and says whether to go on.
+/// Folds every key of a database anew from its diffs and compares it with its newest row. Without `writers` rows are only
+/// read: others than the built-in fold made them. `visit` is called for each key, and says whether to go on.
 pub fn check_folds(
     txn: &impl Read,
     database: u32,
-    writers: &Writers,
+    writers: Option<&Writers>,
     mut visit: impl FnMut(&[u8], Option<KeyFlaw>) -> bool,
 ) -> Result<(), ViewError> {
     let (from, to) = (view_key(database, &[], u64::MAX), view_key(next(database), &[], u64::MAX));
@@ -61,15 +61,20 @@ pub fn check_folds(
     let (from, to) = (diff_bound(database, &[], 0), diff_bound(next(database), &[], 0));
     let mut diffs = txn.range(Table::Diffs, Bound::Included(&from), Bound::Excluded(&to))?.peekable();
     loop {
-        let (view, diff) = (peek(&mut views, split_view_key_only)?, peek(&mut diffs, split_key_of_diff)?);
+        let view = peek(&mut views, split_view_key_only)?;
+        let diff = if writers.is_some() { peek(&mut diffs, split_key_of_diff)? } else { None };
         let Some(key) = view.into_iter().chain(diff).min() else { return Ok(()) };
         let state = if view == Some(key) { newest_state(&mut views, key)? } else { Ok(State::empty()) };
-        let folded =
-            if diff == Some(key) { fold(txn, writers, &mut diffs, key)? } else { Ok(State::empty()) };
+        let folded = match writers {
+            Some(writers) if diff == Some(key) => Some(fold(txn, writers, &mut diffs, key)?),
+            Some(_) => Some(Ok(State::empty())),
+            None => None,
+        };
         let flaw = match (state, folded) {
-            (Ok(state), Ok(folded)) => (state != folded).then_some(KeyFlaw::Fold),
+            (Ok(state), Some(Ok(folded))) => (state != folded).then_some(KeyFlaw::Fold),
+            (Ok(_), None) => None,
             (Err(flaw), _) => Some(flaw),
-            (_, Err(error)) => Some(KeyFlaw::Unreadable { version: None, error }),
+            (_, Some(Err(error))) => Some(KeyFlaw::Unreadable { version: None, error }),
         };
         if !visit(key, flaw) {
             return Ok(());

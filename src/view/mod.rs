@@ -14,18 +14,22 @@
 mod check;
 mod compare;
 mod diffs;
+mod handled;
 mod hash;
 mod merge;
 mod rows;
 mod scan;
+mod whole;
 
 pub use check::{KeyFlaw, check_folds, check_log, check_row, count_indexed, hash_anew, is_indexed};
 pub use compare::{CompareCursor, Compared};
-pub use diffs::{DiffCursor, DiffKeys, DiffPlace, diff_positions};
+pub use diffs::{DiffCursor, DiffKeys, DiffPlace, diff_at, diff_positions};
+pub use handled::{Base, base_of, changes_after, index, keys_from, put_row, remerge};
 pub use hash::{LatticeHash, advance, keep_hash, kept_hash};
 pub use merge::{Added, Merged, Removed, Writers, change_of, find_base, latest_changes, merge};
-pub use rows::{Row, log_key, newest};
+pub use rows::{Row, log_key, newest, put_position, read_position};
 pub use scan::{Bounds, HistoryCursor, HistoryRow, ScanCursor, ScanRow, Seen};
+pub use whole::{write_back, write_whole, written_between};
 
 use crate::codec::DecodeError;
 use crate::store::StoreError;

@@ -81,6 +81,7 @@ impl State {
             Event::Access { topic, kind: super::forks::FORK, bytes } => self.heard_fork(topic, &bytes, peer),
             Event::WriterProved { topic, feed } => self.heard_proof(topic, feed),
             Event::Access { topic, kind, bytes } => self.heard_access(topic, kind, &bytes),
+            Event::StateHash { topic, claim } => self.heard_claim(topic, claim),
             Event::Pong => {}
             Event::Done => self.heard_done = true,
             Event::Closed(reason) => self.closed(reason),
@@ -173,6 +174,7 @@ impl State {
                 said_own: false,
                 shown_forks: BTreeSet::new(),
                 access: super::access::Talk::default(),
+                compared: super::compare::Compared::default(),
             },
         );
         self.announce_new(id, false, peer);

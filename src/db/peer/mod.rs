@@ -12,6 +12,7 @@
 //! **Not here.** Bytes and limits of the protocol (`wire`), verification (`feed`), what blocks mean (`place`).
 
 mod access;
+mod compare;
 mod driver;
 mod fetch;
 mod forks;
@@ -131,6 +132,7 @@ struct Shown {
     /// Feeds whose fork was shown on it, or by the other side.
     shown_forks: BTreeSet<FeedKey>,
     access: access::Talk,
+    compared: compare::Compared,
 }
 
 impl Store {
@@ -186,7 +188,7 @@ impl Peer {
             failed: None,
         };
         let connection = Connection {
-            id: shared.peer_number(),
+            id: shared.next_number(),
             scope: RwLock::new(scope.map(|id| BTreeSet::from([id]))),
             live,
             wake,
@@ -263,6 +265,7 @@ impl Peer {
 
     /// A second has passed, by whoever owns a clock.
     pub fn tick(&self) {
+        self.prepare_claims();
         self.with_state(|state, peer| {
             state.ticks = state.ticks.saturating_add(1);
             state.topics.values_mut().for_each(|shown| shown.access.tick());
@@ -274,6 +277,7 @@ impl Peer {
             state.notice_stall(peer);
             state.wait_to_leave(peer);
             state.refresh(None, peer);
+            state.compare_claims(peer);
         });
         self.tell_heard();
         self.hand_over();

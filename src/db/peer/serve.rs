@@ -78,7 +78,7 @@ impl State {
                 if let Some(id) = serving.answer {
                     let _ = self.session.refuse(id);
                 }
-                return Ok(None);
+                return Ok(Served::All);
             }
             Err(error) => return Err(error.into()),
         };

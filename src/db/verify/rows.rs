@@ -1,10 +1,15 @@
 //! Every row of every table can be read as what its table holds.
 
 use super::{Damage, Stage, Verifier};
+use crate::apply;
+use crate::codec::Reader;
 use crate::db::admit::InviteRow;
+use crate::db::again::Kept;
 use crate::db::error::Error;
+use crate::db::handler;
 use crate::db::rows::{DatabaseRow, MemberRow, StateRow};
 use crate::feed::FeedRecord;
+use crate::merkle::Parting;
 use crate::order;
 use crate::store::{Read as _, Table};
 use crate::types::FeedKey;
@@ -64,6 +69,14 @@ fn check(table: Table, key: &[u8], value: &[u8]) -> Result<(), Unreadable> {
         Table::Invites => InviteRow::decode(value).map(|_| ()).map_err(Into::into),
         Table::Diffs | Table::View | Table::Log | Table::Hashes => Ok(view::check_row(table, key, value)?),
         Table::Commits if key.len() == 12 && value.len() == 8 => Ok(()),
+        Table::Kept => Ok(Kept::decode(key, value).map(drop)?),
+        Table::Forks => {
+            let mut reader = Reader::new(value);
+            Parting::decode(&mut reader)?.verify(&FeedKey::try_from(key)?)?;
+            Ok(reader.finish("the proof of a fork")?)
+        }
+        Table::Sequence | Table::Applied => Ok(apply::check_row(table, key, value)?),
+        Table::Unmerged => handler::check_row(key, value).map_err(Into::into),
         Table::Commits => Err("a row of commits".into()),
     }
 }

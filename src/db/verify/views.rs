@@ -1,9 +1,11 @@
 //! Each database's view against the diffs that count, and its state hash against its content.
 
 use super::{Damage, Stage, Verifier};
+use crate::apply::{self, AppliedState};
 use crate::causal::WalkSource as _;
 use crate::db::engine::counted_by_choice;
 use crate::db::error::Error;
+use crate::db::handler::HandlerRow;
 use crate::db::rows::{DatabaseRow, MemberRow, StateRow};
 use crate::entry::Op;
 use crate::order::{self, Batches, OrderError, read_batch};
@@ -18,6 +20,11 @@ struct Stored {
     name: String,
     row: DatabaseRow,
     version: u64,
+    /// The last one given: in apply mode more than are published, while a wave is not through.
+    given: u64,
+    applied: Option<AppliedState>,
+    /// Rows of the view are the built-in fold of their diffs.
+    is_folded: bool,
     members: BTreeMap<FeedKey, MemberRow>,
 }
 
@@ -37,8 +44,12 @@ impl Verifier<'_> {
             self.found.databases += 1;
             let Some(stored) = self.stored(name, row)? else { continue };
             self.folds(&stored)?;
-            let indexed = self.index(&stored);
-            self.say(&stored.name, indexed.map_err(|error| error.to_string()));
+            if stored.row.apply {
+                self.sequence(&stored);
+            } else {
+                let indexed = self.index(&stored);
+                self.say(&stored.name, indexed.map_err(|error| error.to_string()));
+            }
             self.log_and_hash(&stored)?;
         }
         self.done(Stage::Views)
@@ -66,14 +77,19 @@ impl Verifier<'_> {
                 members.insert(feed, member);
             }
         }
-        Ok(Some(Stored { name, row, version: state.version, members }))
+        let applied = if row.apply { apply::load(txn, row.id, row.key).ok() } else { None };
+        // What cannot be read has been said, with its row.
+        let handler = HandlerRow::load(txn, row.id).unwrap_or_default();
+        let is_folded = !row.apply && !handler.functions.any() && handler.marking.is_none();
+        let given = applied.as_ref().map_or(state.version, |applied| applied.version);
+        Ok(Some(Stored { name, row, given, applied, is_folded, version: state.version, members }))
     }
 
-    /// Every key's newest row is the fold of its diffs.
+    /// Every key's newest row is the fold of its diffs, where the built-in fold makes it.
     fn folds(&mut self, stored: &Stored) -> Result<(), Error> {
         let txn = self.snapshot.txn();
         let writers: Writers = stored.members.iter().map(|(feed, member)| (member.feed, *feed)).collect();
-        view::check_folds(txn, stored.row.id, &writers, |key, flaw| {
+        view::check_folds(txn, stored.row.id, stored.is_folded.then_some(&writers), |key, flaw| {
             self.found.keys += 1;
             let why = match flaw {
                 None => None,
@@ -91,6 +107,26 @@ impl Verifier<'_> {
             self.step(Stage::Views, 0)
         })?;
         Ok(())
+    }
+
+    /// In apply mode: the sequence is whole, and what readers see was given.
+    fn sequence(&mut self, stored: &Stored) {
+        let Some(state) = &stored.applied else { return };
+        let writers: Writers = stored.members.iter().map(|(feed, member)| (member.feed, *feed)).collect();
+        let writer = |number| writers.get(&number).copied();
+        let (txn, id) = (self.snapshot.txn(), stored.row.id);
+        let flaw = apply::check(txn, id, state, writer, || self.step(Stage::Views, 0));
+        let damage = flaw.map(|flaw| flaw.map(|flaw| Damage::new(Stage::Views, flaw)));
+        self.say(&stored.name, damage.map_err(|error| error.to_string()));
+        let is_given = if state.open_wave.is_some() {
+            stored.version <= state.version
+        } else {
+            stored.version == state.version
+        };
+        if !is_given {
+            let why = format!("version {} is shown, and {} were given", stored.version, state.version);
+            self.say(&stored.name, Ok(Some(Damage::new(Stage::Views, why))));
+        }
     }
 
     /// Every diff that counts stands in the index of its key, and no others do.
@@ -137,7 +173,7 @@ impl Verifier<'_> {
 
     fn log_and_hash(&mut self, stored: &Stored) -> Result<(), Error> {
         let (txn, id) = (self.snapshot.txn(), stored.row.id);
-        let log = view::check_log(txn, id, stored.version, || self.step(Stage::Views, 0));
+        let log = view::check_log(txn, id, stored.given, || self.step(Stage::Views, 0));
         let why = |version| format!("version {version} is missing, in the log or in the view");
         let log = log.map(|gap| gap.map(|version| Damage::new(Stage::Views, why(version))));
         self.say(&stored.name, log.map_err(|error: ViewError| error.to_string()));
