@@ -8,10 +8,12 @@
     reason = "a table of cases is one; a test that cannot go on should stop"
 )]
 
+mod apply_support;
 mod support;
 
+use apply_support::{create_apply, join_apply, settle};
 use multi_hyperbee::db::{
-    Code, DatabaseOptions, Db, FeedChoice, Location, Progress, Report, Stage, Store, StoreOptions,
+    Code, DatabaseOptions, Db, FeedChoice, Functions, Location, Progress, Report, Stage, Store, StoreOptions,
 };
 use multi_hyperbee::feed::{self, FeedError, StoredTree};
 use multi_hyperbee::merkle::{self, Known};
@@ -124,6 +126,117 @@ fn stores_that_replicated_merged_late_and_chose_feeds_are_clean() {
     for store in [&a, &b] {
         must_be_clean(store);
     }
+}
+
+#[test]
+fn a_sequence_that_was_taken_back_and_not_brought_on_is_clean() {
+    let (a, b) = (memory(), memory());
+    let first = create_apply(&a);
+    let second = join_apply(&b, first.key());
+    first.append(&[&format!("add {} indexer", second.key())]);
+    let wire = connect(&first.db, &second.db);
+    carry_until(&[&wire], || {
+        settle(&[&first, &second]);
+        second.db.status().unwrap().writable
+    });
+    wire.close();
+    for _ in 0..10 {
+        first.append(&["log all a", "del other"]);
+        second.append(&["put other b", "log all b"]);
+    }
+    let wire = connect(&first.db, &second.db);
+    let have = |db: &Db| db.progress().unwrap().iter().map(|feed| (feed.key, feed.have)).collect::<Vec<_>>();
+    carry_until(&[&wire], || have(&first.db) == have(&second.db));
+    for store in [&a, &b] {
+        must_be_clean(store);
+    }
+    settle(&[&first, &second]);
+    assert!(first.counts.borrow().undos + second.counts.borrow().undos > 0);
+    first.db.state_hash().unwrap();
+    for store in [&a, &b] {
+        must_be_clean(store);
+    }
+}
+
+#[test]
+fn each_damage_of_a_sequence_is_named() {
+    type Change = fn(&mut WriteTxn<'_>);
+    const DATABASE: [u8; 4] = 1_u32.to_be_bytes();
+    fn at(index: u8) -> Vec<u8> {
+        [&DATABASE[..], &[0, 0, 0, 0, 0, 0, 0, index]].concat()
+    }
+    let cases: [(&str, Change, &str); 7] = [
+        ("a row that is gone", |txn| assert!(txn.delete(Table::Sequence, &at(3)).unwrap()), "position 3 of"),
+        ("a row too many", |txn| txn.put(Table::Sequence, &at(9), b"x").unwrap(), "table sequence-1"),
+        (
+            "a row at another place",
+            |txn| {
+                let row = txn.get(Table::Sequence, &at(3)).unwrap().unwrap().to_vec();
+                txn.put(Table::Sequence, &at(2), &row).unwrap();
+            },
+            "position 2 of the sequence is not where",
+        ),
+        (
+            "the last row again",
+            |txn| {
+                let row = txn.get(Table::Sequence, &at(4)).unwrap().unwrap().to_vec();
+                txn.put(Table::Sequence, &at(5), &row).unwrap();
+            },
+            "does not end where its walk stands",
+        ),
+        (
+            "a state cut short",
+            |txn| alter(txn, Table::Applied, &DATABASE, |row| row.truncate(9)),
+            "applied-1",
+        ),
+        (
+            "a value that cannot be read",
+            |txn| alter(txn, Table::View, &DATABASE, |row| row.truncate(1)),
+            "database",
+        ),
+        (
+            "a version that is gone",
+            |txn| assert!(txn.delete(Table::Log, &at(2)).unwrap()),
+            "version 2 is missing",
+        ),
+    ];
+    for (what, change, expected) in cases {
+        let dir = tempfile::tempdir().unwrap();
+        let store = open(dir.path());
+        let db = create_apply(&store);
+        for text in ["put a 1", "put b 2", "put a 3", "del b"] {
+            db.append(&[text]);
+        }
+        drop(db);
+        store.close().wait().unwrap();
+        tamper(dir.path(), |txn| {
+            change(txn);
+            Ok(())
+        });
+        let store = open(dir.path());
+        let report = verify(&store);
+        let said: Vec<String> = report.damages.iter().map(ToString::to_string).collect();
+        assert!(said.iter().any(|said| said.contains(expected)), "{what}: {said:?}");
+    }
+}
+
+#[test]
+fn values_of_a_merge_of_the_users_own_are_not_taken_for_damage() {
+    let store = memory();
+    let db = create(&store);
+    let runner = db.attach(Functions { merge: true, resolve: false }).unwrap();
+    for n in 0..3 {
+        put(&db, "k", &format!(r#"{{"n":{n}}}"#));
+    }
+    must_be_clean(&store);
+    while let Some(mut round) = futures::executor::block_on(runner.round(false)).unwrap() {
+        while round.next().unwrap().is_some() {
+            round.answer_object(r#"{"its":"own"}"#).unwrap();
+        }
+        round.commit().wait().unwrap();
+    }
+    assert_eq!(get(&db, "k").as_deref(), Some(r#"{"its":"own"}"#));
+    must_be_clean(&store);
 }
 
 #[test]
