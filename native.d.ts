@@ -20,6 +20,19 @@ export declare class NativeCursor {
 
 /** One handle on an open database. */
 export declare class NativeDb {
+  /** This handle runs `apply` from now on; false: another one does. */
+  claimApply(): boolean
+  releaseApply(): void
+  /** `flags`: 1 is force. `done`: what was made of the piece handed out last. Answers a packed step. */
+  applyStep(flags: number, done?: Buffer | undefined | null): Promise<Buffer>
+  /** Packed appends in, a packed step out. */
+  stage(appends: Buffer): Promise<Buffer>
+  acknowledge(): Promise<boolean>
+  ackWanted(): boolean
+  finality(): NativeFinality
+  /** Packed positions from `from` on, at most `limit`. */
+  sequence(from: number, limit: number): Buffer
+  wakeup(feed: Buffer, length: number): Promise<undefined>
   info(): NativeDbInfo
   version(): number
   stats(): NativeStats
@@ -146,7 +159,7 @@ export declare class NativeRunner {
   /** Whether there is something to do, and it is this handle's to do. */
   due(): boolean
   /** Null: nothing waits, or another handle merges. */
-  round(retry: boolean): Promise<NativeRound | null>
+  round(retry: boolean): Promise<NativeRound | undefined | null>
   /** Gives the place up. */
   close(): void
 }
@@ -156,10 +169,23 @@ export declare class NativeStore {
   /** `path` null: a private temporary store. */
   static open(path: string | undefined | null, readOnly: boolean): Promise<NativeStore>
   close(): Promise<undefined>
+  /** Copies what is committed now into the directory `path`. */
+  backup(path: string): Promise<undefined>
+  /** Nothing newer than this store exists anywhere. */
+  resume(): Promise<undefined>
   database(options: NativeDbOptions): Promise<NativeDb>
   /** Exactly one of the three. */
   feed(key?: Buffer | undefined | null, name?: string | undefined | null, secret?: Buffer | undefined | null): Promise<NativeFeed>
   replicate(options: NativePeerOptions, wake: () => void): NativePeer
+  verify(wake: () => void): NativeVerification
+}
+
+/** A verification under way. */
+export declare class NativeVerification {
+  /** How far it has come; null before it has begun. */
+  progress(): NativeVerifyProgress | null
+  /** What it found; asked for once. */
+  report(): Promise<NativeReport>
 }
 
 /** The value that a block says; null if it says something else. */
@@ -167,6 +193,7 @@ export declare function decodeBlock(block: Buffer): Buffer | null
 
 /** A block that says a value: a batch of its own. */
 export declare function encodeBlock(value: Buffer, milliseconds: number, links: Array<NativeLink>): Buffer
+
 export interface NativeCandidate {
   value: Buffer
   timestamp: string
@@ -189,6 +216,17 @@ export interface NativeConflict {
   claims: Array<NativeClaim>
 }
 
+export interface NativeDamage {
+  stage: string
+  page?: number
+  table?: string
+  feed?: Buffer
+  seq?: number
+  database?: string
+  key?: Buffer
+  why: string
+}
+
 export interface NativeDbInfo {
   name: string
   key: Buffer
@@ -196,6 +234,8 @@ export interface NativeDbInfo {
   local: Buffer
   keyEncoding: string
   valueEncoding: string
+  apply: boolean
+  optimistic: boolean
 }
 
 export interface NativeDbOptions {
@@ -205,6 +245,8 @@ export interface NativeDbOptions {
   valueEncoding: string
   secret?: Buffer
   open: boolean
+  apply: boolean
+  optimistic: boolean
   maxDrift: number
 }
 
@@ -238,6 +280,15 @@ export interface NativeFeedInfo {
   writable: boolean
   length: number
   byteLength: number
+}
+
+export interface NativeFinality {
+  length: number
+  /** Milliseconds since 1970. */
+  timestamp?: number
+  waitingFor: Array<Buffer>
+  /** Positions in the order now. */
+  placed: number
 }
 
 /** What the text of an invite says to who has it. */
@@ -278,9 +329,7 @@ export interface NativeProgress {
   want: number
 }
 
-/**
- * Either `diff` is there, with `current` (packed as `getInto` does) if there is a value; or `a` and `b` are.
- */
+/** Either `diff` is there, with `current` (packed as `getInto` does) if there is a value; or `a` and `b` are. */
 export interface NativeQuestion {
   key: Buffer
   current?: Buffer
@@ -298,10 +347,30 @@ export interface NativeRange {
   limit?: number
 }
 
+export interface NativeReport {
+  pages: number
+  freePages: number
+  lostPages: number
+  feeds: number
+  blocks: number
+  rows: number
+  databases: number
+  keys: number
+  damages: Array<NativeDamage>
+  more: number
+  stoppedAt?: string
+}
+
 export interface NativeStats {
   merged: number
   folded: number
   searched: number
+}
+
+export interface NativeVerifyProgress {
+  stage: string
+  done: number
+  total: number
 }
 
 export declare function parseInvite(text: string): NativeInvite

@@ -843,6 +843,7 @@ module.exports.NativePeer = nativeBinding.NativePeer
 module.exports.NativeRound = nativeBinding.NativeRound
 module.exports.NativeRunner = nativeBinding.NativeRunner
 module.exports.NativeStore = nativeBinding.NativeStore
+module.exports.NativeVerification = nativeBinding.NativeVerification
 module.exports.decodeBlock = nativeBinding.decodeBlock
 module.exports.encodeBlock = nativeBinding.encodeBlock
 module.exports.parseInvite = nativeBinding.parseInvite
