@@ -64,6 +64,8 @@ class MultiHyperbee extends EventEmitter {
       valueEncoding: valueEncoding.name,
       secret: await seedOf(keyPair),
       open,
+      apply: false,
+      optimistic: false,
       maxDrift
     })
     native.subscribe(() => this._reports.take(native))

@@ -55,6 +55,8 @@ pub struct NativeDbInfo {
     pub local: Buffer,
     pub key_encoding: String,
     pub value_encoding: String,
+    pub apply: bool,
+    pub optimistic: bool,
 }
 
 #[napi(object)]
@@ -143,6 +145,8 @@ impl NativeDb {
             local: info.local.0.to_vec().into(),
             key_encoding: info.key_encoding,
             value_encoding: info.value_encoding,
+            apply: info.apply,
+            optimistic: info.optimistic,
         })
     }
 

@@ -2,25 +2,38 @@
 
 use super::rows::{Row, put_low, view_key};
 use super::{ViewError, log_key, newest};
-use crate::crdt::{Change, ChangeKind, State};
+use crate::crdt::{Change, ChangeKind, Live, State};
 use crate::store::{Read, Table, WriteTxn};
 use crate::types::Position;
 use std::collections::BTreeSet;
 use std::ops::Bound;
 
-/// Makes `value` the key's value, or deletes it, as `version`. `position`: of the entry that did it.
+/// Makes `value` the key's value, or deletes it, as `version`; false if that changes nothing. `position`: of the entry
+/// that did it.
 pub fn write_whole(
     txn: &mut WriteTxn<'_>,
     database: u32,
     key: &[u8],
-    value: Option<Vec<u8>>,
+    value: Option<&[u8]>,
     position: Position,
     version: u64,
-) -> Result<(), ViewError> {
+) -> Result<bool, ViewError> {
+    if live(newest(txn, database, key, None)?)? == value {
+        return Ok(false);
+    }
     let mut state = State::empty();
-    let kind = value.map_or(ChangeKind::Delete, ChangeKind::Register);
+    let kind = value.map_or(ChangeKind::Delete, |value| ChangeKind::Register(value.to_vec()));
     state.fold(&Change { position, prev: None, kind });
-    put(txn, database, key, &state, version)
+    put(txn, database, key, &state, version)?;
+    Ok(true)
+}
+
+/// The bytes of a live value.
+fn live(row: Option<Row<'_>>) -> Result<Option<&[u8]>, ViewError> {
+    Ok(match row.map(|row| row.view()).transpose()?.and_then(|view| view.live) {
+        Some(Live::Register(bytes)) => Some(bytes),
+        Some(Live::Object(_)) | None => None,
+    })
 }
 
 fn put(
@@ -64,13 +77,11 @@ pub fn write_back(
     at: u64,
     version: u64,
 ) -> Result<bool, ViewError> {
-    let state = |row: Option<Row<'_>>| row.map_or_else(|| Ok(State::empty()), |row| row.decode_state());
-    let then = state(newest(txn, database, key, Some(at))?)?;
-    let now = state(newest(txn, database, key, None)?)?;
-    let is_same = then.register() == now.register() && then.is_live() == now.is_live();
-    if is_same {
+    let then = newest(txn, database, key, Some(at))?;
+    if live(then)? == live(newest(txn, database, key, None)?)? {
         return Ok(false);
     }
+    let then = then.map_or_else(|| Ok(State::empty()), |row| row.decode_state())?;
     put(txn, database, key, &then, version)?;
     Ok(true)
 }

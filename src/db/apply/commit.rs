@@ -224,8 +224,9 @@ impl Work<'_, '_> {
                     .extend(changes.iter().filter(|change| change.after.is_some()).map(|change| change.feed));
                 for (key, value) in &done.writes {
                     check(key, value.as_deref())?;
-                    state.version += 1;
-                    view::write_whole(self.txn, id, key, value.clone(), turn.at, state.version)?;
+                    if view::write_whole(self.txn, id, key, value.as_deref(), turn.at, state.version + 1)? {
+                        state.version += 1;
+                    }
                 }
                 state.clock += 1;
             }

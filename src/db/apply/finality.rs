@@ -14,6 +14,8 @@ use crate::types::{FeedKey, Position};
 pub struct Finality {
     /// Batches at the front of the sequence that nothing can move any more.
     pub length: u64,
+    /// Batches in the sequence.
+    pub placed: u64,
     /// The effective time of the last of them, NTP64.
     pub timestamp: Option<u64>,
     /// Indexers still to be heard before the next can be final.
@@ -32,6 +34,7 @@ impl DatabaseState {
         let Some(applied) = &self.applied else { return Finality::default() };
         Finality {
             length: applied.last.length,
+            placed: applied.cursor.index(),
             timestamp: applied.last.at.map(|at| at.effective.time),
             waiting_for: self.waiting_for.clone(),
         }

@@ -2,6 +2,7 @@
 
 use super::{Append, Done, Finality, PieceBatch, Step};
 use crate::apply::{self, Outcome};
+use crate::causal::Change;
 use crate::db::conflicts;
 use crate::db::database::{Db, Inner};
 use crate::db::error::{Error, Failure};
@@ -17,6 +18,8 @@ pub struct SequenceEntry {
     pub begin: u64,
     pub end: u64,
     pub outcome: Outcome,
+    /// What its `apply` changed in who is granted.
+    pub changes: Vec<Change>,
     pub batch: PieceBatch,
 }
 
@@ -69,10 +72,15 @@ impl Db {
         Ok(self.inner()?.open.finality.lock().clone())
     }
 
-    /// Positions of the sequence from `from` on, at most `limit`, with their values.
-    pub fn sequence(&self, from: u64, limit: u64) -> Result<Vec<SequenceEntry>, Error> {
+    /// Hands on positions of the sequence from `from` on, at most `limit`, with their values, while `visit` wants more.
+    pub fn sequence(
+        &self,
+        from: u64,
+        limit: u64,
+        visit: impl FnMut(&SequenceEntry) -> bool,
+    ) -> Result<(), Error> {
         self.inner_in_apply()?;
-        self.read(|inner, txn| entries(inner, txn, from, limit).map_err(Error::from))
+        self.read(|inner, txn| entries(inner, txn, from, limit, visit).map_err(Error::from))
     }
 
     /// Fetches `feed` as far as `length` at least, though nobody has granted it yet.
@@ -103,11 +111,16 @@ impl Inner {
     }
 }
 
-fn entries(inner: &Inner, txn: &ReadTxn, from: u64, limit: u64) -> Result<Vec<SequenceEntry>, Failure> {
+fn entries(
+    inner: &Inner,
+    txn: &ReadTxn,
+    from: u64,
+    limit: u64,
+    mut visit: impl FnMut(&SequenceEntry) -> bool,
+) -> Result<(), Failure> {
     let open = &inner.open;
     let state = apply::load(txn, open.id, open.info.key)?;
     let writers = conflicts::writers(txn, open.id)?;
-    let mut entries = Vec::new();
     for index in from..state.cursor.index().min(from.saturating_add(limit)) {
         let apply::Row { placement, outcome, begin, end, .. } =
             apply::row(txn, open.id, index, |number| writers.get(&number).copied())?;
@@ -115,7 +128,10 @@ fn entries(inner: &Inner, txn: &ReadTxn, from: u64, limit: u64) -> Result<Vec<Se
         let number = writers.iter().find(|(_, feed)| **feed == at.writer).map(|(number, _)| *number);
         let number = number.ok_or(crate::order::OrderError::Feed { feed: at.writer })?;
         let (batch, _) = super::piece::read(txn, open.info.key, number, placement.turn)?;
-        entries.push(SequenceEntry { index, begin, end, outcome, batch });
+        let changes = placement.changes;
+        if !visit(&SequenceEntry { index, begin, end, outcome, changes, batch }) {
+            break;
+        }
     }
-    Ok(entries)
+    Ok(())
 }
