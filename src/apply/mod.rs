@@ -8,7 +8,7 @@
 //!
 //! **Not here.** Which batch comes next (`causal`), what is written to the view (`view`, `db`), what `apply` does.
 
-use crate::causal::{Change, Cursor, Placement, Standing, Turn};
+use crate::causal::{Change, Cursor, Membership, Past, Placement, Standing, Turn};
 use crate::codec::{DecodeError, Reader, put_varint};
 use crate::store::{Read, StoreError, Table, WriteTxn};
 use crate::types::{Effective, FeedKey, Position};
@@ -58,11 +58,22 @@ pub struct AppliedState {
     pub clock: u64,
     /// Changes with every commit that changes the sequence.
     pub generation: u64,
-    /// A wave that replays is not through: the last version of what both orders share.
-    pub open_wave: Option<u64>,
+    /// A wave that replays and is not through.
+    pub open_wave: Option<OpenWave>,
     /// Feeds of which something counts, or has counted: those a writer links to.
     pub counted: BTreeSet<FeedKey>,
     pub last: Final,
+}
+
+/// What readers still see while a wave replays.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OpenWave {
+    /// The last version of what both orders share.
+    pub shared: u64,
+    /// What was placed when it began.
+    pub placed: Past,
+    /// Who was granted then.
+    pub members: Membership,
 }
 
 /// The part of a sequence that nothing can move.
@@ -88,8 +99,18 @@ impl AppliedState {
         }
     }
 
+    /// What is in the view that readers see.
+    pub fn shown(&self) -> &Past {
+        self.open_wave.as_ref().map_or_else(|| self.cursor.placed(), |wave| &wave.placed)
+    }
+
+    /// Who is granted in the view that readers see.
+    pub fn members(&self) -> &Membership {
+        self.open_wave.as_ref().map_or_else(|| self.cursor.standing().members(), |wave| &wave.members)
+    }
+
     /// `cursor ‖ version varint ‖ clock varint ‖ generation varint ‖ open wave ‖ counted (count varint, feed 32 each) ‖ final length varint ‖ final standing ‖ final position`,
-    /// where `open wave = 0x00 | 0x01 ‖ version varint` and `final position = 0x00 | 0x01 ‖ time u64 ‖ tick varint ‖
+    /// where `open wave = 0x00 | 0x01 ‖ shared varint ‖ past ‖ membership` and `final position = 0x00 | 0x01 ‖ time u64 ‖ tick varint ‖
     /// writer 32 ‖ seq varint`.
     fn encode(&self) -> Vec<u8> {
         let mut out = Vec::new();
@@ -98,8 +119,10 @@ impl AppliedState {
         put_varint(&mut out, self.clock);
         put_varint(&mut out, self.generation);
         out.push(self.open_wave.is_some().into());
-        if let Some(version) = self.open_wave {
-            put_varint(&mut out, version);
+        if let Some(OpenWave { shared, placed, members }) = &self.open_wave {
+            put_varint(&mut out, *shared);
+            placed.encode_into(&mut out);
+            members.encode_into(&mut out);
         }
         put_varint(&mut out, self.counted.len() as u64);
         self.counted.iter().for_each(|feed| out.extend_from_slice(feed.as_bytes()));
@@ -121,8 +144,13 @@ impl AppliedState {
         let version = reader.varint("the version")?;
         let clock = reader.varint("the clock")?;
         let generation = reader.varint("the generation")?;
-        let open_wave =
-            if reader.bool("the open wave")? { Some(reader.varint("its version")?) } else { None };
+        let open_wave = if reader.bool("the open wave")? {
+            let shared = reader.varint("its version")?;
+            let placed = Past::decode(&mut reader)?;
+            Some(OpenWave { shared, placed, members: Membership::decode(&mut reader)? })
+        } else {
+            None
+        };
         let count = reader.length("the feeds that count", reader.remaining() / 32)?;
         let mut counted = BTreeSet::new();
         for _ in 0..count {
@@ -296,7 +324,9 @@ mod tests {
     fn states_round_trip_and_no_truncation_passes() {
         let mut state = AppliedState::new(FeedKey([1; 32]));
         state.cursor.place(Turn { at: position(0), end: 1 }, &mut Plan::default());
-        (state.version, state.generation, state.open_wave) = (4, 5, Some(3));
+        let (placed, members) = (state.cursor.placed().clone(), state.members().clone());
+        (state.version, state.generation) = (4, 5);
+        state.open_wave = Some(OpenWave { shared: 3, placed, members });
         state.last.at = Some(position(0));
         let bytes = state.encode();
         assert_eq!(AppliedState::decode(&bytes), Ok(state));

@@ -8,7 +8,7 @@ use multi_hyperbee::db::{
     SequenceEntry, Store, StoreOptions, WallClock,
 };
 use multi_hyperbee::types::FeedKey;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -21,6 +21,8 @@ pub enum Answer {
     First(u8),
     /// It is never answered.
     Never,
+    /// It is answered after the next one was handed out.
+    Late,
 }
 
 #[derive(Debug, Clone, Copy, Default)]
@@ -39,12 +41,22 @@ pub struct Device {
     snapshots: BTreeMap<u64, View>,
     version: u64,
     pub counts: Counts,
+    /// What one application takes, in ms.
+    pub cost: u64,
+    late: Option<Done>,
 }
 
 pub fn options(key: Option<FeedKey>) -> DatabaseOptions {
     let encoding = || "binary".to_owned();
     let (key_encoding, value_encoding) = (encoding(), encoding());
-    DatabaseOptions { key, key_encoding, value_encoding, apply: true, optimistic: key.is_none(), ..Default::default() }
+    DatabaseOptions {
+        key,
+        key_encoding,
+        value_encoding,
+        apply: true,
+        optimistic: key.is_none(),
+        ..Default::default()
+    }
 }
 
 fn text(bytes: &[u8]) -> String {
@@ -58,7 +70,18 @@ impl Device {
         let clock = Arc::new(AtomicU64::new(now));
         let (last, snapshots) = (Vec::new(), BTreeMap::new());
         let (options, counts) = (options(key), Counts::default());
-        let mut device = Self { directory, clock, options, open: None, last, snapshots, version: 0, counts };
+        let mut device = Self {
+            directory,
+            clock,
+            options,
+            open: None,
+            last,
+            snapshots,
+            version: 0,
+            counts,
+            cost: 0,
+            late: None,
+        };
         device.reopen();
         device.options.key = Some(device.db().info().unwrap().key);
         device.options.optimistic = device.db().info().unwrap().optimistic;
@@ -74,6 +97,7 @@ impl Device {
     }
 
     pub fn reopen(&mut self) {
+        self.late = None;
         if let Some((store, db)) = self.open.take() {
             db.close().wait().unwrap();
             store.close().wait().unwrap();
@@ -81,7 +105,8 @@ impl Device {
         let clock = Arc::clone(&self.clock);
         let clock: WallClock = Arc::new(move || Duration::from_millis(clock.load(Ordering::Relaxed)));
         let location = Location::Path(self.directory.path().to_owned());
-        let store = Store::open(&location, &StoreOptions { clock: Some(clock), ..Default::default() }).unwrap();
+        let store =
+            Store::open(&location, &StoreOptions { clock: Some(clock), ..Default::default() }).unwrap();
         let mut options = self.options.clone();
         options.name = Some("db".into());
         let db = store.database(options).wait().unwrap();
@@ -116,7 +141,12 @@ impl Device {
 
     /// Takes one piece, and answers it. False: there is nothing to do now.
     pub fn step(&mut self, force: bool, answer: Answer) -> bool {
-        match self.db().apply_step(force, None).wait().unwrap().next {
+        let mut next = self.db().apply_step(force, None).wait().unwrap().next;
+        if let (Next::Piece(_), Some(late)) = (&next, self.late.take()) {
+            // An answer to another piece: nothing may come of it.
+            next = self.db().apply_step(force, Some(late)).wait().unwrap().next;
+        }
+        match next {
             Next::Idle => false,
             Next::Wait(time) => {
                 assert!(time <= Duration::from_secs(3_600), "{time:?}");
@@ -151,12 +181,17 @@ impl Device {
             Answer::All => usize::MAX,
             Answer::First(count) => usize::from(count),
             Answer::Never => return None,
+            Answer::Late => {
+                self.late = self.run(piece, Answer::All);
+                return None;
+            }
         };
         self.counts.undos += u64::from(piece.undone > 0);
         let mut overlay: BTreeMap<String, Option<String>> = BTreeMap::new();
         let mut batches = Vec::new();
         for batch in piece.batches.iter().take(limit) {
             self.counts.applications += 1;
+            self.pass(self.cost);
             let read = |key: &str| {
                 let stored = || self.db().get_entry(key.as_bytes(), Some(piece.version)).unwrap();
                 overlay.get(key).cloned().unwrap_or_else(|| stored().map(|entry| text(&entry.value)))
@@ -187,7 +222,13 @@ impl Device {
     }
 
     pub fn sequence(&self) -> Vec<SequenceEntry> {
-        self.db().sequence(0, 10_000).unwrap()
+        let mut all = Vec::new();
+        let keep = |entry: &SequenceEntry| {
+            all.push(entry.clone());
+            true
+        };
+        self.db().sequence(0, u64::MAX, keep).unwrap();
+        all
     }
 
     pub fn remember(&mut self) {
@@ -205,16 +246,19 @@ impl Device {
             assert_eq!(&self.view_at(Some(*version)), view, "the view at version {version}");
         }
         let length = usize::try_from(self.db().finality().unwrap().length).unwrap();
-        let order: Vec<_> = self.sequence().iter().map(|entry| (entry.batch.writer, entry.batch.seq)).collect();
+        let order: Vec<_> =
+            self.sequence().iter().map(|entry| (entry.batch.writer, entry.batch.seq)).collect();
         assert!(length >= self.last.len(), "{} were final, and now {length}", self.last.len());
         assert_eq!(order[..self.last.len()], self.last, "what was final moved");
         self.last = order[..length].to_vec();
     }
 
-    /// The whole sequence is what the reference makes of its batches, and so is what is final.
-    pub fn check_against_reference(&self, creator: FeedKey) {
+    /// The whole sequence is what the reference makes of its batches, and so is what is final. `asking`: batches that
+    /// are optimistic.
+    pub fn check_against_reference(&self, creator: FeedKey, asking: &BTreeSet<(FeedKey, u64)>) {
         let sequence = self.sequence();
-        let batches: Vec<Batch> = sequence.iter().map(|entry| batch(&entry.batch)).collect();
+        let of = |piece| batch(piece, asking.contains(&(piece.writer, piece.seq)));
+        let batches: Vec<Batch> = sequence.iter().map(|entry| of(&entry.batch)).collect();
         let ready = naive::ready(&batches);
         assert!(ready.iter().all(Option::is_some), "something was placed before what it needs");
         let expected = naive::walk(&batches, &ready, creator);
@@ -257,8 +301,8 @@ fn done_batch(done: Option<&user::Done>) -> DoneBatch {
     DoneBatch { rejected: false, asked: asked.collect(), writes: writes.collect() }
 }
 
-fn batch(piece: &PieceBatch) -> Batch {
-    let PieceBatch { writer, seq, entries, timestamp, optimistic, ref links, ref values, .. } = *piece;
+fn batch(piece: &PieceBatch, optimistic: bool) -> Batch {
+    let PieceBatch { writer, seq, entries, timestamp, ref links, ref values, .. } = *piece;
     let values = values.iter().map(|(_, value)| text(value)).collect();
     Batch { writer, seq, length: entries, time: timestamp, links: links.clone(), optimistic, values }
 }

@@ -9,7 +9,13 @@ use proptest::prelude::*;
 pub enum Act {
     /// One device takes over all another one knows.
     Sync(u8, u8),
-    Write { writer: u8, time: Time, links: Links, optimistic: bool, commands: Vec<Command> },
+    Write {
+        writer: u8,
+        time: Time,
+        links: Links,
+        optimistic: bool,
+        commands: Vec<Command>,
+    },
 }
 
 #[derive(Debug, Clone)]
@@ -58,7 +64,7 @@ fn change(writers: u8) -> impl Strategy<Value = Change> {
     ]
 }
 
-fn command(writers: u8) -> impl Strategy<Value = Command> {
+pub fn command(writers: u8) -> impl Strategy<Value = Command> {
     prop_oneof![
         5 => (0..4_u8, any::<u8>()).prop_map(|(key, n)| Command::Mix(key, n)),
         1 => (0..4_u8).prop_map(Command::Del),
@@ -88,13 +94,19 @@ pub fn act(writers: u8) -> impl Strategy<Value = Act> {
     // The creator, who may do things from the start, does them more often.
     let writer = prop_oneof![2 => Just(0_u8), 5 => 0..writers];
     let write = (writer, time, links, prop::bool::weighted(0.1), commands).prop_map(
-        |(writer, time, links, optimistic, commands)| Act::Write { writer, time, links, optimistic, commands },
+        |(writer, time, links, optimistic, commands)| Act::Write {
+            writer,
+            time,
+            links,
+            optimistic,
+            commands,
+        },
     );
     let sync = (0..writers, 0..writers).prop_map(|(a, b)| Act::Sync(a, b));
     prop_oneof![3 => write, 2 => sync]
 }
 
-fn change_text(change: &Change) -> String {
+fn change_text(change: &Change, key: impl Fn(u8) -> FeedKey) -> String {
     match change {
         Change::Add(who, true) => format!("add {} indexer", key(*who)),
         Change::Add(who, false) => format!("add {}", key(*who)),
@@ -103,14 +115,14 @@ fn change_text(change: &Change) -> String {
     }
 }
 
-fn text(command: &Command) -> Option<String> {
+pub fn text(command: &Command, key: impl Fn(u8) -> FeedKey) -> Option<String> {
     Some(match command {
         Command::Silence => return None,
-        Command::Mix(key, n) => format!("mix k{key} {n}"),
-        Command::Del(key) => format!("del k{key}"),
-        Command::Ack(key) => format!("ack k{key}"),
-        Command::Change(change) => change_text(change),
-        Command::If(key, odd, change) => format!("if k{key} {} {}", u8::from(*odd), change_text(change)),
+        Command::Mix(of, n) => format!("mix k{of} {n}"),
+        Command::Del(of) => format!("del k{of}"),
+        Command::Ack(of) => format!("ack k{of}"),
+        Command::Change(change) => change_text(change, key),
+        Command::If(of, odd, change) => format!("if k{of} {} {}", u8::from(*odd), change_text(change, key)),
     })
 }
 
@@ -146,9 +158,13 @@ pub fn batches(writers: u8, acts: &[Act]) -> Vec<Batch> {
                     seq,
                     length,
                     time,
-                    links: links.into_iter().filter(|(_, length)| *length > 0).map(|(f, n)| (key(f), n)).collect(),
+                    links: links
+                        .into_iter()
+                        .filter(|(_, length)| *length > 0)
+                        .map(|(f, n)| (key(f), n))
+                        .collect(),
                     optimistic: *optimistic,
-                    values: commands.iter().filter_map(text).collect(),
+                    values: commands.iter().filter_map(|command| text(command, key)).collect(),
                 });
             }
         }

@@ -2,7 +2,6 @@
 //! histories in random delivery orders and in pieces; whole stores; and the histories that broke earlier rules, by name.
 
 #![allow(
-    dead_code,
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::indexing_slicing,
@@ -10,9 +9,14 @@
     reason = "tests fail by panicking"
 )]
 
+mod device;
 mod history;
 mod naive;
 mod replica;
+mod scenarios;
+mod stores;
+#[path = "../support/mod.rs"]
+mod support;
 mod user;
 
 use proptest::prelude::*;
@@ -32,8 +36,11 @@ struct Delivery {
 
 fn delivery() -> impl Strategy<Value = Delivery> {
     let budget = prop_oneof![4 => Just(None), 2 => (0..5_u8).prop_map(Some)];
-    (any::<prop::sample::Index>(), budget, any::<bool>())
-        .prop_map(|(draw, budget, resume)| Delivery { draw: draw.index(1 << 16), budget, resume })
+    (any::<prop::sample::Index>(), budget, any::<bool>()).prop_map(|(draw, budget, resume)| Delivery {
+        draw: draw.index(1 << 16),
+        budget,
+        resume,
+    })
 }
 
 fn histories(longest: usize) -> impl Strategy<Value = (Vec<history::Act>, Vec<Delivery>)> {
@@ -55,7 +62,9 @@ fn run(acts: &[history::Act], deliveries: &[Delivery]) -> Replica {
     replica
 }
 
+/// `PROPTEST_CASES` makes it more.
 fn config(cases: u32) -> ProptestConfig {
+    let cases = std::env::var("PROPTEST_CASES").map_or(cases, |more| more.parse().unwrap());
     ProptestConfig { cases, failure_persistence: None, ..ProptestConfig::default() }
 }
 

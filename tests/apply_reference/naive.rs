@@ -227,9 +227,10 @@ pub fn finality(ready: &[Option<Ready>], walked: &Walked) -> (usize, BTreeSet<Fe
         let is_heard = |feed: &FeedKey| {
             ready.iter().flatten().any(|ready| ready.place.1 == *feed && ready.place >= step.taken)
         };
-        let missing = step.indexers.iter().filter(|feed| {
-            **feed != step.taken.1 && !walked.end.lost.contains_key(feed) && !is_heard(feed)
-        });
+        let missing = step
+            .indexers
+            .iter()
+            .filter(|feed| **feed != step.taken.1 && !walked.end.lost.contains_key(feed) && !is_heard(feed));
         let missing: BTreeSet<FeedKey> = missing.copied().collect();
         if !missing.is_empty() {
             return (length, missing);

@@ -4,7 +4,7 @@ use super::history::key;
 use super::naive::{self, Batch, Fate, Place, Ready, View};
 use super::user::{self, Ask};
 use multi_hyperbee::causal::{
-    Control, Cursor, Past, Placement, Plan, PlacedBatch, Sequence, Standing, Turn, WalkSource,
+    Control, Cursor, Past, PlacedBatch, Placement, Plan, Sequence, Standing, Turn, WalkSource,
 };
 use multi_hyperbee::codec::Reader;
 use multi_hyperbee::types::{Effective, FeedKey, Position};
@@ -38,7 +38,10 @@ struct Rows {
 
 impl Rows {
     fn of(&self, feed: FeedKey, seq: u64) -> &Row {
-        self.feeds[&feed].iter().find(|row| (row.seq..row.end).contains(&seq)).expect("only what is ready is asked for")
+        self.feeds[&feed]
+            .iter()
+            .find(|row| (row.seq..row.end).contains(&seq))
+            .expect("only what is ready is asked for")
     }
 }
 
@@ -70,8 +73,6 @@ pub struct Replica {
     cursor: Cursor,
     /// Batches that `apply` was shown.
     pub applications: usize,
-    /// Times something was undone.
-    pub undos: usize,
 }
 
 pub fn place_of(position: Position) -> Place {
@@ -82,7 +83,7 @@ impl Replica {
     pub fn new() -> Self {
         let cursor = Cursor::new(key(0));
         let (here, rows, ready) = (Vec::new(), Rows::default(), Past::new());
-        Self { here, rows, ready, cursor, applications: 0, undos: 0 }
+        Self { here, rows, ready, cursor, applications: 0 }
     }
 
     pub fn deliver(&mut self, batch: &Batch) {
@@ -91,7 +92,11 @@ impl Replica {
 
     /// The kept sequence as (writer, seq).
     pub fn order(&self) -> Vec<(FeedKey, u64)> {
-        self.rows.kept.iter().map(|kept| (kept.placement.turn.at.writer, kept.placement.turn.at.seq)).collect()
+        self.rows
+            .kept
+            .iter()
+            .map(|kept| (kept.placement.turn.at.writer, kept.placement.turn.at.seq))
+            .collect()
     }
 
     pub fn fates(&self) -> Vec<Fate> {
@@ -118,7 +123,6 @@ impl Replica {
         let shared = before.iter().zip(&order).take_while(|(a, b)| a == b).count();
         let index = usize::try_from(divergence.cursor.index()).unwrap();
         assert_eq!(index, shared, "where {before:?} becomes {order:?}");
-        self.undos += usize::from(index < before.len());
         self.rows.kept.truncate(index);
         for (index, taken) in divergence.retaken {
             self.rows.kept[usize::try_from(index).unwrap()].placement.taken = taken;
@@ -186,8 +190,12 @@ impl Replica {
                         let seq = turn.at.seq;
                         let (control, promised) = match ask {
                             Ask::Grant(writer, indexer) => (Control::Grant { writer, indexer, seq }, 0),
-                            Ask::Revoke(writer) => (Control::Revoke { writer, lost: false, seq }, past.get(&writer)),
-                            Ask::Lost(writer) => (Control::Revoke { writer, lost: true, seq }, past.get(&writer)),
+                            Ask::Revoke(writer) => {
+                                (Control::Revoke { writer, lost: false, seq }, past.get(&writer))
+                            }
+                            Ask::Lost(writer) => {
+                                (Control::Revoke { writer, lost: true, seq }, past.get(&writer))
+                            }
                         };
                         changes.extend(self.cursor.change(&control, turn.at, promised));
                     }

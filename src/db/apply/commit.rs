@@ -2,7 +2,7 @@
 
 use super::piece::Need;
 use super::{Append, Asked, Committed, Done, DoneBatch, InFlight, Staged, Step};
-use crate::apply::{self, AppliedState, Outcome, Row};
+use crate::apply::{self, AppliedState, OpenWave, Outcome, Row};
 use crate::causal::{Change, Control, Cursor, Placement, Plan, Turn, WalkSource as _};
 use crate::db::engine::Work;
 use crate::db::error::{Code, Error, Failure};
@@ -24,7 +24,7 @@ impl Work<'_, '_> {
         let mut appended = Vec::new();
         if let Some((done, in_flight)) = done {
             let generation = self.database(id)?.applied()?.generation;
-            let is_current = generation == in_flight.generation && done.generation == generation;
+            let is_current = generation == in_flight.generation && done.generation == in_flight.piece;
             // Of staged batches those that were applied go to disk with what they did, the rest alone.
             let applied = if is_current { done.batches.as_slice() } else { &[] };
             let applied = self.append_staged(id, &in_flight.staged, applied, &mut appended)?;
@@ -91,7 +91,7 @@ impl Work<'_, '_> {
         self.replay(id, &mut state, in_flight, results, &mut granted)?;
         state.generation += 1;
         let is_through = !super::plan::is_news(&in_flight.ready, state.cursor.placed());
-        let shared = state.open_wave.unwrap_or(published);
+        let shared = state.open_wave.as_ref().map_or(published, |wave| wave.shared);
         if is_through {
             state.open_wave = None;
         }
@@ -137,7 +137,7 @@ impl Work<'_, '_> {
         let mut desk = open.apply.lock();
         desk.wave = None;
         if let Some(since) = in_flight.replays_since.or(desk.replays_since) {
-            desk.rest_until = Some(now + now.saturating_sub(since));
+            desk.rest = Some((now, now.saturating_sub(since)));
         }
         desk.replays_since = None;
         Ok(())
@@ -148,7 +148,7 @@ impl Work<'_, '_> {
         let database = self.database(id)?;
         let mut state = database.applied()?.clone();
         let from = database.state.version;
-        let shared = state.open_wave.take().unwrap_or(from).min(from);
+        let shared = state.open_wave.take().map_or(from, |wave| wave.shared.min(from));
         let to = state.version;
         database.state.version = to;
         database.applied = Some(state);
@@ -181,8 +181,9 @@ impl Work<'_, '_> {
             }
             apply::cut(self.txn, id, start, end)?;
             state.clock = first.clock;
-            let shared = state.open_wave.unwrap_or(u64::MAX).min(first.begin);
-            state.open_wave = Some(shared);
+            let (placed, members) = (state.shown().clone(), state.members().clone());
+            let shared = state.open_wave.as_ref().map_or(u64::MAX, |wave| wave.shared).min(first.begin);
+            state.open_wave = Some(OpenWave { shared, placed, members });
             let open = self.engine.board.database(id).ok_or_else(Error::closed)?;
             let mut desk = open.apply.lock();
             desk.replays_since = desk.replays_since.or(in_flight.replays_since);

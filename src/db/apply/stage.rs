@@ -20,12 +20,8 @@ impl Work<'_, '_> {
         self.place_silent(id)?;
         if holds_claim && let Some((piece, in_flight)) = self.staged(id, appends)? {
             let open = self.engine.board.database(id).ok_or_else(Error::closed)?;
-            open.apply.lock().in_flight = Some(Arc::new(in_flight));
-            return Ok(Step {
-                committed: Committed::Nothing,
-                appended: Vec::new(),
-                next: Next::Piece(piece),
-            });
+            let next = Next::Piece(open.apply.lock().hand_out(piece, in_flight));
+            return Ok(Step { committed: Committed::Nothing, appended: Vec::new(), next });
         }
         let mut appended = Vec::new();
         for append in appends {
@@ -128,6 +124,7 @@ impl Work<'_, '_> {
             batches: batches.collect(),
         };
         let in_flight = InFlight {
+            piece: 0,
             generation: state.generation,
             ready,
             start: divergence.cursor,
