@@ -120,7 +120,9 @@ impl DatabaseState {
             return Ok(false);
         }
         let source = self.source(txn, &[]);
-        let speaks = |outcome| matches!(outcome, Outcome::Applied | Outcome::Rejected);
+        // What did nothing needs nobody to speak; and of a stranger that was only ever rejected nothing is linked, so
+        // no acknowledgement could take it out of the tail.
+        let speaks = |outcome| matches!(outcome, Outcome::Applied);
         let walk_end = cursor.tail_start().unwrap_or_else(|| cursor.index());
         let mut is_indexer =
             last.standing.members().is_indexer(&local) || cursor.walk().members().is_indexer(&local);
