@@ -60,6 +60,9 @@ export class MultiHyperbeeError extends Error {
   /** With `ERR_CLIENT_MISMATCH`: what either side calls itself. */
   readonly usClient?: string
   readonly themClient?: string
+  /** With `ERR_MERGE`: the key, and the diff that `merge` failed at. */
+  readonly key?: any
+  readonly diff?: Diff
 }
 
 /** What a read adds to an object. Putting the object back is compared with the state it was read at. */
@@ -306,7 +309,58 @@ export interface Options<K = string, V = any> {
   maxDrift?: number
   /** How much of the past is kept. */
   history?: 'all'
+  /** Merges instead of the built-in merge, from the next open on also if this is left out; `false`: the built-in again. */
+  mergeHandler?: MergeHandlerOption<K, V> | false | null
+  /** For values of another encoding than `'json'`: chooses among writes that had not seen each other. */
+  resolver?: Resolver<K, V> | false | null
 }
+
+/** What a {@link MergeHandler} is given besides the diff. `diffs` and `merged` can be read until `merge` has returned. */
+export interface MergeContext<K = string, V = any> {
+  readonly key: K
+  /** The value so far, as a read gives it; null: none. */
+  readonly current: Stored<V> | null
+  /** The key's diffs in the shared order, the one that is merged being the last; the latest 4,096 of them. */
+  readonly diffs: Diff[]
+  /** What the built-in merge would make of `current` and the diff. */
+  readonly merged: Stored<V>
+}
+
+/**
+ * Merges in place of the built-in merge. The value of a key is what `merge` makes of its diffs, one after another in the
+ * shared order; deletes take effect by themselves. It must be a function of its arguments, the same on every replica. It
+ * may be asked about one diff any number of times.
+ */
+export interface MergeHandler<K = string, V = any> {
+  /** The value to be stored. If it throws, or gives what cannot be stored, the key keeps its value, and `error`
+   * (`ERR_MERGE`, with `key` and `diff`) says so. */
+  merge?(diff: Diff, context: MergeContext<K, V>): V | Promise<V>
+  /** The diff of a put, instead of the built-in one; `oldValue` is `{}` where there is none. Null: nothing has changed. */
+  genDiff?(oldValue: any, newValue: V): GeneratedDiff | null | Promise<GeneratedDiff | null>
+}
+
+/** What `_diff` takes, and `genDiff` gives. */
+export type GeneratedDiff = Pick<Diff, 'list'>
+
+/** One of two concurrent whole-value writes. */
+export interface ResolverEntry<K = string, V = any> {
+  readonly key: K
+  readonly value: V
+  readonly timestamp: string
+  readonly writer: Buffer
+  /** The index in its writer's feed. */
+  readonly seq: number
+}
+
+/** Which of two writes that had not seen each other stands; `b` is the later. Anything else: the later, and `error`. */
+export type Resolver<K = string, V = any> = (
+  a: ResolverEntry<K, V>,
+  b: ResolverEntry<K, V>
+) => ResolverEntry<K, V> | Promise<ResolverEntry<K, V>>
+
+/** An object, or a class of such that is constructed with the database. */
+export type MergeHandlerOption<K = string, V = any> =
+  MergeHandler<K, V> | (new (db: MultiHyperbee<K, V>) => MergeHandler<K, V>)
 
 export interface ReplicateOptions {
   /** Goes on with what is written later; true by default. False: ends when both sides have what the other had. */
@@ -409,22 +463,23 @@ export interface DiffStreamOptions {
   signal?: AbortSignal
 }
 
-/** A feed whose diffs count here, as a read-only bee over them. Sorted by object, then timestamp. */
-export interface Peer {
-  readonly key: Buffer
-  readonly id: string
-  readonly feed: Feed
-  /** How much of the feed is here. */
-  readonly length: number
-  /** How much of it is merged. */
-  readonly version: number
+/**
+ * Diffs of one feed as a read-only bee, keyed `<object id>/<timestamp>`. A `seq` is the index of a diff's block in the
+ * feed, a version a length of it.
+ */
+export interface DiffView {
   readonly writable: false
+  /** How much of the feed is read: all that is merged, or as much as was checked out. */
+  readonly version: number
   ready(): Promise<void>
-  status(): FeedProgress
   get(key: string): Promise<DiffEntry | null>
+  /** Throws `ERR_NOT_READY` before {@link ready}. */
+  getSync(key: string): DiffEntry | null
   getMany(keys: string[]): Promise<(DiffEntry | null)[]>
   getBySeq(seq: number): Promise<{ key: string; value: Diff } | null>
+  getHeader(): Promise<{ protocol: 'multi-hyperbee'; version: 1; key: Buffer; metadata: object }>
   peek(range?: Range<string>, options?: DiffStreamOptions & { reverse?: boolean }): Promise<DiffEntry | null>
+  /** By object, then timestamp: those that count here. */
   createReadStream(
     range?: Range<string>,
     options?: DiffStreamOptions & { reverse?: boolean }
@@ -433,7 +488,65 @@ export interface Peer {
   createHistoryStream(
     options?: Omit<HistoryOptions, 'live' | keyof Encodings>
   ): EntryStream<DiffEntry & { type: 'put' }>
+  /** The diffs that only this (left) or only `other` (right) has. */
+  createDiffStream(
+    other: number | DiffView,
+    range?: Range<string>,
+    options?: DiffStreamOptions & { reverse?: boolean }
+  ): EntryStream<{ left: DiffEntry | null; right: DiffEntry | null }>
+  /** The diffs of the feed's first blocks, or those its writer wrote by then. */
+  checkout(length: number | Moment): DiffView
+  snapshot(): DiffView
+  /** Diffs of what `db.sub(prefix)` holds: keys do not show the prefix, objects' ids do. */
+  sub(prefix: string | Uint8Array, options?: { sep?: string | Uint8Array }): DiffView
+  /** As of a database; not on what was checked out. */
+  watch<T = DiffView>(range?: Range<string>, options?: DiffWatchOptions<T>): Watcher<T>
+  getAndWatch(key: string, options?: { signal?: AbortSignal }): Promise<DiffWatcher>
   close(): Promise<void>
+}
+
+/** What merging has cost. */
+export interface Stats {
+  /** Keys merged: one for each key of each batch or delivery that changed it. */
+  merged: number
+  /** Diffs folded for that: those that are new, and with one that comes late those that sort after it. */
+  folded: number
+  /** Earlier states looked at to find one to fold from. */
+  searched: number
+}
+
+export interface DiffWatchOptions<T> {
+  map?: (snapshot: DiffView) => T
+  differ?: (current: DiffView, previous: DiffView, range: Range<string>) => AsyncIterable<unknown>
+  eager?: boolean
+  onchange?: () => unknown
+  signal?: AbortSignal
+}
+
+export interface DiffWatcher extends EventEmitter<{ update: []; close: [] }> {
+  readonly node: DiffEntry | null
+  readonly closed: boolean
+  close(): Promise<void>
+  destroy(): void
+}
+
+/** A feed whose diffs count here, as a read-only bee over them. Sorted by object, then timestamp. */
+export interface Peer extends DiffView {
+  readonly key: Buffer
+  readonly id: string
+  readonly feed: Feed
+  /** How much of the feed is here. */
+  readonly length: number
+  status(): FeedProgress
+}
+
+export interface BlockOptions {
+  /** Milliseconds since 1970; 0 by default. */
+  timestamp?: number
+  /** What its writer had seen: of other feeds, up to which length. */
+  links?: { key: Key; length: number }[]
+  /** `'binary'` by default. */
+  valueEncoding?: EncodingOption<any>
 }
 
 export interface MultiHyperbeeEvents {
@@ -451,6 +564,11 @@ export interface MultiHyperbeeEvents {
   /** A timestamp was that many milliseconds ahead of the wall clock. */
   drift: [{ writer: Buffer; ahead: number }]
   fork: [{ feed: Buffer; length: number }]
+  /**
+   * The other side of a connection (null: it is over by now) has merged exactly the same entries and says that its view
+   * hashes to something else: one of the two has a fault, or it lies.
+   */
+  diverged: [{ ours: Buffer; theirs: Buffer; peer: ReplicationStream | null }]
   'upgrade-needed': [{ feed: Buffer }]
   /** Emitted only if somebody listens; else it is in `status()`, and a warning once. */
   error: [Error]
@@ -468,7 +586,11 @@ export class MultiHyperbee<K = string, V = any>
   /**
    * @param storage the path of a directory, `':memory:'`, or a {@link Store}
    */
-  constructor(storage: string | Store, options?: Options<K, V>)
+  constructor(
+    storage: string | Store,
+    options?: Options<K, V>,
+    mergeHandler?: MergeHandlerOption<K, V> | false | null
+  )
   constructor(storage: string | Store, key: Key | null, options?: Options<K, V>)
 
   /**
@@ -487,6 +609,12 @@ export class MultiHyperbee<K = string, V = any>
     name: string
   ): { publicKey: Buffer; secretKey: Buffer }
   static isAutobee(x: unknown): x is MultiHyperbee
+  /** Where a feed is before anything is in it. */
+  static readonly GENESIS: { readonly length: 0; readonly key: null }
+  /** A block of apply mode that says `value`, as `append` writes it: for tools that write feeds by hand. */
+  static encodeValue(value: any, options?: BlockOptions): Buffer
+  /** The value that a block says, null if it says something else. What is no block is `ERR_INVALID_VALUE`. */
+  static decodeValue(block: Uint8Array, options?: { valueEncoding?: EncodingOption<any> }): any
   static readonly MultiHyperbee: typeof MultiHyperbee
   static readonly Autobee: typeof MultiHyperbee
   static readonly Store: typeof Store
@@ -509,6 +637,8 @@ export class MultiHyperbee<K = string, V = any>
   readonly writable: boolean
   readonly isIndexer: boolean
   readonly version: number
+  /** Counted since this database was opened in its store. Zeros before {@link ready} and after {@link close}. */
+  readonly stats: Stats
   readonly opened: boolean
   readonly closed: boolean
   readonly encrypted: boolean

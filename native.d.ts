@@ -13,7 +13,7 @@ export declare const __napiBindingTarget: 'native' | 'wasm32-wasi' | 'wasm32-was
 export declare class NativeCursor {
   /** The version read at; 0 for a history or a comparison, whose entries come in pairs. */
   get version(): number
-  /** The next packed entries; null at the end, which also closes. */
+  /** The next packed entries, possibly none: what one slice of time finds. Null at the end, which also closes. */
   next(entries: number, bytes: number): Buffer | null
   close(): void
 }
@@ -22,6 +22,7 @@ export declare class NativeCursor {
 export declare class NativeDb {
   info(): NativeDbInfo
   version(): number
+  stats(): NativeStats
   /** 1: writable, 2: indexer, added up. */
   rights(): number
   close(): Promise<undefined>
@@ -33,10 +34,11 @@ export declare class NativeDb {
   /** Packed entries of many keys (`count u32`, then `bytes` each), in one crossing: what is absent has no value. */
   getMany(keys: Array<Buffer>, form: number, at?: number | undefined | null): Buffer
   scan(range: NativeRange, form: number, at?: number | undefined | null): NativeCursor
-  /** Entries of versions `from..to`. */
-  history(from: number, to: number | undefined | null, reverse: boolean, form: number): NativeCursor
+  /** Entries of versions `from..=to`, of keys that begin with `prefix`. */
+  history(prefix: Buffer, from: number, to: number | undefined | null, reverse: boolean, form: number): NativeCursor
   conflicts(key: Buffer): Array<NativeConflict>
-  stateHash(): Buffer
+  /** On a pool thread: it may have a long way to go. */
+  stateHash(): Promise<Buffer>
   /** Packed writes in, packed results out. Queued before this returns; the promise holds the event loop. */
   write(writes: Buffer): Promise<Buffer>
   addPeer(feed: Buffer): Promise<boolean>
@@ -61,12 +63,21 @@ export declare class NativeDb {
   subscribe(callback: () => void): void
   takeEvents(): Array<NativeEvent>
   replicate(options: NativePeerOptions, wake: () => void): NativePeer
+  attach(merge: boolean, resolve: boolean): NativeRunner
+  /** Whether one of the keys (any, if there are none) is still to be merged by a handle that is there. */
+  isMerging(keys: Array<Buffer>): boolean
+  /** The entry of the state that `base` names, packed as `getInto` does; the current one where that is not kept. */
+  entryAt(key: Buffer, base: string, form: number): Buffer | null
   /** Pairs of entries, left and right, of the keys that differ; one that is absent has no value. */
   compare(left: number | undefined | null, right: number | undefined | null, range: NativeRange, form: number): NativeCursor
   /** The last version committed before the end of that millisecond since 1970. */
   versionAt(milliseconds: number): number
+  /** How much of a feed is placed and was written before the end of that millisecond. */
+  feedLengthAt(feed: Buffer, milliseconds: number): number
   /** A feed's diffs by key: of the single keys, then of `from ..= to`. */
   feedDiffs(feed: Buffer, single: Array<Buffer>, from: Buffer, to: Buffer | undefined | null, reverse: boolean): NativeDiffs
+  /** A feed's diff of a key with that timestamp, of the blocks below `below`. */
+  feedDiff(feed: Buffer, key: Buffer, timestamp: string, below: number): NativeDiff | null
   /** A feed's diffs of blocks `from .. to`. */
   feedHistory(feed: Buffer, from: number, to: number, reverse: boolean): NativeDiffs
   /** All diffs of a key, in the shared order, from the effective time of `timestamp` on. */
@@ -113,6 +124,33 @@ export declare class NativePeer {
   close(): void
 }
 
+export declare class NativeRound {
+  /** The next question; null: the round is ready to be committed. */
+  next(form: number): NativeQuestion | null
+  /** What the built-in fold makes of the diff that is asked about. */
+  merged(form: number): Buffer | null
+  /** The key's diffs up to the one that is asked about. */
+  diffs(): Array<NativeDiff>
+  answerObject(text: string): void
+  answerRegister(bytes: Buffer): void
+  choose(later: boolean): void
+  fail(): void
+  /** Commits. Which keys have changed meanwhile, for `again`. */
+  commit(): Promise<Array<number>>
+  /** Whether there are questions again. */
+  again(changed: Array<number>): boolean
+}
+
+/** A place in the line of those whose functions merge. */
+export declare class NativeRunner {
+  /** Whether there is something to do, and it is this handle's to do. */
+  due(): boolean
+  /** Null: nothing waits, or another handle merges. */
+  round(retry: boolean): Promise<NativeRound | null>
+  /** Gives the place up. */
+  close(): void
+}
+
 /** One handle on a store. */
 export declare class NativeStore {
   /** `path` null: a private temporary store. */
@@ -122,6 +160,18 @@ export declare class NativeStore {
   /** Exactly one of the three. */
   feed(key?: Buffer | undefined | null, name?: string | undefined | null, secret?: Buffer | undefined | null): Promise<NativeFeed>
   replicate(options: NativePeerOptions, wake: () => void): NativePeer
+}
+
+/** The value that a block says; null if it says something else. */
+export declare function decodeBlock(block: Buffer): Buffer | null
+
+/** A block that says a value: a batch of its own. */
+export declare function encodeBlock(value: Buffer, milliseconds: number, links: Array<NativeLink>): Buffer
+export interface NativeCandidate {
+  value: Buffer
+  timestamp: string
+  writer: Buffer
+  seq: number
 }
 
 /** What one diff says: neither text nor bytes where that is that there is nothing. */
@@ -196,6 +246,11 @@ export interface NativeInvite {
   encryptionKey?: Buffer
 }
 
+export interface NativeLink {
+  key: Buffer
+  length: number
+}
+
 export interface NativeMember {
   key: Buffer
   length: number
@@ -223,6 +278,17 @@ export interface NativeProgress {
   want: number
 }
 
+/**
+ * Either `diff` is there, with `current` (packed as `getInto` does) if there is a value; or `a` and `b` are.
+ */
+export interface NativeQuestion {
+  key: Buffer
+  current?: Buffer
+  diff?: NativeDiff
+  a?: NativeCandidate
+  b?: NativeCandidate
+}
+
 export interface NativeRange {
   gt?: Buffer
   gte?: Buffer
@@ -230,6 +296,12 @@ export interface NativeRange {
   lte?: Buffer
   reverse: boolean
   limit?: number
+}
+
+export interface NativeStats {
+  merged: number
+  folded: number
+  searched: number
 }
 
 export declare function parseInvite(text: string): NativeInvite

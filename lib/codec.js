@@ -13,6 +13,8 @@ const FORM_OBJECT = 0
 const FORM_OBJECT_HEX = 1
 const FORM_PLAIN = 2
 const FORM_STAMPED = 3
+/** No values: where only keys are asked for. */
+const FORM_KEYS = 4
 
 /** Lengths of `_prevTimestamp`, and of `_timestamp`, which names a state too. */
 const STAMP_LENGTH = 63
@@ -170,4 +172,4 @@ function checkSize(bytes) {
   throw new MultiHyperbeeError('ERR_VALUE_TOO_LARGE', what)
 }
 
-module.exports = { Codec, FORM_OBJECT, MAX_KEY_BYTES, MAX_VALUE_BYTES }
+module.exports = { Codec, stripped, diffText, FORM_OBJECT, FORM_KEYS, MAX_KEY_BYTES, MAX_VALUE_BYTES }

@@ -34,12 +34,18 @@ class Events {
     else if (kind === 'upgrade-needed') db.emit('upgrade-needed', { feed: key })
     else if (kind === 'access-request') db._access.heard(event)
     else if (kind === 'synced') this._synced(event.to)
+    else if (kind === 'diverged') this._diverged(event)
     else if (kind === 'error') this.report(MultiHyperbeeError.from(new Error(event.error)))
   }
 
   _synced(id) {
     const stream = this._db.store._shared.streams.get(id)
     if (stream !== undefined) this._db.emit('synced', stream)
+  }
+
+  _diverged({ key: ours, data: theirs, to: id }) {
+    const peer = this._db.store._shared.streams.get(id) ?? null
+    this._db.emit('diverged', { ours, theirs, peer })
   }
 
   /** An error nobody awaited: to whoever listens, else kept, and a warning once per code. */

@@ -4,9 +4,9 @@ const { EventEmitter } = require('node:events')
 const { delegate } = require('./delegate.js')
 const { MultiHyperbeeError, translated } = require('./errors.js')
 const { decodeKey } = require('./keys.js')
-const { parseArguments, seedOf } = require('./options.js')
+const { parseArguments, makeFunctions, seedOf } = require('./options.js')
 const { Codec } = require('./codec.js')
-const { Session, translatedAsync } = require('./session.js')
+const { Session } = require('./session.js')
 const { Bee } = require('./bee.js')
 const { Store } = require('./store.js')
 const { Members } = require('./members.js')
@@ -15,13 +15,15 @@ const { Events } = require('./events.js')
 const { Progress } = require('./progress.js')
 const { replicate } = require('./replication.js')
 const { deriveKeyPair } = require('./key-pair.js')
+const { GENESIS, encodeValue, decodeValue } = require('./block.js')
+const { attach, merged } = require('./merge-handler.js')
 const { waitUntil } = require('./wait.js')
 
 /**
  * A multi-writer, offline-first key-value database. See `index.d.ts` for what every member does.
  */
 class MultiHyperbee extends EventEmitter {
-  /** `(storage, options?)` as multi-hyperbee has it, or `(storage, key, options?)` as Autobee has it. */
+  /** `(storage, options?, mergeHandler?)` as multi-hyperbee has it, or `(storage, key, options?)` as Autobee has it. */
   constructor(storage, second, third) {
     super()
     const options = parseArguments(storage, second, third, (x) => x instanceof Store)
@@ -56,19 +58,23 @@ class MultiHyperbee extends EventEmitter {
     return deriveKeyPair(master, name)
   }
 
-  async _open({ name, key, keyEncoding, valueEncoding, keyPair, open, maxDrift }) {
+  async _open({ name, key, keyEncoding, valueEncoding, keyPair, open, maxDrift, functions }) {
+    // Awaited first: what the user's class is constructed with is complete then.
+    const secret = await seedOf(keyPair)
+    const called = functions && makeFunctions(functions, this)
     const native = await this.store._database({
       name,
       key: key ?? undefined,
       keyEncoding: keyEncoding.name,
       valueEncoding: valueEncoding.name,
-      secret: await seedOf(keyPair),
+      secret,
       open,
       apply: false,
       optimistic: false,
       maxDrift
     })
     native.subscribe(() => this._reports.take(native))
+    if (called !== null) await attach(native, this._session, this._bee._codec, called, this._reports)
     this._local = this.store.get(native.info().local)
     return native
   }
@@ -126,6 +132,10 @@ class MultiHyperbee extends EventEmitter {
     return this._bee.version
   }
 
+  get stats() {
+    return this.opened ? this._session.native().stats() : { merged: 0, folded: 0, searched: 0 }
+  }
+
   get opened() {
     return this._session.state === 'open'
   }
@@ -158,14 +168,14 @@ class MultiHyperbee extends EventEmitter {
 
   async stateHash() {
     const native = await this._session.ready()
-    return translated(() => native.stateHash())
+    return translatedAsync(translated(() => native.stateHash()))
   }
 
   /** Processes what is here. */
   async update() {
-    const native = await this._session.ready()
-    // No writes: an answer that comes after everything queued before it.
-    await translatedAsync(translated(() => native.write(Buffer.alloc(4))))
+    await this._session.settled()
+    await this._session.merger?.update()
+    await merged(this._session, [])
   }
 
   async updated() {
@@ -174,8 +184,7 @@ class MultiHyperbee extends EventEmitter {
 
   /** Waits until everything that any connected peer has announced is here and applied. */
   async flush(options) {
-    await this.update()
-    const native = await this._session.ready()
+    const native = await this._session.settled()
     await waitUntil(this._session, () => native.isFlushed(), options, 'flush')
   }
 
@@ -241,5 +250,6 @@ const PARTS = {
 }
 
 delegate(MultiHyperbee, PARTS)
+Object.assign(MultiHyperbee, { GENESIS, encodeValue, decodeValue })
 
 module.exports = { MultiHyperbee }

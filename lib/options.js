@@ -16,22 +16,21 @@ const NOT_YET = {
   optimistic: 'apply mode is not there yet: leave out apply, open, close, update and optimistic',
   encryptionKey: 'encryption is not there yet: leave out encryptionKey and encrypted',
   encrypted: 'encryption is not there yet: leave out encryptionKey and encrypted',
-  relay: 'relays are not there yet: leave out relay',
-  mergeHandler: 'custom merge handlers are not there yet: leave out mergeHandler',
-  resolver: 'custom resolvers are not there yet: leave out resolver'
+  relay: 'relays are not there yet: leave out relay'
 }
 
 /**
  * The constructor's arguments in either form, checked.
  *
  * @returns {{ storage: string | object, name: string | null, key: Buffer | null, keyEncoding: object,
- *   valueEncoding: object, keyPair: object | null, open: boolean, maxDrift: number }}
+ *   valueEncoding: object, keyPair: object | null, open: boolean, maxDrift: number,
+ *   functions: { mergeHandler: object | Function | false | null, resolver: Function | false | null } | null }}
  */
 function parseArguments(storage, second, third, isStore) {
   const keyForm = second == null || typeof second === 'string' || second instanceof Uint8Array
   const options = (keyForm ? third : second) ?? {}
-  if (!keyForm && third != null) throw wrong(NOT_YET.mergeHandler)
   checkOptions(options)
+  const functions = checkFunctions(keyForm ? options.mergeHandler : (third ?? options.mergeHandler), options)
   const key = keyForm && second != null ? second : options.key
   const { name = null, keyEncoding = 'utf-8', valueEncoding = 'json', keyPair = null, writers } = options
   return {
@@ -42,8 +41,42 @@ function parseArguments(storage, second, third, isStore) {
     valueEncoding: resolveEncoding(valueEncoding, 'valueEncoding'),
     keyPair,
     open: writers === 'open',
-    maxDrift: options.maxDrift ?? MAX_DRIFT
+    maxDrift: options.maxDrift ?? MAX_DRIFT,
+    functions
   }
+}
+
+/** Who merges; null: nothing is said. False: the built-in merge, whoever did before. */
+function checkFunctions(mergeHandler = null, { resolver = null }) {
+  const isHandler = typeof mergeHandler === 'object' || typeof mergeHandler?.prototype === 'object'
+  if (mergeHandler !== false && !isHandler) {
+    throw wrong('mergeHandler must be an object with merge and perhaps genDiff, or a class of such; or false')
+  }
+  if (typeof mergeHandler === 'object' && mergeHandler !== null) checkHandler(mergeHandler)
+  if (resolver !== null && resolver !== false && typeof resolver !== 'function') {
+    throw wrong('resolver must be a function (a, b) that returns a or b; or false')
+  }
+  return mergeHandler === null && resolver === null ? null : { mergeHandler, resolver }
+}
+
+function checkHandler(handler) {
+  const { merge, genDiff } = handler ?? {}
+  if (
+    typeof merge === 'function'
+      ? genDiff == null || typeof genDiff === 'function'
+      : merge == null && typeof genDiff === 'function'
+  )
+    return
+  throw wrong(
+    'a mergeHandler has a method merge(diff, { key, current, diffs }), genDiff(oldValue, newValue), or both'
+  )
+}
+
+/** The functions as they are called: of a class, one object, made with the database. */
+function makeFunctions({ mergeHandler, resolver }, db) {
+  const handler = typeof mergeHandler === 'function' ? new mergeHandler(db) : mergeHandler || null
+  if (typeof mergeHandler === 'function') checkHandler(handler)
+  return { handler, resolver: resolver || null }
 }
 
 function checkOptions(options) {
@@ -88,4 +121,4 @@ function wrong(message) {
   return new MultiHyperbeeError('ERR_OPTIONS', message)
 }
 
-module.exports = { parseArguments, parseInvite, seedOf }
+module.exports = { parseArguments, parseInvite, makeFunctions, seedOf }

@@ -4,7 +4,7 @@ const { MultiHyperbeeError, translated } = require('./errors.js')
 const { resolveEncoding } = require('./encodings.js')
 const { Codec } = require('./codec.js')
 const { readEntry, readEntries } = require('./reader.js')
-const { nativeRange } = require('./range.js')
+const { nativeRange, momentOf } = require('./range.js')
 const { createReadStream, createHistoryStream, createDiffStream } = require('./streams.js')
 const { Watcher, EntryWatcher } = require('./watch.js')
 
@@ -141,13 +141,9 @@ class View {
     return new View(this._session, this._codec.with(options), version)
   }
 
-  /** The last version committed by then: a Date, milliseconds since 1970, or a text that begins as ISO 8601. */
+  /** The last version committed by then. */
   _versionAt(timestamp) {
-    const text = typeof timestamp === 'string' ? /^[^Z]*Z?/.exec(timestamp)[0] : timestamp
-    const time = typeof text === 'number' ? text : new Date(text ?? NaN).getTime()
-    if (!Number.isFinite(time) || time < 0) {
-      throw new MultiHyperbeeError('ERR_OPTIONS', 'timestamp is a Date, milliseconds or an ISO 8601 text')
-    }
+    const time = momentOf(timestamp)
     return translated(() => this._session.native().versionAt(time))
   }
 

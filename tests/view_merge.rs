@@ -146,7 +146,7 @@ fn merge(
     let added = new.iter().map(|n| Added { feed: all[*n].feed, change: change(&all[*n]) }).collect();
     let removed: Vec<_> =
         gone.iter().map(|n| Removed { feed: all[*n].feed, position: all[*n].position }).collect();
-    view::merge(txn, DATABASE, &writers, KEY, added, &removed, version).unwrap();
+    view::merge(txn, DATABASE, &writers, KEY, added, &removed, version, 0).unwrap();
 }
 
 proptest! {

@@ -10,6 +10,7 @@ import type {
   Read,
   Receipt,
   ReplicationStream,
+  Stats,
   Status,
   Stored
 } from 'multi-hyperbee'
@@ -68,6 +69,8 @@ db.on('update', (from: number, to: number) => void (to - from))
 db.on('peer-error', (error, where) => void [error.message, where.userData])
 db.on('writer', ({ key, added }) => void [key.length, added])
 const status: Status = db.status()
+const stats: Stats = db.stats
+db.on('diverged', ({ ours, theirs, peer }) => void [ours.equals(theirs), peer?.userData])
 const feed: Feed | null = db.local
 const block: { length: number } | undefined = await feed?.append(Buffer.from('x'))
 await db.flush({ timeout: 1000, signal: AbortSignal.timeout(3) })
@@ -118,4 +121,4 @@ db.version = 3
 // @ts-expect-error a number of milliseconds
 await db.flush({ timeout: '1s' })
 
-void [joined, autobee, shared, wrote, receipt, stamp, absent, bytes, stream, status, block, noReceipt]
+void [joined, autobee, shared, wrote, receipt, stamp, absent, bytes, stream, status, stats, block, noReceipt]

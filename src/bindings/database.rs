@@ -7,9 +7,9 @@ use super::packed::{self, EntryPacker};
 use super::peer::{NativePeer, NativePeerOptions};
 use super::value::Form;
 use super::wake::Wake;
-use crate::db::{Access, DatabaseOptions, Db, DbStatus, Invite, InviteOptions, Range, Subscription};
+use crate::db::{Access, DatabaseOptions, Db, DbStats, DbStatus, Invite, InviteOptions, Range, Subscription};
 use napi::Env;
-use napi::bindgen_prelude::{Buffer, BufferSlice, Function, PromiseRaw};
+use napi::bindgen_prelude::{Buffer, BufferSlice, Function, PromiseRaw, spawn_blocking};
 use napi_derive::napi;
 use std::time::Duration;
 
@@ -80,6 +80,13 @@ impl From<NativeRange<'_>> for Range {
             limit: range.limit.map(version),
         }
     }
+}
+
+#[napi(object)]
+pub struct NativeStats {
+    pub merged: f64,
+    pub folded: f64,
+    pub searched: f64,
 }
 
 #[napi(object)]
@@ -155,6 +162,12 @@ impl NativeDb {
         number(self.status().version)
     }
 
+    #[napi(catch_unwind)]
+    pub fn stats(&self) -> NativeStats {
+        let DbStats { merged, folded, searched } = self.db.stats().unwrap_or_default();
+        NativeStats { merged: number(merged), folded: number(folded), searched: number(searched) }
+    }
+
     /// 1: writable, 2: indexer, added up.
     #[napi(catch_unwind)]
     pub fn rights(&self) -> u32 {
@@ -222,10 +235,17 @@ impl NativeDb {
         Ok(NativeCursor::new(Source::Scan(scan), Form::from(form)))
     }
 
-    /// Entries of versions `from..to`.
+    /// Entries of versions `from..=to`, of keys that begin with `prefix`.
     #[napi(catch_unwind)]
-    pub fn history(&self, from: f64, to: Option<f64>, reverse: bool, form: u32) -> Result<NativeCursor> {
-        let history = self.db.history(version(from), to.map(version), reverse).map_err(to_js)?;
+    pub fn history(
+        &self,
+        prefix: BufferSlice<'_>,
+        from: f64,
+        to: Option<f64>,
+        reverse: bool,
+        form: u32,
+    ) -> Result<NativeCursor> {
+        let history = self.db.history_of(&prefix, version(from), to.map(version), reverse).map_err(to_js)?;
         Ok(NativeCursor::new(Source::History(history), Form::from(form)))
     }
 
@@ -235,9 +255,15 @@ impl NativeDb {
         Ok(conflicts.into_iter().map(NativeConflict::from).collect())
     }
 
+    /// On a pool thread: it may have a long way to go.
     #[napi(catch_unwind)]
-    pub fn state_hash(&self) -> Result<Buffer> {
-        self.db.state_hash().map(|hash| hash.to_vec().into()).map_err(to_js)
+    pub fn state_hash<'env>(&self, env: &'env Env) -> Result<PromiseRaw<'env, Buffer>> {
+        let db = self.db.clone();
+        env.spawn_future(async move {
+            let hash = spawn_blocking(move || db.state_hash()).await;
+            let hash = hash.map_err(|error| invalid(format!("the state hash was given up: {error}")))?;
+            hash.map(|hash| hash.to_vec().into()).map_err(to_js)
+        })
     }
 
     /// Packed writes in, packed results out. Queued before this returns; the promise holds the event loop.

@@ -55,6 +55,13 @@ impl From<Event> for NativeEvent {
             Event::AccessRequest { key: asking, user_data } => {
                 Self { key: Some(bytes(asking)), data: Some(user_data.into()), ..of("access-request") }
             }
+            Event::Diverged { ours, theirs, peer } => Self {
+                key: Some(ours.to_vec().into()),
+                data: Some(theirs.to_vec().into()),
+                to: Some(number(peer)),
+                ..of("diverged")
+            },
+            Event::Error { error } => Self { error: Some(errors::text(&error)), ..of("error") },
         }
     }
 }

@@ -1,4 +1,4 @@
-//! **What.** The Node.js binding: five classes over the Rust API, and the packed bytes in which many writes, entries or
+//! **What.** The Node.js binding: classes over the Rust API, and the packed bytes in which many writes, entries or
 //! results cross at once. The JavaScript layer (`lib/`) is the only caller.
 //!
 //! **Owns.** The packed formats (`packed`), which never leave the process and may change with every build; the text of a
@@ -18,6 +18,7 @@
 )]
 
 mod apply;
+mod block;
 mod conflicts;
 mod cursor;
 mod database;
@@ -25,6 +26,7 @@ mod diffs;
 mod errors;
 mod event;
 mod feed;
+mod handler;
 mod invite;
 mod packed;
 mod past;

@@ -87,7 +87,7 @@ fn write(reader: &mut Reader<'_>, depth: u8) -> Option<Write> {
 }
 
 /// `<stamp>-<state, 16 hex>`. What is not of this form names no state: a put without a base.
-fn parse_base(text: &str) -> Option<(Stamp, u64)> {
+pub fn parse_base(text: &str) -> Option<(Stamp, u64)> {
     let (stamp, state) = text.rsplit_once('-')?;
     if state.len() != 16 {
         return None;

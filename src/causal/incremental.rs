@@ -45,6 +45,10 @@ impl OrderState {
         self.creator
     }
 
+    pub fn rule(&self) -> WalkRule {
+        self.rule
+    }
+
     /// As of the last walk and what was placed since; exact unless [`Self::walk_is_due`].
     pub fn outcome(&self) -> &WalkOutcome {
         &self.outcome

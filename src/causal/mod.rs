@@ -15,6 +15,7 @@
 
 mod control;
 mod cursor;
+mod digest;
 mod encoding;
 mod incremental;
 mod intervals;
@@ -29,6 +30,7 @@ mod walk;
 
 pub use control::{Control, ControlBatch, Controls};
 pub use cursor::{Cursor, Divergence, Placement, Plan, Sequence, Turn};
+pub use digest::{Agreement, FeedStanding};
 pub use incremental::{OrderState, Verdict};
 pub use intervals::Intervals;
 pub use links::links;

@@ -4,13 +4,15 @@ use super::access::AccessState;
 use super::apply::{ApplyDesk, Finality};
 use super::engine::DatabaseState;
 use super::events::{Event, Subscribers};
+use super::handler::Functions;
 use super::peer::Peer;
 use super::rows::Halt;
+use super::state_hash::StateHash;
 use crate::feed::FeedRecord;
 use crate::merkle::Head;
 use crate::store::ReadTxn;
 use crate::types::FeedKey;
-use crate::view::LatticeHash;
+use crate::view::Merged;
 use parking_lot::{Mutex, RwLock};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -53,6 +55,29 @@ pub struct DbStatus {
     pub ack_wanted: bool,
 }
 
+/// What was done since the database was opened.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct DbStats {
+    /// Keys merged: each time one key's diffs of a wave, into one version.
+    pub merged: u64,
+    /// Diffs folded for that.
+    pub folded: u64,
+    /// Versions of keys looked at to find a state to fold from. None where a diff sorts after all that its key has.
+    pub searched: u64,
+}
+
+impl DbStats {
+    pub(super) fn count(&mut self, merged: Merged) {
+        self.add(&Self { merged: 1, folded: merged.folded, searched: merged.searched });
+    }
+
+    pub(super) fn add(&mut self, more: &Self) {
+        self.merged += more.merged;
+        self.folded += more.folded;
+        self.searched += more.searched;
+    }
+}
+
 /// A database that somebody has open.
 pub(super) struct OpenDatabase {
     pub id: u32,
@@ -60,18 +85,20 @@ pub(super) struct OpenDatabase {
     pub max_drift: Duration,
     pub handles: AtomicUsize,
     pub status: RwLock<DbStatus>,
+    pub stats: Mutex<DbStats>,
     pub feeds: RwLock<BTreeMap<FeedKey, PublishedFeed>>,
     pub subscribers: Subscribers,
     /// Who asks to write, this replica or others.
     pub access: Mutex<AccessState>,
-    /// The state hash as last computed, with its version.
-    pub hash: Mutex<(u64, LatticeHash)>,
     /// Apply mode: what is handed out, and what waits.
     pub apply: ApplyDesk,
     /// Apply mode: versions written, published or not.
     pub written: AtomicU64,
     /// Apply mode: what nothing can move any more.
     pub finality: Mutex<Finality>,
+    pub state_hash: StateHash,
+    /// Handles with functions that merge, in the order in which they were opened: the first one's do.
+    pub runners: Mutex<Vec<(u64, Functions)>>,
 }
 
 /// The committed state of a feed in a database.
@@ -212,6 +239,7 @@ impl Board {
         };
         *open.finality.lock() = state.finality();
         open.written.store(state.applied.as_ref().map_or(0, |applied| applied.version), Ordering::Release);
+        open.state_hash.changed();
     }
 
     /// Tells connections and databases that feeds have grown or that databases have changed.
@@ -266,13 +294,15 @@ impl OpenDatabase {
             max_drift,
             handles: AtomicUsize::new(0),
             status: RwLock::default(),
+            stats: Mutex::default(),
             feeds: RwLock::default(),
             subscribers: Subscribers::default(),
             access: Mutex::default(),
-            hash: Mutex::default(),
             apply: ApplyDesk::default(),
             written: AtomicU64::new(0),
             finality: Mutex::default(),
+            state_hash: StateHash::default(),
+            runners: Mutex::default(),
         }
     }
 

@@ -1,6 +1,6 @@
 //! A database's public handle: its reads, on the calling thread, and the way of its writes to the owner.
 
-use super::board::{DbInfo, DbStatus, OpenDatabase};
+use super::board::{DbInfo, DbStats, DbStatus, OpenDatabase};
 use super::engine::Work;
 use super::error::{Code, Error, Failure};
 use super::events::{Replier, Reply, Subscription, Wake};
@@ -10,8 +10,8 @@ use super::store::Shared;
 use super::write::{Write, Written};
 use crate::codec::limits::MAX_KEY_BYTES;
 use crate::crdt::Live;
-use crate::store::{ReadTxn, Table};
-use crate::types::{FeedKey, Hash};
+use crate::store::ReadTxn;
+use crate::types::FeedKey;
 use crate::view::{self, ViewError};
 use parking_lot::RwLock;
 use std::sync::Arc;
@@ -53,9 +53,6 @@ impl Default for DatabaseOptions {
         }
     }
 }
-
-/// View writes a state hash is brought forward over before it is worth keeping on disk.
-const KEEP_HASH_AFTER: u64 = 1_000;
 
 /// One handle on an open database; clones are the same handle.
 #[derive(Clone)]
@@ -107,6 +104,11 @@ impl Db {
         Ok(*self.inner()?.open.status.read())
     }
 
+    /// What was done, and committed, since the database was opened.
+    pub fn stats(&self) -> Result<DbStats, Error> {
+        Ok(*self.inner()?.open.stats.lock())
+    }
+
     /// Ends this handle, after everything accepted before. Closing twice is harmless.
     pub fn close(&self) -> Reply<()> {
         let Some(Inner { shared, open }) = self.0.inner.write().take() else { return Reply::ready(Ok(())) };
@@ -152,28 +154,6 @@ impl Db {
         })
     }
 
-    /// One hash of the live content, alike wherever the content is.
-    pub fn state_hash(&self) -> Result<Hash, Error> {
-        let (digest, worth_keeping) = self.read(|inner, txn| {
-            let (id, version) = (inner.open.id, inner.version(txn)?);
-            let mut cached = inner.open.hash.lock();
-            if cached.0 == 0 || cached.0 > version {
-                *cached = view::kept_hash(txn, id)?;
-            }
-            let from = cached.0;
-            view::advance(txn, id, &mut cached.1, from, version)?;
-            cached.0 = version;
-            let worth_keeping = (version - from >= KEEP_HASH_AFTER).then(|| (version, cached.1.clone()));
-            Ok((cached.1.digest(), worth_keeping))
-        })?;
-        // Queued after the read has ended: a full queue waits for the owner, which may wait for reads to end.
-        if let Some((version, hash)) = worth_keeping {
-            // Nobody needs to know: what is not kept is computed again.
-            drop(self.job(move |work, id| Ok(view::keep_hash(work.txn, id, version, &hash)?)));
-        }
-        Ok(digest)
-    }
-
     /// Writes in order, each atomic, all in one commit if they fit. One result for each: what is wrong with one does
     /// not touch the others.
     pub fn write(&self, writes: Vec<Write>) -> Reply<Vec<Result<Written, Error>>> {
@@ -217,18 +197,20 @@ impl Db {
         self.read(|inner, txn| super::members::list(txn, inner))
     }
 
-    /// Whether `length` entries of `writer` are in the order here.
+    /// Whether `length` entries of `writer` are in the order here, and the last of them in the view.
     pub fn applied(&self, writer: &FeedKey, length: u64) -> Result<bool, Error> {
         let inner = self.inner()?;
-        let feeds = inner.open.feeds.read();
-        Ok(length == 0 || feeds.get(writer).is_some_and(|feed| feed.placed >= length))
+        let placed = inner.open.feeds.read().get(writer).map_or(0, |feed| feed.placed);
+        Ok(length == 0 || (placed >= length && !self.is_merging_entry(writer, length - 1)?))
     }
 
-    /// Whether all that live connections have announced of this database is here and placed.
+    /// Whether all that live connections have announced of this database is here, placed, and merged.
     pub fn is_flushed(&self) -> Result<bool, Error> {
         let inner = self.inner()?;
         let peers = inner.shared.board.peers();
-        Ok(super::members::is_placed(&inner) && peers.iter().all(|peer| peer.has_delivered(inner.open.id)))
+        let placed =
+            super::members::is_placed(&inner) && peers.iter().all(|peer| peer.has_delivered(inner.open.id));
+        Ok(placed && !self.is_merging(super::handler::ANY_KEY)?)
     }
 
     /// Per feed: what is here, what is placed, what somebody announced.
@@ -264,9 +246,7 @@ impl Job for Closing {
 impl Inner {
     /// The version that this transaction sees.
     pub fn version(&self, txn: &ReadTxn) -> Result<u64, Error> {
-        use crate::store::Read as _;
-        let row = txn.get(Table::Databases, &super::rows::StateRow::key_of(self.open.id))?;
-        Ok(row.map(super::rows::StateRow::decode).transpose()?.unwrap_or_default().version)
+        super::state_hash::version(txn, self.open.id)
     }
 
     /// Refuses a version that the view does not have.

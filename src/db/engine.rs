@@ -1,9 +1,10 @@
 //! What the owner thread holds between transactions, and the view of it that a job works on.
 
 use super::apply::Committed;
-use super::board::Board;
+use super::board::{Board, DbStats};
 use super::error::{Error, Failure};
 use super::events::Event;
+use super::handler::HandlerRow;
 use super::rows::{DatabaseRow, Halt, MemberRow, StateRow};
 use super::write::PutsFrom;
 use crate::apply::{self, AppliedState};
@@ -37,6 +38,8 @@ pub(super) struct Effects {
     pub events: Vec<(u32, Event)>,
     pub feeds: BTreeSet<FeedKey>,
     pub databases: BTreeSet<u32>,
+    /// What merging has cost, by database.
+    pub merged: BTreeMap<u32, DbStats>,
     /// Databases whose opening is part of the transaction.
     pub opened: BTreeSet<u32>,
     /// Databases whose last handle was closed: they stay until what was queued before is synced.
@@ -73,6 +76,8 @@ pub(super) struct DatabaseState {
     /// The version when the transaction began.
     pub published: u64,
     pub dirty: Dirty,
+    /// Who merges.
+    pub handler: HandlerRow,
 }
 
 #[derive(Default)]
@@ -115,12 +120,7 @@ impl DatabaseState {
 
     /// Whether everything of `feed` counts here whatever the walk says, up to the returned length.
     pub fn counted_by_choice(&self, feed: &FeedKey) -> u64 {
-        match self.members.get(feed) {
-            _ if self.row.open => u64::MAX,
-            Some(member) if member.added => u64::MAX,
-            Some(member) => member.merged,
-            None => 0,
-        }
+        counted_by_choice(self.row.open, self.members.get(feed))
     }
 
     /// True if it is another than before.
@@ -135,6 +135,16 @@ impl DatabaseState {
     pub fn member_mut(&mut self, feed: &FeedKey) -> Option<&mut MemberRow> {
         self.dirty.members.insert(*feed);
         self.members.get_mut(feed)
+    }
+}
+
+/// Up to which length all of a feed counts here, whatever the walk says. `open`: the database is.
+pub(super) fn counted_by_choice(open: bool, member: Option<&MemberRow>) -> u64 {
+    match member {
+        _ if open => u64::MAX,
+        Some(member) if member.added => u64::MAX,
+        Some(member) => member.merged,
+        None => 0,
     }
 }
 
@@ -176,6 +186,11 @@ impl Engine {
             if let Some(database) = self.databases.get_mut(id) {
                 self.board.publish_database(database, &self.feeds);
                 database.published = database.state.version;
+            }
+        }
+        for (id, merged) in &effects.merged {
+            if let Some(open) = self.board.database(*id) {
+                open.stats.lock().add(merged);
             }
         }
         for feed in &effects.feeds {

@@ -1,7 +1,7 @@
 //! What a database reports: bounded queues of events that subscribers drain, and the streams over them.
 
 use super::error::Error;
-use crate::types::FeedKey;
+use crate::types::{FeedKey, Hash};
 use futures::task::AtomicWaker;
 use parking_lot::Mutex;
 use std::collections::VecDeque;
@@ -60,6 +60,17 @@ pub enum Event {
     AccessRequest {
         key: FeedKey,
         user_data: Vec<u8>,
+    },
+    /// A connection (the number names it) claims another state hash for what this replica has too: one of the two has a
+    /// fault, or the other side lies.
+    Diverged {
+        ours: Hash,
+        theirs: Hash,
+        peer: u64,
+    },
+    /// Something failed that nobody waited for.
+    Error {
+        error: Error,
     },
 }
 

@@ -1,7 +1,7 @@
 //! **What.** Orchestration: the owner thread and its group commits, databases, connections, events. This is the Rust API
 //! of the project; the Node binding is a thin layer over it.
 //!
-//! **Owns.** The order in which the stages run inside one transaction; tables `Databases`, `Members`, `Commits`, `Invites`; and
+//! **Owns.** The order in which the stages run inside one transaction; tables `Databases`, `Members`, `Commits`, `Invites`, `Unmerged`; and
 //! everything that is in memory only: queues, sessions, subscriptions. All of that is rebuilt from the store.
 //!
 //! **Invariants.** 1. One thread writes. 2. Everything one operation changes is in one transaction, and its reply
@@ -24,6 +24,7 @@ mod engine;
 mod error;
 mod events;
 mod feeds;
+mod handler;
 mod ingest;
 mod invite;
 mod members;
@@ -33,6 +34,7 @@ mod peer;
 mod place;
 mod reads;
 mod rows;
+mod state_hash;
 mod store;
 mod streams;
 #[cfg(test)]
@@ -41,12 +43,13 @@ mod write;
 
 pub use crate::crdt::Live;
 pub use crate::store::Location;
+pub use crate::wire::StateClaim;
 pub use access::{Access, MAX_ACCESS_DATA, Refusal};
 pub use admit::InviteOptions;
 pub use apply::{
     Append, Asked, Committed, Done, DoneBatch, Finality, Next, Piece, PieceBatch, SequenceEntry, Step,
 };
-pub use board::{DbInfo, DbStatus};
+pub use board::{DbInfo, DbStats, DbStatus};
 pub use compare::Comparison;
 pub use conflicts::{Claim, Conflict, Part};
 pub use database::{DatabaseOptions, Db, LiveRow};
@@ -55,6 +58,7 @@ pub use engine::WallClock;
 pub use error::{Code, Error, Mismatch};
 pub use events::{Event, Reply, Subscription, Wake};
 pub use feeds::{Feed, FeedChoice, FeedInfo};
+pub use handler::{ANY_KEY, Candidate, Functions, Question, Round, Runner};
 pub use invite::Invite;
 pub use members::{FeedProgress, Member};
 pub use open::discovery_key;

@@ -5,7 +5,8 @@ use super::database::{DatabaseOptions, Db};
 use super::engine::{DatabaseState, Dirty, Work};
 use super::error::{Code, Error, Failure};
 use super::events::Reply;
-use super::rows::{DatabaseRow, Halt, MAX_DATABASE_NAME, MemberRow, StateRow};
+use super::handler::HandlerRow;
+use super::rows::{DatabaseRow, Halt, MAX_DATABASE_NAME, MemberRow, StateRow, members_of};
 use super::store::Shared;
 use super::write::PutsFrom;
 use crate::clock::Clock;
@@ -188,16 +189,7 @@ impl Work<'_, '_> {
         let row = DatabaseRow::decode(row).map_err(damaged)?;
         let state = self.txn.get(Table::Databases, &StateRow::key_of(id))?;
         let state = state.map(StateRow::decode).transpose().map_err(damaged)?.unwrap_or_default();
-        let mut members = BTreeMap::new();
-        let (from, to) =
-            (MemberRow::key_of(id, &FeedKey([0; 32])), MemberRow::key_of(id, &FeedKey([0xff; 32])));
-        for member in self.txn.range(Table::Members, Bound::Included(&from), Bound::Included(&to))? {
-            let (key, value) = member?;
-            members.insert(
-                MemberRow::feed_of(key).map_err(damaged)?,
-                MemberRow::decode(value).map_err(damaged)?,
-            );
-        }
+        let members = members_of(self.txn, id)?;
         let writers = members.iter().map(|(feed, member)| (member.feed, *feed)).collect();
         let order = order::order_state(self.txn, id, row.key)?;
         let applied = if row.apply { Some(crate::apply::load(self.txn, id, row.key)?) } else { None };
@@ -223,6 +215,7 @@ impl Work<'_, '_> {
             behind: BTreeSet::new(),
             published: state.version,
             dirty: Dirty::default(),
+            handler: HandlerRow::load(self.txn, id)?,
             members,
             order,
             applied,

@@ -13,7 +13,7 @@ use crate::feed;
 use crate::order::{self, Batch, BatchError, Batches, OrderError, Placing, read_batch};
 use crate::store::WriteTxn;
 use crate::types::{Effective, FeedKey, Position};
-use crate::view::{self, Added, Removed, ViewError, change_of};
+use crate::view::{Added, Removed, ViewError, change_of};
 use std::collections::BTreeMap;
 
 /// The diffs of one batch, by key.
@@ -282,19 +282,12 @@ impl Work<'_, '_> {
         Ok(())
     }
 
-    /// Folds what is pending, a key at a time, each into a new version.
+    /// Brings the view up to date with what is pending, a key at a time.
     pub fn merge(&mut self, id: u32, pending: Pending) -> Result<(), Failure> {
-        self.database(id)?;
-        let Some(database) = self.engine.databases.get_mut(&id) else { return Err(Error::closed().into()) };
         for (key, KeyChanges { added, removed }) in pending.0 {
-            if added.is_empty() && removed.is_empty() {
-                continue;
+            if !added.is_empty() || !removed.is_empty() {
+                self.merge_key(id, &key, added.into_values().collect(), &removed)?;
             }
-            let version = database.state.version + 1;
-            let added = added.into_values().collect();
-            view::merge(self.txn, id, &database.writers, &key, added, &removed, version)?;
-            database.state.version = version;
-            database.dirty.state = true;
         }
         Ok(())
     }

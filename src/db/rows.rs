@@ -11,9 +11,13 @@
 //! `merged`: with `added` off, how much of the feed `removePeer` found merged. `until`: how much of a feed that only
 //! links name is wanted; `u64::MAX` for every other.
 
+use super::error::Failure;
 use crate::codec::limits::{MAX_KEY_BYTES, MAX_NAME_BYTES};
 use crate::codec::{DecodeError, Reader, put_bytes, put_varint};
+use crate::store::{Read, Table};
 use crate::types::FeedKey;
+use std::collections::BTreeMap;
+use std::ops::Bound;
 
 /// Longest name of a database.
 pub(super) const MAX_DATABASE_NAME: usize = MAX_KEY_BYTES;
@@ -156,6 +160,19 @@ impl MemberRow {
         };
         reader.finish("a member's row").map(|()| row)
     }
+}
+
+/// The members of a database.
+pub(super) fn members_of(txn: &impl Read, database: u32) -> Result<BTreeMap<FeedKey, MemberRow>, Failure> {
+    let damaged = |error| Failure::damaged(&error);
+    let [from, to] = [0, 0xff].map(|byte| MemberRow::key_of(database, &FeedKey([byte; 32])));
+    let mut members = BTreeMap::new();
+    for member in txn.range(Table::Members, Bound::Included(&from), Bound::Included(&to))? {
+        let (key, value) = member?;
+        let feed = MemberRow::feed_of(key).map_err(damaged)?;
+        members.insert(feed, MemberRow::decode(value).map_err(damaged)?);
+    }
+    Ok(members)
 }
 
 #[cfg(test)]

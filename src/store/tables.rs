@@ -97,11 +97,16 @@ pub enum Table {
     ///
     /// Key: database u32. Value: an applied state of `apply`.
     Applied,
+    /// Who merges instead of the built-in fold, and the keys it has not merged yet (`db`).
+    ///
+    /// Key: database u32 ‖ 0x00. Value: functions u8 ‖ epoch varint ‖ marked bool ‖ key.
+    /// Key: database u32 ‖ 0x01 (waiting) or 0x02 (failed) ‖ key. Value: low position ‖ changes varint.
+    Unmerged,
 }
 
 impl Table {
     /// All tables, in the order of their declaration.
-    pub const ALL: [Table; 18] = [
+    pub const ALL: [Table; 19] = [
         Table::Meta,
         Table::Feeds,
         Table::Blocks,
@@ -120,6 +125,7 @@ impl Table {
         Table::Hashes,
         Table::Sequence,
         Table::Applied,
+        Table::Unmerged,
     ];
 
     /// Name in the file and order of rows: the one place where either is said.
@@ -143,6 +149,7 @@ impl Table {
             Table::Hashes => ("hashes-1", RowOrder::Bytes),
             Table::Sequence => ("sequence-1", RowOrder::Bytes),
             Table::Applied => ("applied-1", RowOrder::Bytes),
+            Table::Unmerged => ("unmerged-1", RowOrder::Bytes),
         }
     }
 

@@ -1,7 +1,7 @@
 //! Cursors over the diff index: the diffs of one feed by key, and where those of one key stand in the shared order.
 
 use super::merge::diffs_of;
-use super::rows::{diff_bound, split_diff_key, split_key_of_diff};
+use super::rows::{diff_bound, diff_key, split_diff_key, split_key_of_diff};
 use super::{ViewError, Writers};
 use crate::store::{Read, Table};
 use crate::types::{Effective, Position};
@@ -90,6 +90,27 @@ impl DiffCursor {
         }
         Ok(false)
     }
+}
+
+/// The seq below `below` of the feed's last diff of `key` with that timestamp; two puts of a batch share one.
+pub fn diff_at(
+    txn: &impl Read,
+    database: u32,
+    key: &[u8],
+    effective: Effective,
+    feed: u32,
+    below: u64,
+) -> Result<Option<u64>, ViewError> {
+    let (from, to) =
+        (diff_key(database, key, effective, feed, 0), diff_key(database, key, effective, feed, below));
+    for row in txn.range_back(Table::Diffs, Bound::Included(&from), Bound::Excluded(&to))? {
+        let row = row?.0;
+        // Longer keys that begin alike stand in between.
+        if split_key_of_diff(row)? == key {
+            return Ok(Some(split_diff_key(row)?.2));
+        }
+    }
+    Ok(None)
 }
 
 /// Where the diffs of `key` that are not before `from` stand, with the numbers of their feeds, in the shared order.

@@ -1,8 +1,8 @@
 //! Merging diffs into a key: the fast path, the re-fold from the nearest valid base, and the search for the state a
 //! caller had read.
 
-use super::rows::{Row, diff_bound, diff_key, put_low, split_diff_key, split_view_key, view_key};
-use super::{ViewError, log_key, newest};
+use super::rows::{Row, diff_bound, diff_key, split_diff_key, split_view_key, view_key};
+use super::{ViewError, newest};
 use crate::codec::put_varint;
 use crate::crdt::{Change, ChangeKind, List, State};
 use crate::entry::{self, Entry, Op};
@@ -46,7 +46,9 @@ pub fn change_of(diff: &entry::Diff<'_>, position: Position) -> Option<Change> {
     Some(Change { position, prev: diff.prev, kind })
 }
 
-/// Makes `added` count for `key` and `removed` count no more, and writes the key's new state as `version`.
+/// Makes `added` count for `key` and `removed` count no more, and writes the key's new state as `version`. Rows up to
+/// version `floor` were made by another rule than this fold: nothing goes on from them.
+#[expect(clippy::too_many_arguments, reason = "where, what, and as which version: each a plain value")]
 pub fn merge(
     txn: &mut WriteTxn<'_>,
     database: u32,
@@ -55,6 +57,7 @@ pub fn merge(
     mut added: Vec<Added>,
     removed: &[Removed],
     version: u64,
+    floor: u64,
 ) -> Result<Merged, ViewError> {
     added.sort_by_key(|diff| diff.change.position);
     update_index(txn, database, key, &added, removed, version)?;
@@ -62,7 +65,8 @@ pub fn merge(
     let first = added.iter().map(|diff| diff.change.position).chain(removed.iter().map(|r| r.position)).min();
     let current = newest(txn, database, key, None)?;
     let last = current.map(|row| row.view().map(|view| view.last)).transpose()?.flatten();
-    let at_end = removed.is_empty() && last < first;
+    let foreign = current.is_some_and(|row| row.version <= floor);
+    let at_end = removed.is_empty() && last < first && !foreign;
     let (state, low) = if at_end {
         let mut state = decode(current)?;
         for diff in &added {
@@ -71,17 +75,13 @@ pub fn merge(
         merged.folded = added.len() as u64;
         (state, None)
     } else {
-        (refold(txn, database, writers, key, first, &mut merged)?, first)
+        (refold(txn, database, writers, key, first, floor, &mut merged)?, first)
     };
-    let mut value = Vec::new();
-    put_low(&mut value, low.as_ref());
-    state.encode_into(&mut value);
-    txn.put(Table::View, &view_key(database, key, version), &value)?;
-    txn.append(Table::Log, &log_key(database, version), key)?;
+    super::put_row(txn, database, key, version, low, &state.encode())?;
     Ok(merged)
 }
 
-fn update_index(
+pub(super) fn update_index(
     txn: &mut WriteTxn<'_>,
     database: u32,
     key: &[u8],
@@ -101,20 +101,21 @@ fn update_index(
     Ok(())
 }
 
-fn decode(row: Option<Row<'_>>) -> Result<State, ViewError> {
+pub(super) fn decode(row: Option<Row<'_>>) -> Result<State, ViewError> {
     row.map_or_else(|| Ok(State::empty()), |row| row.decode_state())
 }
 
 /// Folds everything that counts, from the nearest base before `first`.
-fn refold(
+pub(super) fn refold(
     txn: &impl Read,
     database: u32,
     writers: &Writers,
     key: &[u8],
     first: Option<Position>,
+    floor: u64,
     merged: &mut Merged,
 ) -> Result<State, ViewError> {
-    let (mut state, last) = base_before(txn, database, key, first, merged)?;
+    let (mut state, last) = base_before(txn, database, key, first, floor, merged)?;
     for (position, feed) in diffs_after(txn, database, writers, key, last)? {
         state.fold(&read_change(txn, feed, position)?.0);
         merged.folded += 1;
@@ -123,7 +124,11 @@ fn refold(
 }
 
 /// The change that the diff index points to, and how many bytes its block has.
-fn read_change(txn: &impl Read, feed: u32, position: Position) -> Result<(Change, usize), ViewError> {
+pub(super) fn read_change(
+    txn: &impl Read,
+    feed: u32,
+    position: Position,
+) -> Result<(Change, usize), ViewError> {
     let unreadable = || ViewError::Block { feed, seq: position.seq };
     let bytes = block(txn, feed, position.seq)?.ok_or_else(unreadable)?;
     match Entry::decode(bytes) {
@@ -155,17 +160,22 @@ pub fn latest_changes(
     Ok(latest)
 }
 
-/// The newest row of the key that is a valid base for everything at or after `first` (invariant 4).
-fn base_before(
+/// The newest row of the key that is a valid base for everything at or after `first` (invariant 4), of those after
+/// version `floor`.
+pub(super) fn base_before(
     txn: &impl Read,
     database: u32,
     key: &[u8],
     first: Option<Position>,
+    floor: u64,
     merged: &mut Merged,
 ) -> Result<(State, Option<Position>), ViewError> {
     let Some(mut lowest) = first else { return Ok((State::empty(), None)) };
     for row in versions(txn, database, key)? {
         let row = row?;
+        if row.version <= floor {
+            break;
+        }
         merged.searched += 1;
         let last = row.view()?.last;
         if last.is_none_or(|last| last < lowest) {

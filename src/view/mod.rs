@@ -13,6 +13,7 @@
 
 mod compare;
 mod diffs;
+mod handled;
 mod hash;
 mod merge;
 mod rows;
@@ -20,10 +21,11 @@ mod scan;
 mod whole;
 
 pub use compare::{CompareCursor, Compared};
-pub use diffs::{DiffCursor, DiffKeys, DiffPlace, diff_positions};
+pub use diffs::{DiffCursor, DiffKeys, DiffPlace, diff_at, diff_positions};
+pub use handled::{Base, base_of, changes_after, index, keys_from, put_row, remerge};
 pub use hash::{LatticeHash, advance, keep_hash, kept_hash};
 pub use merge::{Added, Merged, Removed, Writers, change_of, find_base, latest_changes, merge};
-pub use rows::{Row, log_key, newest};
+pub use rows::{Row, log_key, newest, put_position, read_position};
 pub use scan::{Bounds, HistoryCursor, HistoryRow, ScanCursor, ScanRow, Seen};
 pub use whole::{write_back, write_whole, written_between};
 

@@ -9,6 +9,13 @@ use std::ops::Bound;
 /// Versions of one key that a forward scan steps over before it seeks past the rest: a hot key costs one seek.
 const STEPS_BEFORE_SEEK: usize = 8;
 
+/// Runs and seeks of one call to a scan, at most. A scan at an old version may pass over any number of newer rows, and
+/// shows its visitor none of them: this keeps the call short all the same.
+const RUNS_PER_CALL: usize = 1_024;
+
+/// Versions of other keys that one call to a history passes over, at most.
+const PASSED_PER_CALL: usize = 4_096;
+
 /// The keys a scan is after. Bounds are of keys as stored.
 #[derive(Clone, Debug)]
 pub struct Bounds {
@@ -46,14 +53,17 @@ impl ScanCursor {
         self.version
     }
 
-    /// Visits rows in order until the visitor has enough or the range ends; the next call goes on after the last one
-    /// visited. Returns whether there may be more.
+    /// Visits rows in order until the visitor has enough, the range ends, or much was passed over; the next call goes
+    /// on behind what this one has reached. Returns whether there may be more.
     pub fn visit(
         &mut self,
         txn: &impl Read,
         mut visitor: impl FnMut(&ScanRow<'_>) -> Result<Seen, ViewError>,
     ) -> Result<bool, ViewError> {
-        while !self.done {
+        for _ in 0..RUNS_PER_CALL {
+            if self.done {
+                return Ok(false);
+            }
             let wanted = if self.bounds.reverse {
                 self.step_back(txn, &mut visitor)?
             } else {
@@ -63,7 +73,7 @@ impl ScanCursor {
                 return Ok(true);
             }
         }
-        Ok(false)
+        Ok(!self.done)
     }
 
     /// Forward, until a seek is cheaper than going on, or the range ends.
@@ -167,9 +177,10 @@ pub struct HistoryRow<'t> {
     pub row: Row<'t>,
 }
 
-/// Versions in `next ..= last`, or backwards.
+/// Versions in `next ..= last`, or backwards, of keys that begin with `prefix`.
 pub struct HistoryCursor {
     database: u32,
+    prefix: Vec<u8>,
     next: u64,
     last: u64,
     reverse: bool,
@@ -177,15 +188,17 @@ pub struct HistoryCursor {
 
 impl HistoryCursor {
     /// `from` and `to` are versions, both included, in ascending order.
-    pub fn new(database: u32, from: u64, to: u64, reverse: bool) -> Self {
-        Self { database, next: from.max(1), last: to, reverse }
+    pub fn new(database: u32, prefix: Vec<u8>, from: u64, to: u64, reverse: bool) -> Self {
+        Self { database, prefix, next: from.max(1), last: to, reverse }
     }
 
+    /// Visits rows until the visitor has enough, they end, or much was passed over. Returns whether there may be more.
     pub fn visit(
         &mut self,
         txn: &impl Read,
         mut visitor: impl FnMut(&HistoryRow<'_>) -> Result<Seen, ViewError>,
     ) -> Result<bool, ViewError> {
+        let mut passed = 0;
         while self.next <= self.last {
             let version = if self.reverse { self.last } else { self.next };
             let Some(key) = txn.get(Table::Log, &log_key(self.database, version))? else { return Ok(false) };
@@ -193,6 +206,13 @@ impl HistoryCursor {
                 self.last -= 1;
             } else {
                 self.next += 1;
+            }
+            if !key.starts_with(&self.prefix) {
+                passed += 1;
+                if passed == PASSED_PER_CALL {
+                    return Ok(true);
+                }
+                continue;
             }
             if let Some(row) = newest(txn, self.database, key, Some(version))?
                 && visitor(&HistoryRow { version, key, row })? == Seen::Enough

@@ -1,6 +1,8 @@
 //! What the tests of whole databases share: stores in memory, and connections whose bytes the test carries.
 #![allow(dead_code, clippy::unwrap_used, reason = "each test file uses a part of it")]
 
+pub mod device;
+
 use multi_hyperbee::db::{
     DatabaseOptions, Db, Expect, Live, Location, Peer, PeerEvent, PeerOptions, Store, StoreOptions,
     Transport, Write, Written,

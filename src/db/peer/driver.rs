@@ -75,6 +75,7 @@ impl State {
             }
             Event::WriterProved { topic, feed } => self.heard_proof(topic, feed),
             Event::Access { topic, kind, bytes } => self.heard_access(topic, kind, &bytes),
+            Event::StateHash { topic, claim } => self.heard_claim(topic, claim),
             Event::Pong => {}
             Event::Done => self.heard_done = true,
             Event::Closed(reason) => self.closed(reason),
@@ -162,6 +163,7 @@ impl State {
                 heard_own: false,
                 said_own: false,
                 access: super::access::Talk::default(),
+                compared: super::compare::Compared::default(),
             },
         );
         let own = self.announce_new(id, false, peer);

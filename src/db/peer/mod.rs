@@ -11,6 +11,7 @@
 //! **Not here.** Bytes and limits of the protocol (`wire`), verification (`feed`), what blocks mean (`place`).
 
 mod access;
+mod compare;
 mod driver;
 mod fetch;
 mod io;
@@ -112,6 +113,7 @@ struct Shown {
     heard_own: bool,
     said_own: bool,
     access: access::Talk,
+    compared: compare::Compared,
 }
 
 impl Store {
@@ -239,6 +241,7 @@ impl Peer {
 
     /// A second has passed, by whoever owns a clock.
     pub fn tick(&self) {
+        self.prepare_claims();
         self.with_state(|state, peer| {
             state.ticks = state.ticks.saturating_add(1);
             state.topics.values_mut().for_each(|shown| shown.access.tick());
@@ -249,6 +252,7 @@ impl Peer {
             }
             state.notice_stall(peer);
             state.refresh(None, peer);
+            state.compare_claims(peer);
         });
         self.hand_over();
         self.leave_if_over();
