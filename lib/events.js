@@ -31,6 +31,8 @@ class Events {
     else if (kind === 'peer-remove') db.emit('peer-remove', key)
     else if (kind === 'drift') db.emit('drift', { writer: key, ahead: event.to })
     else if (kind === 'fork') db.emit('fork', { feed: key, length: event.to })
+    else if (kind === 'progress') db._mode?.progress()
+    else if (kind === 'finalized') db.emit('finalized', event.to)
     else if (kind === 'upgrade-needed') db.emit('upgrade-needed', { feed: key })
     else if (kind === 'access-request') db._access.heard(event)
     else if (kind === 'synced') this._synced(event.to)

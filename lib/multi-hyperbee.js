@@ -5,11 +5,11 @@ const { delegate } = require('./delegate.js')
 const { MultiHyperbeeError, translated } = require('./errors.js')
 const { decodeKey } = require('./keys.js')
 const { parseArguments, seedOf } = require('./options.js')
-const { Codec } = require('./codec.js')
-const { Session, translatedAsync } = require('./session.js')
-const { Bee } = require('./bee.js')
+const { Session } = require('./session.js')
+const { MergeMode } = require('./merge-mode.js')
+const { ApplyMode } = require('./apply/mode.js')
 const { Store } = require('./store.js')
-const { Members } = require('./members.js')
+const { Members, MembersInApply } = require('./members.js')
 const { Access, join } = require('./access.js')
 const { Events } = require('./events.js')
 const { Progress } = require('./progress.js')
@@ -28,14 +28,27 @@ class MultiHyperbee extends EventEmitter {
     this._ownsStore = typeof options.storage === 'string'
     this.store = this._ownsStore ? new Store(options.storage) : options.storage
     this._session = new Session(() => this._open(options))
-    this._bee = new Bee(this._session, new Codec(options.keyEncoding, options.valueEncoding))
-    this._members = new Members(this, this._session)
+    this._members =
+      options.handlers === null ? new Members(this, this._session) : new MembersInApply(this, this._session)
     this._access = new Access(this, this._session)
     this._reports = new Events(this, this._session)
     this._progress = new Progress(this._session, this.store._shared.streams)
     this._local = null
     this._closing = null
     this.store._shared.open.add(this)
+    this._begin(options)
+  }
+
+  _begin(options) {
+    const Mode = options.handlers === null ? MergeMode : ApplyMode
+    try {
+      this._mode = new Mode(this, this._session, options)
+      this._bee = this._mode.bee
+    } catch (error) {
+      // The user's `open` threw.
+      this.close().catch(() => {})
+      throw error
+    }
   }
 
   static isMultiHyperbee(x) {
@@ -56,7 +69,7 @@ class MultiHyperbee extends EventEmitter {
     return deriveKeyPair(master, name)
   }
 
-  async _open({ name, key, keyEncoding, valueEncoding, keyPair, open, maxDrift }) {
+  async _open({ name, key, keyEncoding, valueEncoding, keyPair, open, maxDrift, handlers, optimistic }) {
     const native = await this.store._database({
       name,
       key: key ?? undefined,
@@ -64,7 +77,9 @@ class MultiHyperbee extends EventEmitter {
       valueEncoding: valueEncoding.name,
       secret: await seedOf(keyPair),
       open,
-      maxDrift
+      maxDrift,
+      mode: handlers === null ? 'merge' : 'apply',
+      optimistic
     })
     native.subscribe(() => this._reports.take(native))
     this._local = this.store.get(native.info().local)
@@ -96,12 +111,23 @@ class MultiHyperbee extends EventEmitter {
     return this._local
   }
 
+  /** What is read: in apply mode what `open` made of the bee. */
   get view() {
-    return this
+    return this._mode.view
   }
 
   get bee() {
-    return this
+    return this._mode.view === this ? this : this._bee
+  }
+
+  /** Why `apply` was interrupted. */
+  get interrupted() {
+    return this._mode.interrupted
+  }
+
+  /** In apply mode, what was done since it was opened. */
+  get stats() {
+    return this._mode.stats
   }
 
   get keyEncoding() {
@@ -149,32 +175,9 @@ class MultiHyperbee extends EventEmitter {
     await this._local.ready()
   }
 
-  async append() {
-    const what = 'append is for apply mode: this database merges, write with put, del or batch'
-    throw new MultiHyperbeeError('ERR_MODE', what)
-  }
-
   async stateHash() {
     const native = await this._session.ready()
     return translated(() => native.stateHash())
-  }
-
-  /** Processes what is here. */
-  async update() {
-    const native = await this._session.ready()
-    // No writes: an answer that comes after everything queued before it.
-    await translatedAsync(translated(() => native.write(Buffer.alloc(4))))
-  }
-
-  async updated() {
-    await this.update()
-  }
-
-  /** Waits until everything that any connected peer has announced is here and applied. */
-  async flush(options) {
-    await this.update()
-    const native = await this._session.ready()
-    await waitUntil(this._session, () => native.isFlushed(), options, 'flush')
   }
 
   /** Waits until that entry is in the view. */
@@ -231,6 +234,7 @@ class MultiHyperbee extends EventEmitter {
 
 /** What others of its parts do for it. */
 const PARTS = {
+  _mode: 'append update updated flush wakeup setLocal views replay finality verify',
   _bee:
     'getSync getMany del batch conflicts createReadStream createHistoryStream createDiffStream watch getAndWatch ' +
     'peek getBySeq getHeader checkout snapshot sub',

@@ -16,6 +16,8 @@ class Session {
     this.info = null
     /** Ended by close, each by its `end(error)`: streams, batches, waits. */
     this.open = new Set()
+    /** What close waits for besides the queue: functions. */
+    this.finishing = new Set()
     this._native = null
     this._listeners = new Set()
     this._opening = this._open(open)
@@ -63,6 +65,11 @@ class Session {
     return this._native
   }
 
+  /** Calls one of them when it has opened, or has not, before anybody who awaits it goes on. */
+  whenOpen(opened, failed) {
+    this._opening.then(opened, failed)
+  }
+
   /** Throws unless calls are still accepted. */
   accept() {
     if (this.state === 'closing' || this.state === 'closed') throw closed()
@@ -91,6 +98,7 @@ class Session {
     await this._opening.catch(() => {})
     for (const one of [...this.open]) one.end(closed())
     await this.queue.drained()
+    for (const finish of this.finishing) await finish()
     this.state = 'closed'
     if (this._native !== null) await translatedAsync(this._native.close())
   }
