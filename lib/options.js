@@ -7,6 +7,8 @@ const native = require('../native.js')
 
 const MAX_DRIFT = 60_000
 const ACK_INTERVAL_MS = 10_000
+/** What setTimeout takes. */
+const MAX_TIMER_MS = 2 ** 31 - 1
 
 const HANDLERS = ['apply', 'open', 'update', 'close']
 
@@ -32,19 +34,25 @@ function parseArguments(storage, second, third, isStore) {
   if (!keyForm && third != null) throw wrong(NOT_YET.mergeHandler)
   checkOptions(options)
   const key = keyForm && second != null ? second : options.key
-  const handlers = handlersOf(options)
-  const [keys, values] = handlers === null ? ['utf-8', 'json'] : ['binary', 'binary']
-  const { name = null, keyEncoding = keys, valueEncoding = values, keyPair = null, writers } = options
   return {
     storage: checkStorage(storage, isStore),
-    name,
+    name: options.name ?? null,
     key: key == null ? null : decodeKey(key),
-    keyEncoding: resolveEncoding(keyEncoding, 'keyEncoding'),
-    valueEncoding: resolveEncoding(valueEncoding, 'valueEncoding'),
-    keyPair,
-    open: writers === 'open',
+    keyPair: options.keyPair ?? null,
+    open: options.writers === 'open',
     maxDrift: options.maxDrift ?? MAX_DRIFT,
+    ...modeOf(options)
+  }
+}
+
+/** What depends on how it merges. */
+function modeOf(options) {
+  const handlers = handlersOf(options)
+  const [keys, values] = handlers === null ? ['utf-8', 'json'] : ['binary', 'binary']
+  return {
     handlers,
+    keyEncoding: resolveEncoding(options.keyEncoding ?? keys, 'keyEncoding'),
+    valueEncoding: resolveEncoding(options.valueEncoding ?? values, 'valueEncoding'),
     optimistic: Boolean(options.optimistic),
     ackInterval: options.ackInterval ?? ACK_INTERVAL_MS
   }
@@ -67,17 +75,23 @@ function checkOptions(options) {
   for (const [name, message] of Object.entries(NOT_YET)) {
     if (options[name] != null && options[name] !== false) throw wrong(message)
   }
-  const { name, writers, maxDrift, ackInterval, history } = options
+  const { name, writers, history } = options
   if (name != null && (typeof name !== 'string' || name === '')) throw wrong('name must be a text')
   if (writers != null && writers !== 'granted' && writers !== 'open') {
     throw wrong("writers must be 'granted' or 'open'")
   }
-  if (maxDrift != null && !(maxDrift >= 0))
-    throw wrong('maxDrift must be a number of milliseconds, 0 or more')
-  if (ackInterval != null && !(ackInterval >= 0 && ackInterval <= 2 ** 31 - 1))
-    throw wrong('ackInterval must be a number of milliseconds, 0 to turn it off')
+  checkTimes(options)
   if (history != null && history !== 'all')
     throw wrong("history other than 'all' is not there yet: leave it out")
+}
+
+function checkTimes({ maxDrift, ackInterval }) {
+  if (maxDrift != null && !(maxDrift >= 0)) {
+    throw wrong('maxDrift must be a number of milliseconds, 0 or more')
+  }
+  if (ackInterval != null && !(ackInterval >= 0 && ackInterval <= MAX_TIMER_MS)) {
+    throw wrong('ackInterval must be a number of milliseconds, 0 to turn it off')
+  }
 }
 
 function checkStorage(storage, isStore) {

@@ -1,13 +1,12 @@
 'use strict'
 
 const { MultiHyperbeeError } = require('../errors.js')
-const { Overlay } = require('./overlay.js')
 const { CONTROL } = require('./packed.js')
 
 /** One batch's turn at `apply`: what it may read and write, what it asked for, and when that is over. */
 class Turn {
   /**
-   * @param {Overlay} overlay
+   * @param {import('./overlay.js').Overlay} overlay
    * @param {object} batch
    * @param {boolean} genesis whether no batch before it was applied
    */
