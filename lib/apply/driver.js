@@ -136,15 +136,16 @@ class Driver {
     while (this._again || this._appends.waiting) {
       this._again = false
       clearTimeout(this._timer)
+      const asked = [...this.updates]
       try {
         if (!this.claimed && !this._closing) this.claimed = this._native.claimApply()
         await this._runJobs()
         const wait = await new Pass(this, this._native, this._parts).run()
-        if (!this.mayApply) this._giveUpUpdates()
+        if (!this.mayApply) this._giveUp(asked)
         else if (wait === null) this._told.idle()
         else this._timer = setTimeout(() => this.wake(), wait).unref()
       } catch (cause) {
-        this._broken(MultiHyperbeeError.from(cause))
+        this._broken(MultiHyperbeeError.from(cause), asked)
       }
       this._appends.settle(() => true)
     }
@@ -162,19 +163,21 @@ class Driver {
   }
 
   /** Nothing can be applied here now: who asked is told why, unless somebody else does it. */
-  _giveUpUpdates() {
-    const stopped = this.paused?.kind === 'failed' ? this.paused.error : null
-    for (const { resolve, reject } of this.updates.splice(0)) {
-      if (stopped === null) resolve()
-      else reject(stopped)
-    }
+  _giveUp(updates) {
+    if (this.paused?.kind === 'failed') this._refuse(updates, this.paused.error)
+    else this.updated(updates)
   }
 
   /** The core refused: what is under way is lost, what waits is tried again. */
-  _broken(error) {
+  _broken(error, updates) {
     this._appends.fail(error, false)
-    for (const { reject } of this.updates.splice(0)) reject(error)
+    this._refuse(updates, error)
     if (!this._closing) this._told.failed(error)
+  }
+
+  _refuse(updates, error) {
+    for (const update of updates) update.reject(error)
+    this.updates = this.updates.filter((update) => !updates.includes(update))
   }
 }
 

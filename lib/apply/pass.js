@@ -41,7 +41,7 @@ class Pass {
         continue
       }
       if (!this._mayCall) return null
-      const updates = this._stages ? [] : this._driver.updates
+      const updates = this._stages ? [] : [...this._driver.updates]
       const answer = this._stages ? await this._stage() : await this._step()
       if (answer === null) continue
       await this._take(answer)
