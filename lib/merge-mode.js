@@ -6,6 +6,8 @@ const { Codec } = require('./codec.js')
 const { translatedAsync } = require('./session.js')
 const { waitUntil } = require('./wait.js')
 
+const REOPEN = 'a database is created with apply to have it'
+
 /** What a database does in merge mode, and not in apply mode. */
 class MergeMode {
   constructor(db, session, { keyEncoding, valueEncoding }) {
@@ -43,6 +45,11 @@ class MergeMode {
     return { length: 0, timestamp: null, waitingFor: [], reason }
   }
 
+  views() {
+    this._session.native()
+    throw refusal('views', REOPEN)
+  }
+
   progress() {}
 
   /** An access request is granted. */
@@ -63,10 +70,10 @@ class MergeMode {
   }
 }
 
-for (const name of ['wakeup', 'setLocal', 'views', 'replay']) {
+for (const name of ['wakeup', 'setLocal', 'replay']) {
   MergeMode.prototype[name] = async function () {
     this._session.accept()
-    throw refusal(name, 'open the database with apply to have it')
+    throw refusal(name, REOPEN)
   }
 }
 

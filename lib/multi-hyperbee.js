@@ -2,8 +2,7 @@
 
 const { EventEmitter } = require('node:events')
 const { delegate } = require('./delegate.js')
-const { MultiHyperbeeError, translated } = require('./errors.js')
-const { decodeKey } = require('./keys.js')
+const { translated } = require('./errors.js')
 const { parseArguments, seedOf } = require('./options.js')
 const { Session } = require('./session.js')
 const { MergeMode } = require('./merge-mode.js')
@@ -15,7 +14,6 @@ const { Events } = require('./events.js')
 const { Progress } = require('./progress.js')
 const { replicate } = require('./replication.js')
 const { deriveKeyPair } = require('./key-pair.js')
-const { waitUntil } = require('./wait.js')
 
 /**
  * A multi-writer, offline-first key-value database. See `index.d.ts` for what every member does.
@@ -180,23 +178,6 @@ class MultiHyperbee extends EventEmitter {
     return translated(() => native.stateHash())
   }
 
-  /** Waits until that entry is in the view. */
-  async applied(receipt, options) {
-    const native = await this._session.ready()
-    const key = decodeKey(receipt?.key)
-    if (!Number.isSafeInteger(receipt.length)) {
-      throw new MultiHyperbeeError('ERR_OPTIONS', 'applied takes a receipt: { key, length }')
-    }
-    await waitUntil(this._session, () => native.applied(key, receipt.length), options, 'applied')
-  }
-
-  /** The frontier: how much of every feed is in the view. */
-  async heads() {
-    const native = await this._session.ready()
-    const placed = translated(() => native.progress()).filter((feed) => feed.placed > 0)
-    return placed.map((feed) => ({ key: feed.key, length: feed.placed }))
-  }
-
   replicate(isInitiatorOrStream, options) {
     this._session.accept()
     const open = async (peerOptions, wake) => (await this._session.ready()).replicate(peerOptions, wake)
@@ -239,9 +220,13 @@ const PARTS = {
     'getSync getMany del batch conflicts createReadStream createHistoryStream createDiffStream watch getAndWatch ' +
     'peek getBySeq getHeader checkout snapshot sub',
   _members: 'addPeer removePeer getPeers addWriter removeWriter writers getDiff createUnionStream',
+  _progress: 'applied heads',
   _access: 'requestAccess waitForWritable createInvite'
 }
 
 delegate(MultiHyperbee, PARTS)
+
+/** The head of nothing, as Autobee has it. */
+MultiHyperbee.GENESIS = Object.freeze({ length: 0, key: null })
 
 module.exports = { MultiHyperbee }

@@ -142,6 +142,9 @@ class ApplyMode {
   }
 
   async verify(options) {
+    if (!options?.replay) {
+      throw new MultiHyperbeeError('ERR_OPTIONS', 'verify runs apply again: pass { replay: true }')
+    }
     return this._past.verify(await this._session.ready(), options)
   }
 
