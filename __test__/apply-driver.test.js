@@ -112,7 +112,7 @@ test('one append that is refused among others is refused alone', async (t) => {
 test('pieces are applied until there are none; a wave in steps is visible once', async (t) => {
   const { core, driver, start, told } = lane(t, [
     packAnswer({ piece: { generation: 1, undone: 3, batches: [batch('a', 'b'), batch('c')] } }),
-    packAnswer({ committed: 1, piece: { generation: 2, from: 2, batches: [batch('d')] } }),
+    packAnswer({ committed: 1, piece: { generation: 2, clock: 2, batches: [batch('d')] } }),
     commits({ shared: 9 })
   ])
   start()

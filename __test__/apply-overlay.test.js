@@ -114,8 +114,8 @@ const utf8 = resolveEncoding('utf-8')
 const json = resolveEncoding('json')
 
 function viewOver(store, version = 0, codec = new PlainCodec(utf8, json)) {
-  const batch = { writer: Buffer.alloc(32, 1), seq: 0, entries: 1, index: 0, optimistic: false }
-  const turn = new Turn(new Overlay(store, version), batch, true)
+  const batch = { writer: Buffer.alloc(32, 1), seq: 0, entries: 1, optimistic: false }
+  const turn = new Turn(new Overlay(store, version), batch, 0)
   return { turn, view: new WorkingView({ turn, key: Buffer.alloc(32) }, codec) }
 }
 

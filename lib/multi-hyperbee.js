@@ -76,7 +76,7 @@ class MultiHyperbee extends EventEmitter {
       secret: await seedOf(keyPair),
       open,
       maxDrift,
-      mode: handlers === null ? 'merge' : 'apply',
+      apply: handlers !== null,
       optimistic
     })
     native.subscribe(() => this._reports.take(native))

@@ -100,7 +100,12 @@ fn written(plans: &[Plan]) -> Vec<Written> {
             }
             Kind::Delete => entry::Change::Delete,
         };
-        let place = Place::First(BatchHead { timestamp: effective.time, length: 1, links: Vec::new() });
+        let place = Place::First(BatchHead {
+            timestamp: effective.time,
+            length: 1,
+            links: Vec::new(),
+            optimistic: false,
+        });
         let diff = entry::Diff { key: KEY, prev, change };
         let change = view::change_of(&diff, position).unwrap();
         let mut block = Vec::new();

@@ -128,20 +128,16 @@ function packAnswer({
   return packer.take()
 }
 
-function packPiece(packer, { generation = 1, version = 0, from = 0, undone = 0, staged = false, batches }) {
-  for (const number of [generation, version, from, undone]) packer.u64(number)
+function packPiece(packer, { generation = 1, version = 0, clock = 0, undone = 0, staged = false, batches }) {
+  for (const number of [generation, version, clock, undone]) packer.u64(number)
   packer.u8(staged ? 1 : 0)
-  packer.u8(from === 0 ? 1 : 0)
   packer.u32(batches.length)
-  batches.forEach((batch, n) => packBatch(packer, { index: from + n, ...batch }))
+  for (const batch of batches) packBatch(packer, batch)
 }
 
-function packBatch(
-  packer,
-  { index, writer = Buffer.alloc(32, 1), seq = 0, timestamp = 0, optimistic = false, ...rest }
-) {
+function packBatch(packer, batch) {
+  const { writer = Buffer.alloc(32, 1), seq = 0, timestamp = 0, optimistic = false, ...rest } = batch
   const { links = [], values = [], entries = values.length } = rest
-  packer.u64(index)
   packer.raw(writer)
   packer.u64(seq)
   packer.u32(entries)

@@ -45,12 +45,12 @@ class Host {
 
   /** Whether nothing was applied before this batch. */
   get genesis() {
-    return this._turn.genesis
+    return this._turn.clock === 0
   }
 
-  /** The index of this batch in the order. */
+  /** How many batches were applied before this one. */
   get clock() {
-    return this._turn.batch.index
+    return this._turn.clock
   }
 
   /** What is wrong with a key is thrown, not only rejected: nobody need await this. */

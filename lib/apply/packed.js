@@ -175,20 +175,19 @@ function unpackAnswer(packed) {
 }
 
 function unpackPiece(reader) {
-  const [generation, version, from, undone] = [reader.u64(), reader.u64(), reader.u64(), reader.u64()]
-  const [staged, fresh] = [reader.u8() === 1, reader.u8() === 1]
+  const [generation, version, clock, undone] = [reader.u64(), reader.u64(), reader.u64(), reader.u64()]
+  const staged = reader.u8() === 1
   const batches = reader.many(() => unpackBatch(reader))
-  return { generation, version, from, undone, staged, fresh, batches }
+  return { generation, version, clock, undone, staged, batches }
 }
 
 function unpackBatch(reader) {
-  const index = reader.u64()
   // Copies: who keeps a key does not keep all that came with it.
   const writer = Buffer.from(reader.raw(32))
   const [seq, entries, timestamp, flags] = [reader.u64(), reader.u32(), reader.u64(), reader.u8()]
   const links = reader.many(() => ({ key: Buffer.from(reader.raw(32)), length: reader.u64() }))
   const values = reader.many(() => ({ offset: reader.u32(), bytes: reader.bytes() }))
-  return { index, writer, seq, entries, timestamp, optimistic: (flags & 1) !== 0, links, values }
+  return { writer, seq, entries, timestamp, optimistic: (flags & 1) !== 0, links, values }
 }
 
 /** What `sequence` answers: positions of the order. */

@@ -52,13 +52,13 @@ class Runner {
   async run(piece, valuesOf) {
     const overlay = new Overlay(this._native, piece.version)
     const done = new DonePacker(piece.generation)
-    let genesis = piece.fresh
+    let { clock } = piece
     for (const [n, batch] of piece.batches.entries()) {
-      const result = await this.turn(overlay, batch, valuesOf(n, batch), genesis)
+      const result = await this.turn(overlay, batch, valuesOf(n, batch), clock)
       if (result.kind !== 'applied' && result.kind !== 'rejected') return { done, stop: { ...result, batch } }
       const applied = result.kind === 'applied'
       done.add(applied, applied ? result.turn.controls : [], overlay.written(), overlay.size)
-      if (applied) genesis = false
+      if (applied) clock++
       if (applied && result.turn.changesMembers) break
       if (done.byteLength > MAX_DONE_BYTES) break
     }
@@ -71,10 +71,10 @@ class Runner {
    * @returns {Promise<{ kind: 'applied' | 'rejected' | 'failed' | 'interrupted' | 'abandoned', turn: Turn,
    *   error?: unknown, reason?: unknown }>}
    */
-  async turn(overlay, batch, values, genesis) {
+  async turn(overlay, batch, values, clock) {
     await this._giveWay()
     overlay.begin()
-    const turn = new Turn(overlay, batch, genesis)
+    const turn = new Turn(overlay, batch, clock)
     if (this._closing) return { kind: 'abandoned', turn }
     const result = await this._call(turn, values)
     if (result.kind !== 'applied') overlay.rollback()

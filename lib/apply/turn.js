@@ -8,12 +8,12 @@ class Turn {
   /**
    * @param {import('./overlay.js').Overlay} overlay
    * @param {object} batch
-   * @param {boolean} genesis whether no batch before it was applied
+   * @param {number} clock how many batches were applied before it
    */
-  constructor(overlay, batch, genesis) {
+  constructor(overlay, batch, clock) {
     this.overlay = overlay
     this.batch = batch
-    this.genesis = genesis
+    this.clock = clock
     /** What it asked of who may write, in the order of the calls. */
     this.controls = []
     /** `{ reason }` once `host.interrupt` was called. */

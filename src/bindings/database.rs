@@ -21,6 +21,8 @@ pub struct NativeDbOptions<'env> {
     pub value_encoding: String,
     pub secret: Option<BufferSlice<'env>>,
     pub open: bool,
+    pub apply: bool,
+    pub optimistic: bool,
     pub max_drift: f64,
 }
 
@@ -38,6 +40,8 @@ impl NativeDbOptions<'_> {
             value_encoding: self.value_encoding,
             secret: self.secret.map(|secret| array(&secret, "a secret seed")).transpose()?,
             open: self.open,
+            apply: self.apply,
+            optimistic: self.optimistic,
             max_drift: Duration::from_millis(self.max_drift as u64),
         })
     }
@@ -51,6 +55,8 @@ pub struct NativeDbInfo {
     pub local: Buffer,
     pub key_encoding: String,
     pub value_encoding: String,
+    pub apply: bool,
+    pub optimistic: bool,
 }
 
 #[napi(object)]
@@ -139,6 +145,8 @@ impl NativeDb {
             local: info.local.0.to_vec().into(),
             key_encoding: info.key_encoding,
             value_encoding: info.value_encoding,
+            apply: info.apply,
+            optimistic: info.optimistic,
         })
     }
 

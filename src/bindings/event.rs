@@ -48,6 +48,10 @@ impl From<Event> for NativeEvent {
             Event::UpgradeNeeded { feed } => Self { key: Some(bytes(feed)), ..of("upgrade-needed") },
             Event::Synced { peer } => Self { to: Some(number(peer)), ..of("synced") },
             Event::Progress => of("progress"),
+            Event::Finalized { length } => Self { to: Some(number(length)), ..of("finalized") },
+            Event::Moved { feed, length } => {
+                Self { key: Some(bytes(feed)), to: Some(number(length)), ..of("moved") }
+            }
             Event::AccessRequest { key: asking, user_data } => {
                 Self { key: Some(bytes(asking)), data: Some(user_data.into()), ..of("access-request") }
             }

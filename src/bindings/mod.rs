@@ -17,6 +17,7 @@
     reason = "signatures are napi's"
 )]
 
+mod apply;
 mod conflicts;
 mod cursor;
 mod database;

@@ -1,6 +1,7 @@
 //! What is published: the committed state of every open database, for readers, subscribers and peers on any thread.
 
 use super::access::AccessState;
+use super::apply::{ApplyDesk, Finality};
 use super::engine::DatabaseState;
 use super::events::{Event, Subscribers};
 use super::peer::Peer;
@@ -13,7 +14,7 @@ use crate::view::LatticeHash;
 use parking_lot::{Mutex, RwLock};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 #[derive(Default)]
@@ -39,6 +40,8 @@ pub struct DbInfo {
     pub key_encoding: String,
     pub value_encoding: String,
     pub open: bool,
+    pub apply: bool,
+    pub optimistic: bool,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -46,6 +49,8 @@ pub struct DbStatus {
     pub version: u64,
     pub writable: bool,
     pub indexer: bool,
+    /// Apply mode: finality waits for an acknowledgement of this replica.
+    pub ack_wanted: bool,
 }
 
 /// A database that somebody has open.
@@ -61,6 +66,12 @@ pub(super) struct OpenDatabase {
     pub access: Mutex<AccessState>,
     /// The state hash as last computed, with its version.
     pub hash: Mutex<(u64, LatticeHash)>,
+    /// Apply mode: what is handed out, and what waits.
+    pub apply: ApplyDesk,
+    /// Apply mode: versions written, published or not.
+    pub written: AtomicU64,
+    /// Apply mode: what nothing can move any more.
+    pub finality: Mutex<Finality>,
 }
 
 /// The committed state of a feed in a database.
@@ -179,9 +190,9 @@ impl Board {
         let mut feeds = open.feeds.write();
         for (key, member) in &state.members {
             let published = feeds.entry(*key).or_insert_with(PublishedFeed::empty);
-            published.placed = state.order.placed().get(key);
+            published.placed = state.in_view().get(key);
             published.added = member.added;
-            let granted = state.order.membership().get(key);
+            let granted = state.membership().get(key);
             published.granted = granted.is_some();
             published.indexer = granted.is_some_and(|member| member.indexer);
             published.until = member.until;
@@ -191,13 +202,16 @@ impl Board {
             }
         }
         drop(feeds);
-        let is_granted = |writer: &FeedKey| state.order.membership().get(writer).is_some();
+        let is_granted = |writer: &FeedKey| state.membership().get(writer).is_some();
         open.access.lock().settle(state.is_writable(), is_granted);
         *open.status.write() = DbStatus {
             version: state.state.version,
             writable: state.is_writable(),
             indexer: state.is_indexer(),
+            ack_wanted: state.ack_wanted,
         };
+        *open.finality.lock() = state.finality();
+        open.written.store(state.applied.as_ref().map_or(0, |applied| applied.version), Ordering::Release);
     }
 
     /// Tells connections and databases that feeds have grown or that databases have changed.
@@ -256,6 +270,9 @@ impl OpenDatabase {
             subscribers: Subscribers::default(),
             access: Mutex::default(),
             hash: Mutex::default(),
+            apply: ApplyDesk::default(),
+            written: AtomicU64::new(0),
+            finality: Mutex::default(),
         }
     }
 

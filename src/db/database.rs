@@ -15,6 +15,7 @@ use crate::types::{FeedKey, Hash};
 use crate::view::{self, ViewError};
 use parking_lot::RwLock;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 /// How to open a database of a store.
 #[derive(Clone, Debug)]
@@ -29,6 +30,10 @@ pub struct DatabaseOptions {
     pub secret: Option<[u8; 32]>,
     /// Every feed announced by a peer that proves the key counts.
     pub open: bool,
+    /// Apply mode: values are opaque, and the caller's `apply` makes the view of them.
+    pub apply: bool,
+    /// Apply mode, said by the creator: batches of unknown writers may be acknowledged.
+    pub optimistic: bool,
     /// How far ahead of the wall clock a timestamp may be before it is reported and not followed.
     pub max_drift: std::time::Duration,
 }
@@ -42,6 +47,8 @@ impl Default for DatabaseOptions {
             value_encoding: "json".into(),
             secret: None,
             open: false,
+            apply: false,
+            optimistic: false,
             max_drift: std::time::Duration::from_mins(1),
         }
     }
@@ -55,12 +62,17 @@ const KEEP_HASH_AFTER: u64 = 1_000;
 pub struct Db(Arc<Handle>);
 
 /// Counts as one handle until it is closed or dropped.
-struct Handle(RwLock<Option<Inner>>);
+struct Handle {
+    inner: RwLock<Option<Inner>>,
+    /// Names it among all handles of the store.
+    number: u64,
+}
 
 impl Drop for Handle {
     fn drop(&mut self) {
         // A dropped handle queues nothing: the database stays loaded until it is closed or the store is.
-        if let Some(inner) = self.0.get_mut().take() {
+        if let Some(inner) = self.inner.get_mut().take() {
+            inner.release_apply(self.number);
             inner.open.release();
         }
     }
@@ -74,11 +86,16 @@ pub(super) struct Inner {
 
 impl Db {
     pub(super) fn new(shared: Arc<Shared>, open: Arc<OpenDatabase>) -> Self {
-        Self(Arc::new(Handle(RwLock::new(Some(Inner { shared, open })))))
+        let number = shared.next_number();
+        Self(Arc::new(Handle { inner: RwLock::new(Some(Inner { shared, open })), number }))
+    }
+
+    pub(super) fn number(&self) -> u64 {
+        self.0.number
     }
 
     pub(super) fn inner(&self) -> Result<Inner, Error> {
-        self.0.0.read().clone().filter(|inner| !inner.shared.is_closed()).ok_or_else(Error::closed)
+        self.0.inner.read().clone().filter(|inner| !inner.shared.is_closed()).ok_or_else(Error::closed)
     }
 
     pub fn info(&self) -> Result<DbInfo, Error> {
@@ -92,7 +109,10 @@ impl Db {
 
     /// Ends this handle, after everything accepted before. Closing twice is harmless.
     pub fn close(&self) -> Reply<()> {
-        let Some(Inner { shared, open }) = self.0.0.write().take() else { return Reply::ready(Ok(())) };
+        let Some(Inner { shared, open }) = self.0.inner.write().take() else { return Reply::ready(Ok(())) };
+        let inner = Inner { shared, open };
+        inner.release_apply(self.number());
+        let Inner { shared, open } = inner;
         open.release();
         let (replier, reply) = Reply::channel();
         shared.owner.submit(Box::new(Closing { id: open.id, replier }));
@@ -118,13 +138,15 @@ impl Db {
         if key.len() > MAX_KEY_BYTES {
             return Ok(None);
         }
-        let handle = self.0.0.read();
+        let handle = self.0.inner.read();
         let open = handle.as_ref().filter(|inner| !inner.shared.is_closed());
         let inner = open.ok_or_else(Error::closed)?;
         inner.shared.with_read(|txn| {
             if let Some(at) = at {
                 inner.must_be_here(at, txn)?;
             }
+            // While a wave is not through, the newest rows are not for readers.
+            let at = at.or_else(|| inner.open.info.apply.then(|| inner.open.status.read().version));
             let Some(row) = view::newest(txn, inner.open.id, key, at)? else { return Ok(None) };
             Ok(LiveRow::of(row.version, key, &row)?.map(|row| found(&row)))
         })
@@ -250,7 +272,8 @@ impl Inner {
     /// Refuses a version that the view does not have.
     pub fn must_be_here(&self, version: u64, txn: &ReadTxn) -> Result<u64, Error> {
         let latest = self.version(txn)?;
-        if version <= latest {
+        // Whoever runs `apply` reads what a wave that is not through has written.
+        if version <= latest || version <= self.open.written.load(Ordering::Acquire) {
             return Ok(version);
         }
         Err(Error::new(

@@ -1,11 +1,13 @@
 //! What the owner thread holds between transactions, and the view of it that a job works on.
 
+use super::apply::Committed;
 use super::board::Board;
 use super::error::{Error, Failure};
 use super::events::Event;
 use super::rows::{DatabaseRow, Halt, MemberRow, StateRow};
 use super::write::PutsFrom;
-use crate::causal::{OrderState, Past};
+use crate::apply::{self, AppliedState};
+use crate::causal::{Membership, OrderState, Past};
 use crate::clock::{Clock, ntp64};
 use crate::feed::{Appender, FeedRecord};
 use crate::order::{self, Numbers};
@@ -39,6 +41,8 @@ pub(super) struct Effects {
     pub opened: BTreeSet<u32>,
     /// Databases whose last handle was closed: they stay until what was queued before is synced.
     pub closed: BTreeSet<u32>,
+    /// How far readers of databases in apply mode are moved.
+    pub moved: BTreeMap<u32, Committed>,
 }
 
 /// One open database, as of the last row written.
@@ -49,7 +53,13 @@ pub(super) struct DatabaseState {
     pub max_drift: Duration,
     pub members: BTreeMap<FeedKey, MemberRow>,
     pub writers: Writers,
+    /// In apply mode: what is ready to be applied.
     pub order: OrderState,
+    /// Apply mode: what is applied, in which order.
+    pub applied: Option<AppliedState>,
+    /// Apply mode: for whom finality waits, and whether for this replica.
+    pub waiting_for: Vec<FeedKey>,
+    pub ack_wanted: bool,
     /// What the local feed's last batch has in its past, itself included.
     pub own_past: Past,
     /// The effective timestamp of that batch.
@@ -69,6 +79,8 @@ pub(super) struct DatabaseState {
 pub(super) struct Dirty {
     pub state: bool,
     pub order: bool,
+    pub applied: bool,
+    pub row: bool,
     pub members: BTreeSet<FeedKey>,
 }
 
@@ -77,12 +89,28 @@ impl DatabaseState {
         self.row.id
     }
 
+    /// Who is granted now.
+    pub fn membership(&self) -> &Membership {
+        match &self.applied {
+            Some(applied) => applied.cursor.standing().members(),
+            None => self.order.membership(),
+        }
+    }
+
+    /// What is in the view: of every feed, how much.
+    pub fn in_view(&self) -> &Past {
+        match &self.applied {
+            Some(applied) => applied.cursor.placed(),
+            None => self.order.placed(),
+        }
+    }
+
     pub fn is_writable(&self) -> bool {
-        self.row.open || self.order.membership().get(&self.row.local).is_some()
+        self.row.open || self.membership().get(&self.row.local).is_some()
     }
 
     pub fn is_indexer(&self) -> bool {
-        self.order.membership().get(&self.row.local).is_some_and(|member| member.indexer)
+        self.membership().is_indexer(&self.row.local)
     }
 
     /// Whether everything of `feed` counts here whatever the walk says, up to the returned length.
@@ -206,7 +234,8 @@ impl<'e, 't> Work<'e, 't> {
         self.finish_feeds()?;
         let now = ntp64(self.now());
         for (id, database) in &mut self.engine.databases {
-            let changed = database.dirty.state || database.dirty.order || !database.dirty.members.is_empty();
+            let dirty = &database.dirty;
+            let changed = dirty.state || dirty.order || dirty.row || !dirty.members.is_empty();
             if !changed {
                 continue;
             }
@@ -219,6 +248,18 @@ impl<'e, 't> Work<'e, 't> {
                 self.txn.append(Table::Commits, &key, &database.state.clock.to_be_bytes())?;
                 let event = Event::Update { from: database.published, to: database.state.version };
                 self.engine.effects.events.push((*id, event));
+            }
+            if let (true, Some(applied)) = (database.dirty.applied, &database.applied) {
+                apply::save(self.txn, *id, applied)?;
+            }
+            if database.dirty.row
+                && let Some(open) = self.engine.board.database(*id)
+            {
+                self.txn.put(
+                    Table::Databases,
+                    &DatabaseRow::key_of(&open.info.name),
+                    &database.row.encode(),
+                )?;
             }
             if database.dirty.order {
                 order::save_order(self.txn, *id, &database.order)?;

@@ -48,6 +48,15 @@ pub enum Event {
     },
     /// Something arrived or was announced: whoever waits to be flushed looks again.
     Progress,
+    /// Apply mode: nothing at or before this length of the sequence can be reordered any more.
+    Finalized {
+        length: u64,
+    },
+    /// Apply mode: an entry of `feed` would move what is final, before this length of the sequence. It is not placed.
+    Moved {
+        feed: FeedKey,
+        length: u64,
+    },
     AccessRequest {
         key: FeedKey,
         user_data: Vec<u8>,

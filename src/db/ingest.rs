@@ -40,6 +40,9 @@ impl Work<'_, '_> {
             self.database(id)?.behind.insert(key);
             self.place_ready(id)?;
             self.engine.effects.databases.insert(id);
+            if let Some(open) = self.engine.board.database(id) {
+                open.apply.lock().heard_at = Some(self.now());
+            }
         }
         Ok(Ok(()))
     }

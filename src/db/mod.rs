@@ -14,6 +14,7 @@
 
 mod access;
 mod admit;
+mod apply;
 mod board;
 mod compare;
 mod conflicts;
@@ -42,6 +43,9 @@ pub use crate::crdt::Live;
 pub use crate::store::Location;
 pub use access::{Access, MAX_ACCESS_DATA, Refusal};
 pub use admit::InviteOptions;
+pub use apply::{
+    Append, Asked, Committed, Done, DoneBatch, Finality, Next, Piece, PieceBatch, SequenceEntry, Step,
+};
 pub use board::{DbInfo, DbStatus};
 pub use compare::Comparison;
 pub use conflicts::{Claim, Conflict, Part};

@@ -67,6 +67,8 @@ impl Work<'_, '_> {
             key_encoding: row.key_encoding,
             value_encoding: row.value_encoding,
             open: row.open,
+            apply: row.apply,
+            optimistic: row.optimistic,
         };
         let open = Arc::new(OpenDatabase::new(id, info, options.max_drift));
         self.engine.board.databases.write().insert(id, Arc::clone(&open));
@@ -86,7 +88,8 @@ impl Work<'_, '_> {
             self.feed(&feed)?;
         }
         self.begin_own_feed(id)?;
-        self.place_ready(id)
+        self.place_ready(id)?;
+        self.place_silent(id)
     }
 
     fn create_database(&mut self, options: &DatabaseOptions, name: &str) -> Result<DatabaseRow, Failure> {
@@ -117,6 +120,8 @@ impl Work<'_, '_> {
             key_encoding: options.key_encoding.clone(),
             value_encoding: options.value_encoding.clone(),
             open: options.open,
+            apply: options.apply,
+            optimistic: options.apply && options.optimistic,
         };
         self.txn.put(Table::Databases, &DatabaseRow::key_of(name), &row.encode())?;
         self.txn.put(Table::Databases, &StateRow::key_of(id), &StateRow::default().encode())?;
@@ -136,12 +141,12 @@ impl Work<'_, '_> {
             return Ok(());
         }
         let genesis = Genesis {
-            mode: Mode::Merge,
+            mode: if row.apply { Mode::Apply } else { Mode::Merge },
             key_encoding: &row.key_encoding,
             value_encoding: &row.value_encoding,
             encrypted: false,
             open: row.open,
-            optimistic: false,
+            optimistic: row.optimistic,
         };
         self.append(id, &[Op::Genesis(genesis)]).map(|_| ())
     }
@@ -195,6 +200,7 @@ impl Work<'_, '_> {
         }
         let writers = members.iter().map(|(feed, member)| (member.feed, *feed)).collect();
         let order = order::order_state(self.txn, id, row.key)?;
+        let applied = if row.apply { Some(crate::apply::load(self.txn, id, row.key)?) } else { None };
         let batches = Batches { txn: &*self.txn, database: id, numbers: &members };
         let (reached, latest) = match order.placed().get(&row.local) {
             0 => Default::default(),
@@ -219,6 +225,9 @@ impl Work<'_, '_> {
             dirty: Dirty::default(),
             members,
             order,
+            applied,
+            waiting_for: Vec::new(),
+            ack_wanted: false,
             row,
         };
         for feed in database.members.keys().copied().collect::<Vec<_>>() {
@@ -227,6 +236,7 @@ impl Work<'_, '_> {
                 database.behind.insert(feed);
             }
         }
+        self.look_at_final(&mut database)?;
         Ok(database)
     }
 }
@@ -244,6 +254,19 @@ fn agree(row: &DatabaseRow, options: &DatabaseOptions, name: &str) -> Result<(),
     if local.is_some_and(|local| local != row.local) {
         let message =
             format!("the database {name:?} is written with another key pair, that of {}", row.local);
+        return Err(Error::new(Code::Options, message));
+    }
+    if row.apply != options.apply {
+        let (made, how) =
+            if row.apply { ("apply", "with an apply function") } else { ("merge", "without one") };
+        let message = format!("the database {name:?} was made in {made} mode: open it {how}");
+        return Err(Error::new(Code::Options, message));
+    }
+    if row.key == row.local && row.optimistic != options.optimistic {
+        let message = format!(
+            "the database {name:?} was made with optimistic: {}: open it with the same",
+            row.optimistic
+        );
         return Err(Error::new(Code::Options, message));
     }
     let fits = row.key_encoding == options.key_encoding

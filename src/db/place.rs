@@ -127,7 +127,16 @@ impl Work<'_, '_> {
             Err(BatchError::Newer) => return self.halt(id, feed, Halt::Newer),
             Err(BatchError::Invalid) => return self.halt(id, feed, Halt::Frozen),
         };
-        let Some(mut changes) = Changes::of(&batch.ops) else { return self.halt(id, feed, Halt::Frozen) };
+        let merges = !database.row.apply;
+        let ops = if merges { batch.ops.as_slice() } else { &[] };
+        let Some(mut changes) = Changes::of(ops) else { return self.halt(id, feed, Halt::Frozen) };
+        if let (true, Some(Op::Genesis(genesis))) = (feed == database.row.key && seq == 0, batch.ops.first())
+            && genesis.optimistic != database.row.optimistic
+        {
+            // The creator's word: whoever joins learns it here.
+            database.row.optimistic = genesis.optimistic;
+            database.dirty.row = true;
+        }
         let batches = Batches { txn: &*self.txn, database: id, numbers: &database.members };
         let readiness =
             resolve(&batch.facts, link_rule(database), &Placing { batches, order: &database.order })?;
@@ -139,7 +148,11 @@ impl Work<'_, '_> {
             let ahead_ms = u64::try_from(ahead.as_millis()).unwrap_or(u64::MAX);
             self.engine.effects.events.push((id, Event::Drift { writer: feed, ahead_ms }));
         }
-        let Batch { facts, .. } = batch;
+        let Batch { mut facts, .. } = batch;
+        if !merges {
+            // Who is granted is what `apply` makes of it.
+            facts.controls.clear();
+        }
         // A build before this one may not have been able to read it.
         database.set_halt(&feed, Halt::None);
         changes.stand_at(facts.position(effective));
@@ -325,18 +338,18 @@ pub(super) fn keep(
 }
 
 /// Who may write, as subscribers are told of it.
-struct Rights {
+pub(super) struct Rights {
     writable: bool,
     writers: Vec<FeedKey>,
 }
 
 impl Rights {
-    fn of(database: &DatabaseState) -> Self {
-        let writers = database.order.membership().iter().map(|(feed, _)| feed).collect();
+    pub(super) fn of(database: &DatabaseState) -> Self {
+        let writers = database.membership().iter().map(|(feed, _)| feed).collect();
         Self { writable: database.is_writable(), writers }
     }
 
-    fn changed_to(&self, after: &Self, mut tell: impl FnMut(Event)) {
+    pub(super) fn changed_to(&self, after: &Self, mut tell: impl FnMut(Event)) {
         let new = after.writers.iter().filter(|key| !self.writers.contains(key));
         new.for_each(|key| tell(Event::Writer { key: *key, added: true }));
         let gone = self.writers.iter().filter(|key| !after.writers.contains(key));

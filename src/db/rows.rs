@@ -1,7 +1,7 @@
 //! Row codecs of the tables that belong to no stage.
 //!
 //! ```text
-//! Databases  Key: 0x00 ‖ name                      Value: id u32 ‖ key 32 ‖ local 32 ‖ key encoding text ‖ value encoding text ‖ open bool
+//! Databases  Key: 0x00 ‖ name                      Value: id u32 ‖ key 32 ‖ local 32 ‖ key encoding text ‖ value encoding text ‖ flags u8 (1 open, 2 apply mode, 4 optimistic)
 //!            Key: 0x01 ‖ database u32              Value: version varint ‖ clock u64
 //! Members    Key: database u32 ‖ feed 32           Value: feed u32 ‖ added bool ‖ merged varint ‖ until varint ‖ halt u8
 //! Commits    Key: database u32 ‖ version u64       Value: the store's clock u64, at the commit that published the version
@@ -26,6 +26,10 @@ pub(super) struct DatabaseRow {
     pub key_encoding: String,
     pub value_encoding: String,
     pub open: bool,
+    /// Values are opaque, and `apply` makes the view of them.
+    pub apply: bool,
+    /// Apply mode: batches of unknown writers may be acknowledged.
+    pub optimistic: bool,
 }
 
 impl DatabaseRow {
@@ -39,7 +43,7 @@ impl DatabaseRow {
         out.extend_from_slice(self.local.as_bytes());
         put_bytes(&mut out, self.key_encoding.as_bytes());
         put_bytes(&mut out, self.value_encoding.as_bytes());
-        out.push(self.open.into());
+        out.push(u8::from(self.open) | u8::from(self.apply) << 1 | u8::from(self.optimistic) << 2);
         out
     }
 
@@ -51,9 +55,16 @@ impl DatabaseRow {
             local: FeedKey(reader.array("the local feed")?),
             key_encoding: reader.text("the key encoding", MAX_NAME_BYTES)?.into(),
             value_encoding: reader.text("the value encoding", MAX_NAME_BYTES)?.into(),
-            open: reader.bool("open")?,
+            open: false,
+            apply: false,
+            optimistic: false,
         };
-        reader.finish("the database's row").map(|()| row)
+        let flags = reader.u8("the flags")?;
+        reader.finish("the database's row")?;
+        if flags > 7 {
+            return Err(DecodeError::UnknownTag { what: "the flags", tag: flags.into() });
+        }
+        Ok(Self { open: flags & 1 != 0, apply: flags & 2 != 0, optimistic: flags & 4 != 0, ..row })
     }
 }
 
@@ -160,6 +171,8 @@ mod tests {
             key_encoding: "utf-8".into(),
             value_encoding: "json".into(),
             open: true,
+            apply: false,
+            optimistic: true,
         };
         let bytes = database.encode();
         assert_eq!(DatabaseRow::decode(&bytes), Ok(database));

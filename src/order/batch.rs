@@ -11,6 +11,8 @@ pub struct Batch<'t> {
     pub facts: BatchFacts,
     /// One op for each entry.
     pub ops: Vec<Op<'t>>,
+    /// Its writer asks to be heard though it may not be granted.
+    pub optimistic: bool,
 }
 
 /// Why the next batch of a feed cannot be read.
@@ -57,7 +59,7 @@ pub fn read_batch(
         return Err(missing(seq.saturating_add(1)));
     }
     let first = Entry::decode(block(txn, feed, seq)?.ok_or_else(|| missing(length))?)?;
-    let Place::First(BatchHead { timestamp, length: count, links }) = first.place else {
+    let Place::First(BatchHead { timestamp, length: count, links, optimistic }) = first.place else {
         return Err(BatchError::Invalid);
     };
     let end = seq.saturating_add(count);
@@ -73,7 +75,11 @@ pub fn read_batch(
         ops.push(entry.op);
     }
     let controls = ops.iter().zip(seq..).filter_map(|(op, seq)| control(op, database, seq)).collect();
-    Ok(Batch { facts: BatchFacts { writer, seq, length: count, timestamp, links, controls }, ops })
+    Ok(Batch {
+        facts: BatchFacts { writer, seq, length: count, timestamp, links, controls },
+        ops,
+        optimistic,
+    })
 }
 
 /// The grant or revoke for `database` in an op.

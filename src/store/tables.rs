@@ -42,7 +42,7 @@ pub enum Table {
     Tree,
     /// The databases of the store, and what of each changes with every commit (`db`).
     ///
-    /// Key: 0x00 ‖ name. Value: id u32 ‖ key 32 ‖ local 32 ‖ encodings ‖ open bool.
+    /// Key: 0x00 ‖ name. Value: id u32 ‖ key 32 ‖ local 32 ‖ encodings ‖ flags u8.
     /// Key: 0x01 ‖ database u32. Value: version varint ‖ clock u64.
     Databases,
     /// Feeds that take part in a database (`db`).
@@ -89,11 +89,19 @@ pub enum Table {
     ///
     /// Key: database u32. Value: version u64 ‖ 1,024 lanes u16.
     Hashes,
+    /// Which batch stands at which index of an apply-mode database (`apply`).
+    ///
+    /// Key: database u32 ‖ index u64. Value: feed u32 ‖ seq ‖ entries ‖ effective ‖ flags u8 ‖ begin ‖ writes ‖ changes.
+    Sequence,
+    /// What else is kept of a sequence (`apply`).
+    ///
+    /// Key: database u32. Value: an applied state of `apply`.
+    Applied,
 }
 
 impl Table {
     /// All tables, in the order of their declaration.
-    pub const ALL: [Table; 16] = [
+    pub const ALL: [Table; 18] = [
         Table::Meta,
         Table::Feeds,
         Table::Blocks,
@@ -110,6 +118,8 @@ impl Table {
         Table::Log,
         Table::Commits,
         Table::Hashes,
+        Table::Sequence,
+        Table::Applied,
     ];
 
     /// Name in the file and order of rows: the one place where either is said.
@@ -131,6 +141,8 @@ impl Table {
             Table::Log => ("log-1", RowOrder::Bytes),
             Table::Commits => ("commits-1", RowOrder::Bytes),
             Table::Hashes => ("hashes-1", RowOrder::Bytes),
+            Table::Sequence => ("sequence-1", RowOrder::Bytes),
+            Table::Applied => ("applied-1", RowOrder::Bytes),
         }
     }
 

@@ -17,6 +17,7 @@ mod hash;
 mod merge;
 mod rows;
 mod scan;
+mod whole;
 
 pub use compare::{CompareCursor, Compared};
 pub use diffs::{DiffCursor, DiffKeys, DiffPlace, diff_positions};
@@ -24,6 +25,7 @@ pub use hash::{LatticeHash, advance, keep_hash, kept_hash};
 pub use merge::{Added, Merged, Removed, Writers, change_of, find_base, latest_changes, merge};
 pub use rows::{Row, log_key, newest};
 pub use scan::{Bounds, HistoryCursor, HistoryRow, ScanCursor, ScanRow, Seen};
+pub use whole::{write_back, write_whole, written_between};
 
 use crate::codec::DecodeError;
 use crate::store::StoreError;

@@ -164,7 +164,7 @@ impl Peer {
             failed: None,
         };
         let connection = Connection {
-            id: shared.peer_number(),
+            id: shared.next_number(),
             scope: RwLock::new(scope.map(|id| BTreeSet::from([id]))),
             live,
             wake,

@@ -26,6 +26,11 @@ impl Work<'_, '_> {
     /// The database's key, if this replica may grant.
     pub fn must_be_indexer(&mut self, id: u32) -> Result<FeedKey, Failure> {
         let database = self.database(id)?;
+        if database.row.apply {
+            let message = "in apply mode the apply function grants and revokes: append a value that makes it call \
+                           host.addWriter or host.removeWriter";
+            return Err(Error::new(Code::Mode, message).into());
+        }
         if database.is_indexer() {
             return Ok(database.row.key);
         }
@@ -43,6 +48,10 @@ impl Work<'_, '_> {
 
     /// Appends one batch to the local feed and places it.
     pub fn append(&mut self, id: u32, ops: &[Op<'_>]) -> Result<Appended, Failure> {
+        self.append_batch(id, ops, false)
+    }
+
+    pub fn append_batch(&mut self, id: u32, ops: &[Op<'_>], optimistic: bool) -> Result<Appended, Failure> {
         if ops.len() > MAX_BATCH_ENTRIES {
             return Err(too_many().into());
         }
@@ -53,22 +62,40 @@ impl Work<'_, '_> {
         let mut links = self.due_links(id)?;
         while links.len() > MAX_LINKS {
             let rest = links.split_off(MAX_LINKS);
-            self.append_linked(id, &[Op::Acknowledgement], links)?;
+            self.append_linked(id, &[Op::Acknowledgement], links, optimistic)?;
             links = rest;
         }
-        self.append_linked(id, ops, links)
+        self.append_linked(id, ops, links, optimistic)
     }
 
-    fn append_linked(&mut self, id: u32, ops: &[Op<'_>], mut links: Vec<Link>) -> Result<Appended, Failure> {
+    fn append_linked(
+        &mut self,
+        id: u32,
+        ops: &[Op<'_>],
+        mut links: Vec<Link>,
+        optimistic: bool,
+    ) -> Result<Appended, Failure> {
         links.sort_unstable_by_key(|link| link.feed);
         let now = crate::clock::ntp64(self.now());
+        let timestamp = self.database(id)?.clock.tick(now);
+        self.append_at(id, ops, timestamp, links, optimistic)
+    }
+
+    /// Appends and places one batch with this timestamp and these links, which ascend by feed.
+    pub fn append_at(
+        &mut self,
+        id: u32,
+        ops: &[Op<'_>],
+        timestamp: u64,
+        links: Vec<Link>,
+        optimistic: bool,
+    ) -> Result<Appended, Failure> {
         let database = self.database(id)?;
         let (local, key) = (database.row.local, database.row.key);
-        let timestamp = database.clock.tick(now);
         let seq = database.order.placed().get(&local);
         let controls = ops.iter().zip(seq..).filter_map(|(op, seq)| control(op, key, seq)).collect();
         let facts = BatchFacts { writer: local, seq, length: ops.len() as u64, timestamp, links, controls };
-        let number = self.append_blocks(local, &facts, ops)?;
+        let number = self.append_blocks(local, &facts, ops, optimistic)?;
         let (past, effective, has_read) = self.own_readiness(id, &facts)?;
         let position = facts.position(effective);
         let length = facts.end();
@@ -80,7 +107,7 @@ impl Work<'_, '_> {
         Ok(Appended { number, position, counts, length })
     }
 
-    fn open_appender(&mut self, local: FeedKey) -> Result<(), Failure> {
+    pub fn open_appender(&mut self, local: FeedKey) -> Result<(), Failure> {
         if !self.appenders.contains_key(&local) {
             let record = self.feed(&local)?.ok_or_else(Error::stopped)?.clone();
             let appender = Appender::new(self.txn, record)?;
@@ -91,7 +118,7 @@ impl Work<'_, '_> {
 
     /// A batch is placed as it is appended, so all before it has to be: an older copy of a store may hold own entries
     /// that wait for what they link to.
-    fn must_have_placed_own(&mut self, id: u32, local: FeedKey) -> Result<(), Failure> {
+    pub fn must_have_placed_own(&mut self, id: u32, local: FeedKey) -> Result<(), Failure> {
         let length = self.appenders.get(&local).map_or(0, Appender::length);
         if self.database(id)?.order.placed().get(&local) == length {
             return Ok(());
@@ -101,7 +128,13 @@ impl Work<'_, '_> {
         Err(Error::new(Code::Restored, message).into())
     }
 
-    fn append_blocks(&mut self, local: FeedKey, facts: &BatchFacts, ops: &[Op<'_>]) -> Result<u32, Failure> {
+    fn append_blocks(
+        &mut self,
+        local: FeedKey,
+        facts: &BatchFacts,
+        ops: &[Op<'_>],
+        optimistic: bool,
+    ) -> Result<u32, Failure> {
         let appender = self.appenders.get_mut(&local).ok_or_else(Error::stopped)?;
         let number = appender.record().id;
         let mut block = Vec::new();
@@ -109,7 +142,8 @@ impl Work<'_, '_> {
             block.clear();
             let place = if offset == 0 {
                 let BatchFacts { timestamp, length, links, .. } = facts;
-                Place::First(BatchHead { timestamp: *timestamp, length: *length, links: links.clone() })
+                let (timestamp, length, links) = (*timestamp, *length, links.clone());
+                Place::First(BatchHead { timestamp, length, links, optimistic })
             } else {
                 Place::Later { offset }
             };
@@ -143,17 +177,20 @@ impl Work<'_, '_> {
     }
 
     /// Links for every feed whose links are read and of which more is placed than the local feed has in its past.
-    fn due_links(&mut self, id: u32) -> Result<Vec<Link>, Failure> {
+    pub fn due_links(&mut self, id: u32) -> Result<Vec<Link>, Failure> {
         if !std::mem::take(&mut self.database(id)?.links_due) {
             return Ok(Vec::new());
         }
         let Some(database) = self.engine.databases.get(&id) else { return Err(Error::closed().into()) };
-        let DatabaseState { row, order, own_past, .. } = database;
+        let DatabaseState { row, order, own_past, applied, .. } = database;
         // Only what the own past does not reach is looked at, and only feeds of which something counts are named: what
         // is named, others have to fetch.
-        let counts = |feed: &FeedKey| row.open || order.outcome().counted.contains_key(feed);
+        let counts = |feed: &FeedKey| match applied {
+            Some(applied) => applied.counted.contains(feed),
+            None => row.open || order.outcome().counted.contains_key(feed),
+        };
         let mut candidates = Past::new();
-        for (feed, length) in order.placed().iter() {
+        for (feed, length) in database.in_view().iter() {
             if length > own_past.get(&feed) && counts(&feed) {
                 candidates.raise(feed, length);
             }
@@ -180,5 +217,9 @@ pub(in crate::db) struct Appended {
 }
 
 pub(in crate::db) fn link_rule(database: &DatabaseState) -> LinkRule {
-    if database.row.open { LinkRule::All } else { LinkRule::Granted { creator: database.row.key } }
+    if database.row.open || database.row.apply {
+        LinkRule::All
+    } else {
+        LinkRule::Granted { creator: database.row.key }
+    }
 }

@@ -127,6 +127,11 @@ impl Work<'_, '_> {
     }
 
     fn write_one(&mut self, id: u32, write: &Write) -> Result<Written, Failure> {
+        if self.database(id)?.row.apply {
+            let message =
+                "this database is in apply mode: write with append, its apply function makes the view";
+            return Err(Error::new(Code::Mode, message).into());
+        }
         self.must_be_writable(id)?;
         if let Write::Batch(writes) = write {
             return self.write_batch(id, writes);
@@ -139,7 +144,7 @@ impl Work<'_, '_> {
         self.append_changes(id, vec![prepared], std::slice::from_ref(write))
     }
 
-    fn must_be_writable(&mut self, id: u32) -> Result<(), Failure> {
+    pub fn must_be_writable(&mut self, id: u32) -> Result<(), Failure> {
         let database = self.database(id)?;
         if database.is_writable() {
             return Ok(());
