@@ -173,13 +173,12 @@ test('open makes the view, of the bee and of the one in apply; close is told of 
 
 test('update is told how the view moved, after the view has, and stops nothing by throwing', async (t) => {
   const changes = []
-  let db = null
   const update = (view, map) => {
     changes.push(map.get('view'))
     assert.equal(view.version, map.get('view').to)
     if (changes.length === 2) throw new Error('mine')
   }
-  db = await open(t, ':memory:', { ...JSON_VALUES, update })
+  const db = await open(t, ':memory:', { ...JSON_VALUES, update })
   const errors = []
   db.on('error', (error) => errors.push(error))
   const events = []
