@@ -137,7 +137,7 @@ class MultiHyperbee extends EventEmitter {
   }
 
   get writable() {
-    return this._bee.writable
+    return this.opened && (this._session.native().rights() & 1) !== 0
   }
 
   get isIndexer() {
