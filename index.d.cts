@@ -6,6 +6,8 @@ declare class MultiHyperbee<K = string, V = any> extends all.MultiHyperbee<K, V>
 
 declare namespace MultiHyperbee {
   export import AccessRequest = all.AccessRequest
+  export import AppliedEntry = all.AppliedEntry
+  export import ApplyNode = all.ApplyNode
   export import Autobee = all.Autobee
   export import Batch = all.Batch
   export import Bee = all.Bee
@@ -13,6 +15,7 @@ declare namespace MultiHyperbee {
   export import Conflict = all.Conflict
   export import Diff = all.Diff
   export import DiffEntry = all.DiffEntry
+  export import Difference = all.Difference
   export import DiffPair = all.DiffPair
   export import DiffStreamOptions = all.DiffStreamOptions
   export import Dot = all.Dot
@@ -28,9 +31,11 @@ declare namespace MultiHyperbee {
   export import FeedEvents = all.FeedEvents
   export import FeedProgress = all.FeedProgress
   export import GeneratedDiff = all.GeneratedDiff
+  export import Finality = all.Finality
   export import Header = all.Header
   export import HistoryEntry = all.HistoryEntry
   export import HistoryOptions = all.HistoryOptions
+  export import Host = all.Host
   export import InviteOptions = all.InviteOptions
   export import Key = all.Key
   export import KeyPair = all.KeyPair
@@ -60,10 +65,18 @@ declare namespace MultiHyperbee {
   export import Store = all.Store
   export import Stored = all.Stored
   export import SubOptions = all.SubOptions
+  export import Verified = all.Verified
+  export import VerifyOptions = all.VerifyOptions
   export import View = all.View
+  export import ViewChange = all.ViewChange
+  export import ViewPosition = all.ViewPosition
   export import WaitOptions = all.WaitOptions
-  export import WatchOptions = all.WatchOptions
   export import Watcher = all.Watcher
+  export import WatchOptions = all.WatchOptions
+  export import WorkingBatch = all.WorkingBatch
+  export import WorkingView = all.WorkingView
+  export import WorkingWriteOptions = all.WorkingWriteOptions
+  export import WriteBatch = all.WriteBatch
   export import WriteOptions = all.WriteOptions
   export import Writer = all.Writer
 }
