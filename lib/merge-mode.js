@@ -20,9 +20,9 @@ class MergeMode {
   }
 
   get stats() {
-    const merged =
+    const cost =
       this._session.state === 'open' ? this._session.native().stats() : { merged: 0, folded: 0, searched: 0 }
-    return { undos: 0, applies: 0, appends: 0, waves: 0, flushes: 0, ...merged }
+    return { undos: 0, applies: 0, appends: 0, waves: 0, flushes: 0, ...cost }
   }
 
   /** Processes what is here. */
