@@ -284,7 +284,7 @@ test('optimistic: off unless the creator allows it; on, it counts if apply ackno
       continue
     }
     await b.append({ put: ['rejected', 1] }, { optimistic: true })
-    await b.append({ please: true, put: ['accepted', 2] }, { optimistic: true })
+    await a.wakeup(await b.append({ please: true, put: ['accepted', 2] }, { optimistic: true }))
     for (let n = 0; n < 200 && (await a.view.get('accepted')) === null; n++) await sleep(20)
     await converge(a, b)
     assert.deepEqual(await values(a.view), { a: 0, accepted: 2 })
