@@ -344,6 +344,7 @@ test('it waits as long as it is told, and not while somebody asks', async (t) =>
   start()
   while (core.calls.length < 2) await sleep(1)
   assert.ok(performance.now() - began >= 35, 'it has waited')
+  await driver.settled()
   const before = performance.now()
   await driver.update()
   assert.ok(performance.now() - before >= 25, 'a rest after a replay is waited out')

@@ -284,7 +284,7 @@ test('optimistic: off unless the creator allows it; on, it counts if apply ackno
       continue
     }
     await b.append({ put: ['rejected', 1] }, { optimistic: true })
-    await b.append({ please: true, put: ['accepted', 2] }, { optimistic: true })
+    await a.wakeup(await b.append({ please: true, put: ['accepted', 2] }, { optimistic: true }))
     for (let n = 0; n < 200 && (await a.view.get('accepted')) === null; n++) await sleep(20)
     await converge(a, b)
     assert.deepEqual(await values(a.view), { a: 0, accepted: 2 })
@@ -342,12 +342,13 @@ test('acknowledgements make everything final, and then all is quiet', async (t) 
   await b.append({ put: ['a', 1] })
   await a.append({ put: ['b', 2] })
   await finalized
-  for (let n = 0; n < 500 && [a, b].some((db) => db.finality().waitingFor.length > 0); n++) await sleep(20)
-  assert.deepEqual(a.finality().waitingFor, [])
   await converge(a, b)
-  await sleep(100)
-  const lengths = [a.local.length, b.local.length]
+  const allFinal = (db) => db.views()[1].signedLength === db.version
+  for (let n = 0; n < 500 && ![a, b].every(allFinal); n++) await sleep(20)
+  assert.deepEqual([a, b].map(allFinal), [true, true])
   await sleep(200)
+  const lengths = [a.local.length, b.local.length]
+  await sleep(300)
   assert.deepEqual([a.local.length, b.local.length], lengths)
 })
 

@@ -88,7 +88,13 @@ class Members {
 }
 
 /** In apply mode everybody follows every feed that counts, and `apply` says which do. */
-class MembersInApply extends Members {}
+class MembersInApply extends Members {
+  createUnionStream() {
+    this._session.accept()
+    const what = 'createUnionStream is for merge mode: in apply mode replay() has what was applied'
+    throw new MultiHyperbeeError('ERR_MODE', what)
+  }
+}
 
 const GRANTS = 'append a value on which your apply calls host.addWriter or host.removeWriter'
 const REFUSED = {
@@ -97,8 +103,7 @@ const REFUSED = {
   addPeer: `addPeer is for merge mode: ${GRANTS}`,
   removePeer: `removePeer is for merge mode: ${GRANTS}`,
   getPeers: 'getPeers is for merge mode: in apply mode there are writers()',
-  getDiff: 'getDiff is for merge mode: in apply mode there are no diffs, db.local is the feed',
-  createUnionStream: 'createUnionStream is for merge mode: in apply mode replay() has what was applied'
+  getDiff: 'getDiff is for merge mode: in apply mode there are no diffs, db.local is the feed'
 }
 for (const [name, what] of Object.entries(REFUSED)) {
   MembersInApply.prototype[name] = async function () {

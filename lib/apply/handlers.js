@@ -21,7 +21,6 @@ class Handlers {
 
   /** The view moved. `update` is told, one call at a time: what comes while it is busy is one change. */
   updated({ from, to, shared }) {
-    this._recovered()
     if (this._handlers.update === null || from === to) return
     const before = this._changes
     this._changes =
@@ -56,7 +55,7 @@ class Handlers {
   }
 
   /** What had failed is applied: it is no news any more. */
-  _recovered() {
+  recovered() {
     const reports = this._db._reports
     if (this._said !== null && reports.error?.code === 'ERR_APPLY') reports.error = null
     this._said = null

@@ -32,7 +32,7 @@ class ApplyMode {
     this._runner = new Runner(db, codec, options.handlers)
     this._appends = new AppendQueue(codec.valueEncoding)
     this._driver = new Driver(this._appends, this._runner, {
-      visible: (answer) => this._handlers.updated(answer),
+      visible: (answer) => this._visible(answer),
       paused: (stop) => this._paused(stop),
       failed: (error) => db._reports.report(error),
       idle: () => this._idle()
@@ -154,6 +154,11 @@ class ApplyMode {
     this._runner.start(native, info)
     this._acknowledging.start(native)
     this._driver.start(native, (length) => translated(() => native.applied(this._session.info.local, length)))
+  }
+
+  _visible(answer) {
+    if (this._driver.paused === null) this._handlers.recovered()
+    this._handlers.updated(answer)
   }
 
   /** @returns {{ kind: string, error: Error | null }} */
