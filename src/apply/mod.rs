@@ -41,6 +41,8 @@ pub enum Outcome {
 pub struct Row {
     pub placement: Placement,
     pub outcome: Outcome,
+    /// Its writer was not granted, so it needed an acknowledgement.
+    pub optimistic: bool,
     /// The view's version before and after.
     pub begin: u64,
     pub end: u64,
@@ -172,12 +174,13 @@ impl AppliedState {
 }
 
 const TAKEN: u8 = 4;
+const OPTIMISTIC: u8 = 8;
 
 impl Row {
     /// ```text
     /// feed u32 ‖ seq varint ‖ entries varint ‖ time u64 ‖ tick varint ‖ flags u8 ‖ begin varint ‖ writes varint
     ///   ‖ clock varint ‖ changes: count varint, each as `causal` has it
-    /// flags = outcome (0 ignored, 1 applied, 2 rejected, 3 silent) + 4 if it ended a step
+    /// flags = outcome (0 ignored, 1 applied, 2 rejected, 3 silent) + 4 if it ended a step + 8 if it was optimistic
     /// ```
     fn encode(&self, feed: u32) -> Vec<u8> {
         let Placement { turn: Turn { at, end }, taken, changes } = &self.placement;
@@ -192,7 +195,8 @@ impl Row {
             Outcome::Rejected => 2,
             Outcome::Silent => 3,
         };
-        out.push(outcome | if *taken { TAKEN } else { 0 });
+        let optimistic = if self.optimistic { OPTIMISTIC } else { 0 };
+        out.push(outcome | optimistic | if *taken { TAKEN } else { 0 });
         put_varint(&mut out, self.begin);
         put_varint(&mut out, self.end.saturating_sub(self.begin));
         put_varint(&mut out, self.clock);
@@ -211,7 +215,7 @@ impl Row {
         let entries = reader.varint(what)?;
         let effective = Effective { time: reader.u64(what)?, tick: reader.varint(what)? };
         let flags = reader.u8(what)?;
-        let outcome = match flags & !TAKEN {
+        let outcome = match flags & !(TAKEN | OPTIMISTIC) {
             0 => Outcome::Ignored,
             1 => Outcome::Applied,
             2 => Outcome::Rejected,
@@ -229,7 +233,8 @@ impl Row {
         reader.finish(what)?;
         let turn = Turn { at: Position { effective, writer, seq }, end: seq.saturating_add(entries) };
         let placement = Placement { turn, taken: flags & TAKEN != 0, changes };
-        Ok(Self { placement, outcome, begin, end: begin.saturating_add(writes), clock })
+        let optimistic = flags & OPTIMISTIC != 0;
+        Ok(Self { placement, outcome, optimistic, begin, end: begin.saturating_add(writes), clock })
     }
 }
 
@@ -301,6 +306,7 @@ mod tests {
                 changes: vec![change],
             },
             outcome: Outcome::Applied,
+            optimistic: true,
             begin: 10,
             end: 12,
             clock: 2,
@@ -310,7 +316,7 @@ mod tests {
             .to_owned()
             + "0302"
             + "000000000000000901"
-            + "05"
+            + "0d"
             + "0a0202"
             + "01";
         assert_eq!(hex::encode(&bytes[..20]), golden);

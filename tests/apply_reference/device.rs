@@ -265,6 +265,7 @@ impl Device {
         let order: Vec<usize> = expected.positions.iter().map(|position| position.batch).collect();
         assert_eq!(order, (0..batches.len()).collect::<Vec<_>>(), "the order: {batches:#?}");
         let mut before = View::new();
+        let mut granted = BTreeSet::from([creator]);
         for (entry, expected) in sequence.iter().zip(&expected.positions) {
             let outcome = match expected.fate {
                 Fate::Ignored => Outcome::Ignored,
@@ -273,6 +274,10 @@ impl Device {
                 Fate::Silent => Outcome::Silent,
             };
             assert_eq!(entry.outcome, outcome, "{entry:?}");
+            let was_shown = matches!(expected.fate, Fate::Applied | Fate::Rejected);
+            let is_stranger = !granted.contains(&entry.batch.writer);
+            assert_eq!(entry.batch.optimistic, was_shown && is_stranger, "{entry:?}");
+            granted = expected.standing.members.keys().copied().collect();
             assert_eq!(self.view_at(Some(entry.begin)), before, "before {entry:?}");
             assert_eq!(self.view_at(Some(entry.end)), expected.view, "after {entry:?}");
             before.clone_from(&expected.view);

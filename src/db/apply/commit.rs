@@ -207,11 +207,11 @@ impl Work<'_, '_> {
             let Some(database) = self.engine.databases.get(&id) else { return Err(Error::closed().into()) };
             let source = database.source(&*self.txn, &[]);
             let Some(turn) = cursor.next(&in_flight.ready, &mut plan, &source)? else { break };
-            let (outcome, done) = match database.need(&*self.txn, &cursor, turn)? {
-                Need::Settled(outcome) => (outcome, None),
-                Need::Apply(_) => match results.next() {
-                    Some(done) if done.rejected => (Outcome::Rejected, None),
-                    Some(done) => (Outcome::Applied, Some(done)),
+            let (outcome, done, optimistic) = match database.need(&*self.txn, &cursor, turn)? {
+                Need::Settled(outcome) => (outcome, None, false),
+                Need::Apply(batch) => match results.next() {
+                    Some(done) if done.rejected => (Outcome::Rejected, None, batch.optimistic),
+                    Some(done) => (Outcome::Applied, Some(done), batch.optimistic),
                     None => break,
                 },
             };
@@ -235,7 +235,8 @@ impl Work<'_, '_> {
                 state.counted.insert(turn.at.writer);
             }
             let end = state.version;
-            let row = Row { placement: Placement { turn, taken, changes }, outcome, begin, end, clock };
+            let placement = Placement { turn, taken, changes };
+            let row = Row { placement, outcome, optimistic, begin, end, clock };
             apply::put_row(self.txn, id, index, number, &row)?;
         }
         state.cursor = cursor;

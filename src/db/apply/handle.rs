@@ -122,12 +122,13 @@ fn entries(
     let state = apply::load(txn, open.id, open.info.key)?;
     let writers = conflicts::writers(txn, open.id)?;
     for index in from..state.cursor.index().min(from.saturating_add(limit)) {
-        let apply::Row { placement, outcome, begin, end, .. } =
+        let apply::Row { placement, outcome, optimistic, begin, end, .. } =
             apply::row(txn, open.id, index, |number| writers.get(&number).copied())?;
         let at = placement.turn.at;
         let number = writers.iter().find(|(_, feed)| **feed == at.writer).map(|(number, _)| *number);
         let number = number.ok_or(crate::order::OrderError::Feed { feed: at.writer })?;
         let (batch, _) = super::piece::read(txn, open.info.key, number, placement.turn)?;
+        let batch = PieceBatch { optimistic, ..batch };
         let changes = placement.changes;
         if !visit(&SequenceEntry { index, begin, end, outcome, changes, batch }) {
             break;
