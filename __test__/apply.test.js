@@ -222,6 +222,29 @@ test('host: who we are, where we stand, and what is no good afterwards', async (
   }
 })
 
+test('anchors: a feed of one block, the same on every replica, that others can link', async (t) => {
+  const anchors = []
+  const anchoring = async (nodes, view, host) => {
+    await apply(nodes, view, host)
+    if (nodes[0].value.anchor) anchors.push(await host.createAnchor())
+  }
+  const [a, b] = await connected(t, { apply: anchoring })
+  await a.append({ put: ['k', 1], anchor: true })
+  await converge(a, b)
+  assert.ok(anchors.length >= 2)
+  for (const { key, length } of anchors) assert.deepEqual([key, length], [anchors[0].key, 1])
+  for (const db of [a, b]) {
+    const feed = db.store.get(anchors[0].key)
+    await feed.ready()
+    assert.deepEqual([feed.length, feed.writable], [1, false])
+    await feed.close()
+  }
+  // Another batch has another anchor.
+  await a.append({ put: ['k', 2], anchor: true })
+  assert.notDeepEqual(anchors.at(-1).key, anchors[0].key)
+  assert.deepEqual((await b.writers()).filter((writer) => writer.isIndexer).length, 2)
+})
+
 test('a node says what it is', async (t) => {
   const [a, b] = await connected(t)
   const { length } = await b.append([{ put: ['a', 1] }, { put: ['b', 2] }])

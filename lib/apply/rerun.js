@@ -6,6 +6,7 @@ const { forEachEntry, FLAG_VALUE } = require('../packed.js')
 const { Overlay, RAW } = require('./overlay.js')
 const { OUTCOME } = require('./packed.js')
 
+const NO_PREFIX = Buffer.alloc(0)
 const CHUNK_ENTRIES = 1024
 const CHUNK_BYTES = 1 << 20
 
@@ -67,7 +68,7 @@ class Rerun {
   _written(begin, end) {
     const written = new Overlay(this._native, begin)
     if (end === begin) return new Map()
-    const cursor = translated(() => this._native.history(begin + 1, end, false, RAW.form))
+    const cursor = translated(() => this._native.history(NO_PREFIX, begin + 1, end, false, RAW.form))
     for (;;) {
       const packed = translated(() => cursor.next(CHUNK_ENTRIES, CHUNK_BYTES))
       if (packed === null) return new Map(written.changed())

@@ -254,7 +254,7 @@ fn digest_of_applied(txn: &ReadTxn, open: &OpenDatabase) -> Result<Hash, Error> 
     if let Some(wave) = applied.open_wave {
         let root = *blake3::hash(&wave.shared.to_be_bytes()).as_bytes();
         agreement.add(&FeedStanding {
-            feed: open.info.local,
+            feed: open.local(),
             length: u64::MAX,
             root,
             counts: &counts,

@@ -230,6 +230,7 @@ impl Work<'_, '_> {
                     }
                 }
                 state.clock += 1;
+                self.make_anchor(id, turn)?;
             }
             if matches!(outcome, Outcome::Applied | Outcome::Silent) {
                 state.counted.insert(turn.at.writer);

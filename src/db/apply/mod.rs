@@ -4,6 +4,7 @@
 //! `apply` never runs inside a transaction. A piece of the sequence is handed out, and what `apply` made of it is
 //! committed if the sequence is still what it was made from (`generation`); otherwise it is handed out again.
 
+mod anchor;
 mod commit;
 mod finality;
 mod handle;
@@ -20,6 +21,7 @@ use crate::apply::ApplyError;
 use crate::causal::{Cursor, Past};
 use crate::types::{FeedKey, Link};
 use parking_lot::Mutex;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -170,6 +172,8 @@ pub(super) struct Desk {
     pub rest: Option<(Duration, Duration)>,
     /// Pieces handed out.
     pub pieces: u64,
+    /// Batches whose anchors were asked for: writer, and where the batch ends.
+    pub anchors: BTreeSet<(FeedKey, u64)>,
     /// When the wave that is not through began to replay.
     pub replays_since: Option<Duration>,
 }
@@ -178,6 +182,7 @@ impl Desk {
     /// Makes `piece` the one that is out. Its number is its own, so that nothing else is taken for its answer.
     pub fn hand_out(&mut self, mut piece: Piece, mut in_flight: InFlight) -> Piece {
         self.pieces += 1;
+        self.anchors.clear();
         (piece.generation, in_flight.piece) = (self.pieces, self.pieces);
         self.in_flight = Some(Arc::new(in_flight));
         piece

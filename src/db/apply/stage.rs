@@ -3,14 +3,15 @@
 use super::plan::wrong_mode;
 use super::source::StagedPlace;
 use super::{Append, Committed, InFlight, MAX_PIECE_ENTRIES, Next, Piece, PieceBatch, Staged, Step};
-use crate::causal::{BatchFacts, Past, Readiness, resolve};
+use crate::causal::{BatchFacts, Past, Readiness, WalkSource as _, resolve};
 use crate::codec::limits::{MAX_BATCH_ENTRIES, MAX_LINKS, MAX_VALUE_BYTES};
 use crate::db::engine::Work;
 use crate::db::error::{Code, Error, Failure};
 use crate::db::write::link_rule;
 use crate::entry::Op;
+use crate::feed::Seed;
 use crate::order::{Batches, Placing};
-use crate::types::{Effective, Link};
+use crate::types::{Effective, FeedKey, Link};
 use std::sync::Arc;
 
 impl Work<'_, '_> {
@@ -163,6 +164,32 @@ impl Work<'_, '_> {
             last = effective;
         }
         Ok(places)
+    }
+
+    /// Writes another feed from now on.
+    pub(super) fn set_local(&mut self, id: u32, seed: [u8; 32]) -> Result<FeedKey, Failure> {
+        let seed = Seed::new(seed);
+        let local = seed.feed();
+        let database = self.database(id)?;
+        database.applied()?;
+        if database.row.local == local {
+            return Ok(local);
+        }
+        self.refuse_used(&local)?;
+        let number = self.feed_to_write(seed)?;
+        self.learn(id, local, u64::MAX)?;
+        let Some(database) = self.engine.databases.get(&id) else { return Err(Error::closed().into()) };
+        let batches = Batches { txn: &*self.txn, database: id, numbers: &database.members };
+        let (past, last) = match database.order.placed().get(&local) {
+            0 => Default::default(),
+            length => (batches.past(local, length)?, batches.batch(local, length - 1)?.effective),
+        };
+        let database = self.database(id)?;
+        (database.own_past, database.own_last, database.links_due) = (past, last, true);
+        database.row.local = local;
+        database.writers.insert(number, local);
+        database.dirty.row = true;
+        Ok(local)
     }
 
     fn past_with(
