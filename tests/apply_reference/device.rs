@@ -294,6 +294,16 @@ impl Device {
     }
 }
 
+impl Drop for Device {
+    /// Also after a failure: what is tried next needs the room.
+    fn drop(&mut self) {
+        if let Some((store, db)) = self.open.take() {
+            let _ = db.close().wait();
+            let _ = store.close().wait();
+        }
+    }
+}
+
 fn done_batch(done: Option<&user::Done>) -> DoneBatch {
     let Some(done) = done else { return DoneBatch { rejected: true, ..DoneBatch::default() } };
     let asked = done.asks.iter().map(|ask| match *ask {

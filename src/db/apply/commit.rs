@@ -29,6 +29,8 @@ impl Work<'_, '_> {
             let applied = if is_current { done.batches.as_slice() } else { &[] };
             let applied = self.append_staged(id, &in_flight.staged, applied, &mut appended)?;
             committed = match applied {
+                // The walk may have begun a step for a batch that is not on disk: nothing of it is kept.
+                Some([]) if is_current && !in_flight.staged.is_empty() => Committed::Nothing,
                 Some(batches) if is_current && batches.len() < in_flight.staged.len() => {
                     let in_flight = self.without_rest(id, in_flight, batches.len())?;
                     self.commit_piece(id, &in_flight, batches)?

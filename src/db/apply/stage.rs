@@ -83,6 +83,8 @@ impl Work<'_, '_> {
         let entries: usize = appends.iter().map(|append| append.values.len()).sum();
         let is_simple = database.order.placed().get(&local) == state.cursor.placed().get(&local)
             && state.open_wave.is_none()
+            // A step that is not through comes first, with what else it places.
+            && state.cursor.open_step().is_none()
             && (writer.is_some() || database.row.open)
             && entries as u64 <= MAX_PIECE_ENTRIES.max(MAX_BATCH_ENTRIES as u64);
         if !is_simple {
