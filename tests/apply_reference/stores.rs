@@ -270,6 +270,20 @@ fn a_stranger_that_is_rejected_makes_nobody_acknowledge_for_ever() {
     world.check();
 }
 
+/// What stands in the tail stands after every step: whoever is waited for in any of them speaks.
+#[test]
+fn whoever_holds_up_what_stands_in_the_tail_is_asked_to_speak() {
+    let mut world = World::new(2);
+    let (a, b) = (world.key(0), world.key(1));
+    world.act(&Act::Connect(0, 1));
+    world.append(0, &[format!("if k0 0 rm {b}")], Answer::All);
+    world.append(1, &["mix k0 0".to_owned()], Answer::All);
+    world.append(0, &[format!("if k0 0 add {b} indexer"), format!("add {a}")], Answer::All);
+    world.converge();
+    quieten(&mut world);
+    world.check();
+}
+
 trait Own {
     fn own_is_placed(&self, placed: &[(FeedKey, u64)]) -> bool;
 }
