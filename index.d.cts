@@ -6,6 +6,8 @@ declare class MultiHyperbee<K = string, V = any> extends all.MultiHyperbee<K, V>
 
 declare namespace MultiHyperbee {
   export import AccessRequest = all.AccessRequest
+  export import AppliedEntry = all.AppliedEntry
+  export import ApplyNode = all.ApplyNode
   export import Autobee = all.Autobee
   export import Batch = all.Batch
   export import Bee = all.Bee
@@ -14,6 +16,7 @@ declare namespace MultiHyperbee {
   export import Damage = all.Damage
   export import Diff = all.Diff
   export import DiffEntry = all.DiffEntry
+  export import Difference = all.Difference
   export import DiffPair = all.DiffPair
   export import DiffStreamOptions = all.DiffStreamOptions
   export import Dot = all.Dot
@@ -29,9 +32,11 @@ declare namespace MultiHyperbee {
   export import FeedEvents = all.FeedEvents
   export import FeedProgress = all.FeedProgress
   export import GeneratedDiff = all.GeneratedDiff
+  export import Finality = all.Finality
   export import Header = all.Header
   export import HistoryEntry = all.HistoryEntry
   export import HistoryOptions = all.HistoryOptions
+  export import Host = all.Host
   export import InviteOptions = all.InviteOptions
   export import Key = all.Key
   export import KeyPair = all.KeyPair
@@ -51,6 +56,7 @@ declare namespace MultiHyperbee {
   export import Read = all.Read
   export import ReadStreamOptions = all.ReadStreamOptions
   export import Receipt = all.Receipt
+  export import ReplayOptions = all.ReplayOptions
   export import ReplicateOptions = all.ReplicateOptions
   export import ReplicationStream = all.ReplicationStream
   export import RequestAccessOptions = all.RequestAccessOptions
@@ -61,14 +67,21 @@ declare namespace MultiHyperbee {
   export import Store = all.Store
   export import Stored = all.Stored
   export import SubOptions = all.SubOptions
+  export import Verified = all.Verified
   export import VerifyOptions = all.VerifyOptions
   export import VerifyProgress = all.VerifyProgress
   export import VerifyReport = all.VerifyReport
   export import VerifyStage = all.VerifyStage
   export import View = all.View
+  export import ViewChange = all.ViewChange
+  export import ViewPosition = all.ViewPosition
   export import WaitOptions = all.WaitOptions
-  export import WatchOptions = all.WatchOptions
   export import Watcher = all.Watcher
+  export import WatchOptions = all.WatchOptions
+  export import WorkingBatch = all.WorkingBatch
+  export import WorkingView = all.WorkingView
+  export import WorkingWriteOptions = all.WorkingWriteOptions
+  export import WriteBatch = all.WriteBatch
   export import WriteOptions = all.WriteOptions
   export import Writer = all.Writer
 }

@@ -63,6 +63,9 @@ export class MultiHyperbeeError extends Error {
   /** With `ERR_MERGE`: the key, and the diff that `merge` failed at. */
   readonly key?: any
   readonly diff?: Diff
+  /** With `ERR_APPLY`: at which batch `apply` failed, by its writer and the length of that feed after it. */
+  readonly writer?: Buffer
+  readonly length?: number
 }
 
 /** What a read adds to an object. Putting the object back is compared with the state it was read at. */
@@ -313,6 +316,189 @@ export interface Options<K = string, V = any> {
   mergeHandler?: MergeHandlerOption<K, V> | false | null
   /** For values of another encoding than `'json'`: chooses among writes that had not seen each other. */
   resolver?: Resolver<K, V> | false | null
+  /**
+   * Makes it a database in apply mode: called with the values of one batch of one writer, in the order that all replicas
+   * share, again after that order has changed. It must do the same on every replica: read `view` and `nodes`, no clock,
+   * no chance, nothing outside. If it throws, applying pauses there (`ERR_APPLY`) until {@link MultiHyperbee.update}.
+   */
+  apply?(nodes: ApplyNode<V>[], view: WorkingView<K, V>, host: Host): void | Promise<void>
+  /** Makes `db.view`, and the `view` that `apply` gets, of the bee. Called for each, at once. */
+  open?(bee: View<K, V> | WorkingView<K, V>, db: MultiHyperbee<K, V>): any
+  /** Called for each of what `open` made, at the end. */
+  close?(view: any): void | Promise<void>
+  /** Called when the view has changed; what changes while it is busy is one change. */
+  update?(view: any, changes: ReadonlyMap<'view', ViewChange>): void | Promise<void>
+  /** Set by the creator: what unknown writers append as optimistic is applied, if `apply` acknowledges its writer. */
+  optimistic?: boolean
+  /** How soon (ms) an idle indexer acknowledges what it has seen: 10,000 by default, 0 never. */
+  ackInterval?: number
+}
+
+/** One value, as `apply` gets it. */
+export interface ApplyNode<V = any> {
+  /** Its writer. */
+  readonly key: Buffer
+  /** Decoded with `valueEncoding`; if it is not of that encoding, reading it throws. */
+  readonly value: V
+  /** Of its writer's feed, after it. */
+  readonly length: number
+  /** Milliseconds since 1970, by its writer's clock. */
+  readonly timestamp: number
+  /** What its writer had seen of others. */
+  readonly links: readonly Receipt[]
+  /** How many entries of its batch stand before and after it. */
+  readonly batch: { start: number; end: number }
+  /** Its writer is not granted: the batch counts only if `apply` acknowledges it. */
+  readonly optimistic: boolean
+}
+
+/** What `apply` may ask of the database. It is alike on every replica, and no good once `apply` has returned. */
+export interface Host {
+  readonly key: Buffer
+  readonly id: string
+  readonly discoveryKey: Buffer
+  /** The same as `id`: names differ between replicas. */
+  readonly name: string
+  /** Nothing was applied before this batch. */
+  readonly genesis: boolean
+  /** How many batches were applied before this one. */
+  readonly clock: number
+  /** Takes effect at once, awaited or not. A key that is none is thrown. `isIndexer` is true by default. */
+  addWriter(key: Key, options?: { isIndexer?: boolean }): Promise<void>
+  /** @param options `lost`: nothing longer exists of it than is in this batch's past; it is never granted again */
+  removeWriter(key: Key, options?: { lost?: boolean }): Promise<void>
+  /** Vouches for the writer of an optimistic batch, without granting. */
+  ackWriter(key: Key): Promise<void>
+  /** Ends this call of `apply` and pauses before its batch, until {@link MultiHyperbee.update}. */
+  interrupt(reason?: unknown): never
+  createAnchor(): Promise<Receipt>
+}
+
+export interface AppliedEntry<K, V> {
+  key: K
+  value: V
+}
+
+/** The view inside `apply`. What is about this replica's own past is `ERR_MODE`: it would differ elsewhere. */
+export interface WorkingView<K = Uint8Array | string, V = any> {
+  readonly writable: boolean
+  readonly keyEncoding: Encoding<K> & { name: string }
+  readonly valueEncoding: Encoding<V> & { name: string }
+  ready(): Promise<void>
+  close(): Promise<void>
+  get(key: K, options?: Encodings): Promise<AppliedEntry<K, V> | null>
+  getSync(key: K, options?: Encodings): AppliedEntry<K, V> | null
+  getMany(keys: K[], options?: Encodings): Promise<(AppliedEntry<K, V> | null)[]>
+  peek(range?: Range<K>, options?: ReadStreamOptions): Promise<AppliedEntry<K, V> | null>
+  createReadStream(range?: Range<K>, options?: ReadStreamOptions): EntryStream<AppliedEntry<K, V>>
+  getHeader(): Promise<Header>
+  /** Seen by reads at once. What is wrong with the arguments is thrown. Resolves to whether it changed anything. */
+  put(key: K, value: V, options?: WorkingWriteOptions<K, V>): Promise<boolean>
+  del(key: K, options?: WorkingWriteOptions<K, V>): Promise<boolean>
+  batch(options?: Encodings): WorkingBatch<K, V>
+  write(options?: Encodings): WriteBatch<K, V>
+  /** As it is now. */
+  snapshot(options?: Encodings): WorkingView<K, V>
+  sub<SK = K, SV = V>(prefix: string | Uint8Array, options?: SubOptions): WorkingView<SK, SV>
+}
+
+export interface WorkingWriteOptions<K, V> extends Encodings {
+  cas?: (prev: AppliedEntry<K, V>, next: { key: K; value: V | null }) => boolean | Promise<boolean>
+}
+
+/** Writes that only its own reads see before `flush`. What is left when `apply` returns is flushed. */
+export interface WorkingBatch<K, V> {
+  put(key: K, value: V, options?: WorkingWriteOptions<K, V>): Promise<boolean>
+  del(key: K, options?: WorkingWriteOptions<K, V>): Promise<boolean>
+  get(key: K, options?: Encodings): Promise<AppliedEntry<K, V> | null>
+  peek(range?: Range<K>, options?: ReadStreamOptions): Promise<AppliedEntry<K, V> | null>
+  createReadStream(range?: Range<K>, options?: ReadStreamOptions): EntryStream<AppliedEntry<K, V>>
+  flush(): Promise<void>
+  close(): Promise<void>
+}
+
+/** Writes that nothing reads before `flush`. What is left when `apply` returns is flushed. */
+export interface WriteBatch<K, V> {
+  tryPut(key: K, value: V): void
+  tryDelete(key: K): void
+  /** Deletes all there is. */
+  tryClear(): void
+  lock(): Promise<void>
+  flush(): Promise<void>
+  close(): Promise<void>
+}
+
+/** How the view has moved: versions of this replica. */
+export interface ViewChange {
+  from: number
+  to: number
+  /** The last version whose state both orders share: `from`, unless something was reordered. */
+  shared: number
+}
+
+export interface Finality {
+  /** How many positions of the order nothing can move any more. */
+  length: number
+  /** Of the last of them, in milliseconds since 1970. */
+  timestamp: number | null
+  /** The indexers still to be heard before the next can be final. */
+  waitingFor: Buffer[]
+  /** Why it does not apply, in merge mode. */
+  reason: string | null
+}
+
+/** What was done since it was opened: in apply mode the first five, in merge mode the rest. */
+export interface Stats {
+  /** Waves that took something back. */
+  undos: number
+  /** Calls of `apply`. */
+  applies: number
+  /** Appends of this replica. */
+  appends: number
+  /** Waves of entries of others that became visible. */
+  waves: number
+  /** Commits of what was applied. */
+  flushes: number
+  /** Keys merged: one for each key of each batch or delivery that changed it. */
+  merged: number
+  /** Diffs folded for that: those that are new, and with one that comes late those that sort after it. */
+  folded: number
+  /** Earlier states looked at to find one to fold from. */
+  searched: number
+}
+
+export interface ViewPosition {
+  name: 'system' | 'view'
+  key: Buffer
+  length: number
+  /** How much of it is final. */
+  signedLength: number
+}
+
+export interface ReplayOptions {
+  /** Runs `apply` again on every batch. */
+  replay: boolean
+  onprogress?: (progress: { checked: number; length: number }) => void
+  signal?: AbortSignal
+}
+
+export interface Verified {
+  /** batches run again */
+  checked: number
+  /** The first that comes out differently. */
+  differs: Difference | null
+}
+
+export interface Difference {
+  /** Its index in the order. */
+  index: number
+  writer: Buffer
+  /** Of its writer's feed, after it. */
+  length: number
+  reason: string
+  /** A key that is written differently. */
+  key?: Buffer
+  error?: unknown
 }
 
 /** What a {@link MergeHandler} is given besides the diff. `diffs` and `merged` can be read until `merge` has returned. */
@@ -505,15 +691,6 @@ export interface DiffView {
   close(): Promise<void>
 }
 
-/** What merging has cost. */
-export interface Stats {
-  /** Keys merged: one for each key of each batch or delivery that changed it. */
-  merged: number
-  /** Diffs folded for that: those that are new, and with one that comes late those that sort after it. */
-  folded: number
-  /** Earlier states looked at to find one to fold from. */
-  searched: number
-}
 
 export interface DiffWatchOptions<T> {
   map?: (snapshot: DiffView) => T
@@ -574,6 +751,10 @@ export interface MultiHyperbeeEvents {
   'upgrade-needed': [{ feed: Buffer }]
   /** Emitted only if somebody listens; else it is in `status()`, and a warning once. */
   error: [Error]
+  /** Nothing before that length of the order can move any more. */
+  finalized: [length: number]
+  /** `apply` called `host.interrupt`. */
+  interrupt: [reason: unknown]
   close: []
 }
 
@@ -633,8 +814,13 @@ export class MultiHyperbee<K = string, V = any>
   /** The feed this replica writes. */
   readonly local: Feed | null
   readonly feed: Feed | null
-  readonly view: this
-  readonly bee: this
+  /** What is read: in merge mode the database itself; in apply mode what `open` made of {@link bee}, or it. */
+  readonly view: View<K, V>
+  readonly bee: View<K, V>
+  /** Why `apply` was interrupted; null: it was not. */
+  readonly interrupted: unknown
+  /** null in merge mode */
+  readonly stats: Stats | null
   readonly store: Store
   readonly writable: boolean
   readonly isIndexer: boolean
@@ -675,8 +861,22 @@ export class MultiHyperbee<K = string, V = any>
   /** The concurrent diffs behind the current value, where they differ and nobody has settled it. */
   conflicts(key: K, options?: Encodings): Promise<Conflict[]>
 
-  /** Rejects with `ERR_MODE`: it is a call of apply mode. */
-  append(value: unknown): Promise<never>
+  /**
+   * Apply mode: writes a value, or several as one atomic batch. Resolves when it is on disk, and applied if that is
+   * possible now. `ERR_NOT_WRITABLE` if this replica is not granted, unless `optimistic`.
+   */
+  append(value: V | V[] | Uint8Array | string, options?: { optimistic?: boolean }): Promise<Receipt>
+  /** Apply mode: a feed to fetch, of which somebody has told. */
+  wakeup(hint: { key: Key; length: number }): Promise<void>
+  /** Apply mode: from here on this replica writes the feed of that key pair, which `apply` must grant. */
+  setLocal(key: Key | null, options?: { keyPair?: KeyPair | Promise<KeyPair> }): Promise<void>
+  /** Apply mode: how far the order and the view go. */
+  views(): ViewPosition[]
+  /** Apply mode: every value that is applied, in the order. */
+  replay(): Promise<ApplyNode<V>[]>
+  finality(): Finality
+  /** Apply mode, with `replay`: whether `apply` still does on every batch what it did. */
+  verify(options: ReplayOptions): Promise<Verified>
   /** Merges that feed into this replica, from its first entry on. Kept over a restart. */
   addPeer(feedKey: Key): Promise<Peer>
   /** Merges nothing more of it; what was merged stays. */
@@ -708,8 +908,9 @@ export class MultiHyperbee<K = string, V = any>
   createInvite(options?: InviteOptions): Promise<string>
   /** One hash of the live content: equal on equal views, on every machine. */
   stateHash(): Promise<Buffer>
-  /** Processes what is here. */
+  /** Processes what is here. In apply mode also what had failed or was interrupted; rejects if it fails again. */
   update(): Promise<void>
+  /** When what is being processed is. */
   updated(): Promise<void>
   /** Waits until all that any connected peer has announced is here and applied. */
   flush(options?: WaitOptions): Promise<void>

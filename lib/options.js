@@ -6,14 +6,14 @@ const { resolveEncoding } = require('./encodings.js')
 const native = require('../native.js')
 
 const MAX_DRIFT = 60_000
+const ACK_INTERVAL_MS = 10_000
+/** What setTimeout takes. */
+const MAX_TIMER_MS = 2 ** 31 - 1
+
+const HANDLERS = ['apply', 'open', 'update', 'close']
 
 /** Options of api.md that this version does not have yet, and what is refused until it does. */
 const NOT_YET = {
-  apply: 'apply mode is not there yet: leave out apply, open, close, update and optimistic',
-  open: 'apply mode is not there yet: leave out apply, open, close, update and optimistic',
-  close: 'apply mode is not there yet: leave out apply, open, close, update and optimistic',
-  update: 'apply mode is not there yet: leave out apply, open, close, update and optimistic',
-  optimistic: 'apply mode is not there yet: leave out apply, open, close, update and optimistic',
   encryptionKey: 'encryption is not there yet: leave out encryptionKey and encrypted',
   encrypted: 'encryption is not there yet: leave out encryptionKey and encrypted',
   relay: 'relays are not there yet: leave out relay'
@@ -23,7 +23,8 @@ const NOT_YET = {
  * The constructor's arguments in either form, checked.
  *
  * @returns {{ storage: string | object, name: string | null, key: Buffer | null, keyEncoding: object,
- *   valueEncoding: object, keyPair: object | null, open: boolean, maxDrift: number,
+ *   valueEncoding: object, keyPair: object | null, open: boolean, maxDrift: number, handlers: object | null,
+ *   optimistic: boolean, ackInterval: number,
  *   functions: { mergeHandler: object | Function | false | null, resolver: Function | false | null } | null }}
  */
 function parseArguments(storage, second, third, isStore) {
@@ -32,17 +33,15 @@ function parseArguments(storage, second, third, isStore) {
   checkOptions(options)
   const functions = checkFunctions(keyForm ? options.mergeHandler : (third ?? options.mergeHandler), options)
   const key = keyForm && second != null ? second : options.key
-  const { name = null, keyEncoding = 'utf-8', valueEncoding = 'json', keyPair = null, writers } = options
   return {
     storage: checkStorage(storage, isStore),
-    name,
+    name: options.name ?? null,
     key: key == null ? null : decodeKey(key),
-    keyEncoding: resolveEncoding(keyEncoding, 'keyEncoding'),
-    valueEncoding: resolveEncoding(valueEncoding, 'valueEncoding'),
-    keyPair,
-    open: writers === 'open',
+    keyPair: options.keyPair ?? null,
+    open: options.writers === 'open',
     maxDrift: options.maxDrift ?? MAX_DRIFT,
-    functions
+    functions,
+    ...modeOf(options)
   }
 }
 
@@ -79,20 +78,53 @@ function makeFunctions({ mergeHandler, resolver }, db) {
   return { handler, resolver: resolver || null }
 }
 
+/** What depends on how it merges. */
+function modeOf(options) {
+  const handlers = handlersOf(options)
+  const [keys, values] = handlers === null ? ['utf-8', 'json'] : ['binary', 'binary']
+  return {
+    handlers,
+    keyEncoding: resolveEncoding(options.keyEncoding ?? keys, 'keyEncoding'),
+    valueEncoding: resolveEncoding(options.valueEncoding ?? values, 'valueEncoding'),
+    optimistic: Boolean(options.optimistic),
+    ackInterval: options.ackInterval ?? ACK_INTERVAL_MS
+  }
+}
+
+/** The functions of apply mode; null: merge mode. */
+function handlersOf(options) {
+  const given = HANDLERS.filter((name) => options[name] != null)
+  for (const name of given) {
+    if (typeof options[name] !== 'function') throw wrong(`${name} must be a function`)
+  }
+  if (options.apply != null) return Object.fromEntries(HANDLERS.map((name) => [name, options[name] ?? null]))
+  const alone = [...given, ...(options.optimistic ? ['optimistic'] : [])]
+  if (alone.length > 0) throw wrong(`${alone.join(', ')} is for apply mode: pass apply too, or leave it out`)
+  return null
+}
+
 function checkOptions(options) {
   if (typeof options !== 'object') throw wrong('options must be an object')
   for (const [name, message] of Object.entries(NOT_YET)) {
     if (options[name] != null && options[name] !== false) throw wrong(message)
   }
-  const { name, writers, maxDrift, history } = options
+  const { name, writers, history } = options
   if (name != null && (typeof name !== 'string' || name === '')) throw wrong('name must be a text')
   if (writers != null && writers !== 'granted' && writers !== 'open') {
     throw wrong("writers must be 'granted' or 'open'")
   }
-  if (maxDrift != null && !(maxDrift >= 0))
-    throw wrong('maxDrift must be a number of milliseconds, 0 or more')
+  checkTimes(options)
   if (history != null && history !== 'all')
     throw wrong("history other than 'all' is not there yet: leave it out")
+}
+
+function checkTimes({ maxDrift, ackInterval }) {
+  if (maxDrift != null && !(maxDrift >= 0)) {
+    throw wrong('maxDrift must be a number of milliseconds, 0 or more')
+  }
+  if (ackInterval != null && !(ackInterval >= 0 && ackInterval <= MAX_TIMER_MS)) {
+    throw wrong('ackInterval must be a number of milliseconds, 0 to turn it off')
+  }
 }
 
 function checkStorage(storage, isStore) {

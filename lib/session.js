@@ -18,6 +18,8 @@ class Session {
     this.open = new Set()
     /** Who runs this handle's mergeHandler and resolver, if it has any. */
     this.merger = null
+    /** What close waits for besides the queue: functions. */
+    this.finishing = new Set()
     this._native = null
     this._listeners = new Set()
     this._opening = this._open(open)
@@ -72,6 +74,11 @@ class Session {
     return this._native
   }
 
+  /** Calls one of them when it has opened, or has not, before anybody who awaits it goes on. */
+  whenOpen(opened, failed) {
+    this._opening.then(opened, failed)
+  }
+
   /** Throws unless calls are still accepted. */
   accept() {
     if (this.state === 'closing' || this.state === 'closed') throw closed()
@@ -100,6 +107,7 @@ class Session {
     await this._opening.catch(() => {})
     for (const one of [...this.open]) one.end(closed())
     await this.queue.drained()
+    for (const finish of this.finishing) await finish()
     this.state = 'closed'
     this.merger?.close()
     if (this._native !== null) await translatedAsync(this._native.close())

@@ -75,6 +75,33 @@ const feed: Feed | null = db.local
 const block: { length: number } | undefined = await feed?.append(Buffer.from('x'))
 await db.flush({ timeout: 1000, signal: AbortSignal.timeout(3) })
 
+const applied = new Autobee<Buffer, { put?: string; grant?: string }>(store, null, {
+  valueEncoding: 'json',
+  optimistic: true,
+  async apply(nodes, view, host) {
+    for (const { key, value, batch } of nodes) {
+      if (host.genesis && value.grant) await host.addWriter(value.grant, { isIndexer: false })
+      if (value.put && batch.end === 0) await view.put(key, { put: value.put })
+    }
+    const writes = view.write()
+    writes.tryDelete(Buffer.from('x'))
+    await writes.flush()
+    // @ts-expect-error a number of this replica
+    void view.version
+  },
+  update(view, changes) {
+    const moved: number | undefined = changes.get('view')?.to
+    void moved
+  }
+})
+const appended: Receipt = await applied.append([{ put: 'a' }, { grant: 'ab' }], { optimistic: true })
+const { waitingFor, reason } = applied.finality()
+const { differs } = await applied.verify({ replay: true })
+applied.on('interrupt', (why) => void [why, appended, waitingFor, reason, differs?.key, applied.stats?.undos])
+applied.on('finalized', (length: number) => void length)
+// @ts-expect-error not a value of this database
+await applied.append({ putt: 'a' })
+
 try {
   await db.ready()
 } catch (error) {

@@ -12,7 +12,7 @@ mod check;
 
 pub use check::{Flaw, check, check_row};
 
-use crate::causal::{Change, Cursor, Placement, Standing, Turn};
+use crate::causal::{Change, Cursor, Membership, Past, Placement, Standing, Turn};
 use crate::codec::{DecodeError, Reader, put_varint};
 use crate::store::{Read, StoreError, Table, WriteTxn};
 use crate::types::{Effective, FeedKey, Position};
@@ -45,6 +45,8 @@ pub enum Outcome {
 pub struct Row {
     pub placement: Placement,
     pub outcome: Outcome,
+    /// Its writer was not granted, so it needed an acknowledgement.
+    pub optimistic: bool,
     /// The view's version before and after.
     pub begin: u64,
     pub end: u64,
@@ -62,11 +64,22 @@ pub struct AppliedState {
     pub clock: u64,
     /// Changes with every commit that changes the sequence.
     pub generation: u64,
-    /// A wave that replays is not through: the last version of what both orders share.
-    pub open_wave: Option<u64>,
+    /// A wave that replays and is not through.
+    pub open_wave: Option<OpenWave>,
     /// Feeds of which something counts, or has counted: those a writer links to.
     pub counted: BTreeSet<FeedKey>,
     pub last: Final,
+}
+
+/// What readers still see while a wave replays.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OpenWave {
+    /// The last version of what both orders share.
+    pub shared: u64,
+    /// What was placed when it began.
+    pub placed: Past,
+    /// Who was granted then.
+    pub members: Membership,
 }
 
 /// The part of a sequence that nothing can move.
@@ -92,8 +105,18 @@ impl AppliedState {
         }
     }
 
+    /// What is in the view that readers see.
+    pub fn shown(&self) -> &Past {
+        self.open_wave.as_ref().map_or_else(|| self.cursor.placed(), |wave| &wave.placed)
+    }
+
+    /// Who is granted in the view that readers see.
+    pub fn members(&self) -> &Membership {
+        self.open_wave.as_ref().map_or_else(|| self.cursor.standing().members(), |wave| &wave.members)
+    }
+
     /// `cursor ‖ version varint ‖ clock varint ‖ generation varint ‖ open wave ‖ counted (count varint, feed 32 each) ‖ final length varint ‖ final standing ‖ final position`,
-    /// where `open wave = 0x00 | 0x01 ‖ version varint` and `final position = 0x00 | 0x01 ‖ time u64 ‖ tick varint ‖
+    /// where `open wave = 0x00 | 0x01 ‖ shared varint ‖ past ‖ membership` and `final position = 0x00 | 0x01 ‖ time u64 ‖ tick varint ‖
     /// writer 32 ‖ seq varint`.
     fn encode(&self) -> Vec<u8> {
         let mut out = Vec::new();
@@ -102,8 +125,10 @@ impl AppliedState {
         put_varint(&mut out, self.clock);
         put_varint(&mut out, self.generation);
         out.push(self.open_wave.is_some().into());
-        if let Some(version) = self.open_wave {
-            put_varint(&mut out, version);
+        if let Some(OpenWave { shared, placed, members }) = &self.open_wave {
+            put_varint(&mut out, *shared);
+            placed.encode_into(&mut out);
+            members.encode_into(&mut out);
         }
         put_varint(&mut out, self.counted.len() as u64);
         self.counted.iter().for_each(|feed| out.extend_from_slice(feed.as_bytes()));
@@ -125,8 +150,13 @@ impl AppliedState {
         let version = reader.varint("the version")?;
         let clock = reader.varint("the clock")?;
         let generation = reader.varint("the generation")?;
-        let open_wave =
-            if reader.bool("the open wave")? { Some(reader.varint("its version")?) } else { None };
+        let open_wave = if reader.bool("the open wave")? {
+            let shared = reader.varint("its version")?;
+            let placed = Past::decode(&mut reader)?;
+            Some(OpenWave { shared, placed, members: Membership::decode(&mut reader)? })
+        } else {
+            None
+        };
         let count = reader.length("the feeds that count", reader.remaining() / 32)?;
         let mut counted = BTreeSet::new();
         for _ in 0..count {
@@ -148,12 +178,13 @@ impl AppliedState {
 }
 
 const TAKEN: u8 = 4;
+const OPTIMISTIC: u8 = 8;
 
 impl Row {
     /// ```text
     /// feed u32 ‖ seq varint ‖ entries varint ‖ time u64 ‖ tick varint ‖ flags u8 ‖ begin varint ‖ writes varint
     ///   ‖ clock varint ‖ changes: count varint, each as `causal` has it
-    /// flags = outcome (0 ignored, 1 applied, 2 rejected, 3 silent) + 4 if it ended a step
+    /// flags = outcome (0 ignored, 1 applied, 2 rejected, 3 silent) + 4 if it ended a step + 8 if it was optimistic
     /// ```
     fn encode(&self, feed: u32) -> Vec<u8> {
         let Placement { turn: Turn { at, end }, taken, changes } = &self.placement;
@@ -168,7 +199,8 @@ impl Row {
             Outcome::Rejected => 2,
             Outcome::Silent => 3,
         };
-        out.push(outcome | if *taken { TAKEN } else { 0 });
+        let optimistic = if self.optimistic { OPTIMISTIC } else { 0 };
+        out.push(outcome | optimistic | if *taken { TAKEN } else { 0 });
         put_varint(&mut out, self.begin);
         put_varint(&mut out, self.end.saturating_sub(self.begin));
         put_varint(&mut out, self.clock);
@@ -187,7 +219,7 @@ impl Row {
         let entries = reader.varint(what)?;
         let effective = Effective { time: reader.u64(what)?, tick: reader.varint(what)? };
         let flags = reader.u8(what)?;
-        let outcome = match flags & !TAKEN {
+        let outcome = match flags & !(TAKEN | OPTIMISTIC) {
             0 => Outcome::Ignored,
             1 => Outcome::Applied,
             2 => Outcome::Rejected,
@@ -205,7 +237,8 @@ impl Row {
         reader.finish(what)?;
         let turn = Turn { at: Position { effective, writer, seq }, end: seq.saturating_add(entries) };
         let placement = Placement { turn, taken: flags & TAKEN != 0, changes };
-        Ok(Self { placement, outcome, begin, end: begin.saturating_add(writes), clock })
+        let optimistic = flags & OPTIMISTIC != 0;
+        Ok(Self { placement, outcome, optimistic, begin, end: begin.saturating_add(writes), clock })
     }
 }
 
@@ -277,6 +310,7 @@ mod tests {
                 changes: vec![change],
             },
             outcome: Outcome::Applied,
+            optimistic: true,
             begin: 10,
             end: 12,
             clock: 2,
@@ -286,7 +320,7 @@ mod tests {
             .to_owned()
             + "0302"
             + "000000000000000901"
-            + "05"
+            + "0d"
             + "0a0202"
             + "01";
         assert_eq!(hex::encode(&bytes[..20]), golden);
@@ -300,7 +334,9 @@ mod tests {
     fn states_round_trip_and_no_truncation_passes() {
         let mut state = AppliedState::new(FeedKey([1; 32]));
         state.cursor.place(Turn { at: position(0), end: 1 }, &mut Plan::default());
-        (state.version, state.generation, state.open_wave) = (4, 5, Some(3));
+        let (placed, members) = (state.cursor.placed().clone(), state.members().clone());
+        (state.version, state.generation) = (4, 5);
+        state.open_wave = Some(OpenWave { shared: 3, placed, members });
         state.last.at = Some(position(0));
         let bytes = state.encode();
         assert_eq!(AppliedState::decode(&bytes), Ok(state));

@@ -15,7 +15,7 @@
 //! ```
 
 use super::database::{NativeDb, version};
-use super::errors::{Result, feed_key, invalid, to_js};
+use super::errors::{Result, array, feed_key, invalid, to_js};
 use super::number;
 use super::packed::{Reader, put_bytes, put_length};
 use crate::apply::Outcome;
@@ -252,6 +252,20 @@ impl NativeDb {
             place.copy_from_slice(&count.to_le_bytes());
         }
         Ok(out.into())
+    }
+
+    /// Another key pair from now on; the promise gives the new local feed's key.
+    #[napi(catch_unwind)]
+    pub fn set_local<'env>(&self, env: &'env Env, seed: BufferSlice<'_>) -> Result<PromiseRaw<'env, Buffer>> {
+        let reply = self.db.set_local(array(&seed, "a secret seed")?);
+        env.spawn_future(async move { Ok(reply.await.map_err(to_js)?.0.to_vec().into()) })
+    }
+
+    /// The key of the anchor of the batch of `writer` that ends at `length`, which is being applied.
+    #[napi(catch_unwind)]
+    pub fn anchor(&self, writer: BufferSlice<'_>, length: f64) -> Result<Buffer> {
+        let key = self.db.anchor(feed_key(&writer)?, version(length)).map_err(to_js)?;
+        Ok(key.0.to_vec().into())
     }
 
     #[napi(catch_unwind)]

@@ -82,6 +82,8 @@ impl DbStats {
 pub(super) struct OpenDatabase {
     pub id: u32,
     pub info: DbInfo,
+    /// The local feed now: `info` has the one it was opened with.
+    local: RwLock<FeedKey>,
     pub max_drift: Duration,
     pub handles: AtomicUsize,
     pub status: RwLock<DbStatus>,
@@ -247,6 +249,7 @@ impl Board {
             indexer: state.is_indexer(),
             ack_wanted: state.ack_wanted,
         };
+        *open.local.write() = state.row.local;
         *open.finality.lock() = state.finality();
         open.written.store(state.applied.as_ref().map_or(0, |applied| applied.version), Ordering::Release);
         open.state_hash.changed();
@@ -302,6 +305,7 @@ impl OpenDatabase {
     pub fn new(id: u32, info: DbInfo, max_drift: Duration) -> Self {
         Self {
             id,
+            local: RwLock::new(info.local),
             info,
             max_drift,
             handles: AtomicUsize::new(0),
@@ -316,6 +320,11 @@ impl OpenDatabase {
             state_hash: StateHash::default(),
             runners: Mutex::default(),
         }
+    }
+
+    /// The feed this replica writes.
+    pub fn local(&self) -> FeedKey {
+        *self.local.read()
     }
 
     /// Counts a handle out; true if it was the last.

@@ -96,7 +96,8 @@ impl Db {
     }
 
     pub fn info(&self) -> Result<DbInfo, Error> {
-        Ok(self.inner()?.open.info.clone())
+        let open = self.inner()?.open;
+        Ok(DbInfo { local: open.local(), ..open.info.clone() })
     }
 
     /// Version and rights as of the last commit.

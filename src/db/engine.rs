@@ -98,18 +98,18 @@ impl DatabaseState {
         self.row.id
     }
 
-    /// Who is granted now.
+    /// Who is granted in the view as readers see it.
     pub fn membership(&self) -> &Membership {
         match &self.applied {
-            Some(applied) => applied.cursor.standing().members(),
+            Some(applied) => applied.members(),
             None => self.order.membership(),
         }
     }
 
-    /// What is in the view: of every feed, how much.
+    /// What is in the view as readers see it: of every feed, how much.
     pub fn in_view(&self) -> &Past {
         match &self.applied {
-            Some(applied) => applied.cursor.placed(),
+            Some(applied) => applied.shown(),
             None => self.order.placed(),
         }
     }

@@ -102,17 +102,7 @@ impl Work<'_, '_> {
         };
         let local = seed.feed();
         self.refuse_used(&local)?;
-        let record = match self.feed(&local)? {
-            Some(record) => {
-                let mut record = record.clone();
-                record.secret = Some(seed);
-                feed::save(self.txn, &record)?;
-                record
-            }
-            None => feed::create(self.txn, local, Some(seed))?,
-        };
-        let local_number = record.id;
-        self.engine.feeds.insert(local, record);
+        let local_number = self.feed_to_write(seed)?;
         let key = options.key.unwrap_or(local);
         let creator_number = self.feed_or_new(&key)?.id;
         let id = self.next_database()?;
@@ -136,6 +126,24 @@ impl Work<'_, '_> {
         Ok(row)
     }
 
+    /// A feed that this store writes from now on. Returns its number.
+    pub fn feed_to_write(&mut self, seed: Seed) -> Result<u32, Failure> {
+        let key = seed.feed();
+        let record = match self.feed(&key)? {
+            Some(record) => {
+                let mut record = record.clone();
+                record.secret = Some(seed);
+                feed::save(self.txn, &record)?;
+                record
+            }
+            None => feed::create(self.txn, key, Some(seed))?,
+        };
+        let number = record.id;
+        self.engine.feeds.insert(key, record);
+        self.engine.effects.feeds.insert(key);
+        Ok(number)
+    }
+
     /// A creator's feed begins with what everyone who joins must agree with.
     fn begin_own_feed(&mut self, id: u32) -> Result<(), Failure> {
         let database = self.database(id)?;
@@ -155,7 +163,7 @@ impl Work<'_, '_> {
     }
 
     /// A key pair writes one feed, and a feed belongs to one database.
-    fn refuse_used(&self, local: &FeedKey) -> Result<(), Failure> {
+    pub fn refuse_used(&self, local: &FeedKey) -> Result<(), Failure> {
         for row in self.txn.range(Table::Databases, Bound::Included(&[0]), Bound::Excluded(&[1]))? {
             let row = DatabaseRow::decode(row?.1).map_err(|error| Failure::damaged(&error))?;
             if row.local == *local {

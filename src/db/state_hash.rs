@@ -251,10 +251,10 @@ fn digest_of_applied(txn: &ReadTxn, open: &OpenDatabase) -> Result<Hash, Error> 
         agreement.add(&FeedStanding { feed: key, length, root, counts: &counts, forked: record.forked });
     }
     // Readers stay on a state of before until the wave is through: it is nobody else's.
-    if let Some(shared) = applied.open_wave {
-        let root = *blake3::hash(&shared.to_be_bytes()).as_bytes();
+    if let Some(wave) = applied.open_wave {
+        let root = *blake3::hash(&wave.shared.to_be_bytes()).as_bytes();
         agreement.add(&FeedStanding {
-            feed: open.info.local,
+            feed: open.local(),
             length: u64::MAX,
             root,
             counts: &counts,

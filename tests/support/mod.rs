@@ -88,6 +88,18 @@ pub fn connect(a: &Db, b: &Db) -> Wire {
     Wire { a, b }
 }
 
+/// What the second end of a connection does otherwise than usual.
+pub struct PeerSide {
+    pub download: bool,
+}
+
+pub fn connect_with(a: &Db, b: &Db, side: PeerSide) -> Wire {
+    let a = a.replicate(options(Transport::Initiator)).unwrap();
+    let download = side.download;
+    let b = b.replicate(PeerOptions { download, ..options(Transport::Responder) }).unwrap();
+    Wire { a, b }
+}
+
 impl Wire {
     /// Carries what is there, both ways, in pieces of `size`. True if there was anything.
     pub fn carry(&self, size: usize) -> bool {

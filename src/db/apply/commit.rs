@@ -2,7 +2,7 @@
 
 use super::piece::Need;
 use super::{Append, Asked, Committed, Done, DoneBatch, InFlight, Staged, Step};
-use crate::apply::{self, AppliedState, Outcome, Row};
+use crate::apply::{self, AppliedState, OpenWave, Outcome, Row};
 use crate::causal::{Change, Control, Cursor, Placement, Plan, Turn, WalkSource as _};
 use crate::db::engine::Work;
 use crate::db::error::{Code, Error, Failure};
@@ -24,11 +24,13 @@ impl Work<'_, '_> {
         let mut appended = Vec::new();
         if let Some((done, in_flight)) = done {
             let generation = self.database(id)?.applied()?.generation;
-            let is_current = generation == in_flight.generation && done.generation == generation;
+            let is_current = generation == in_flight.generation && done.generation == in_flight.piece;
             // Of staged batches those that were applied go to disk with what they did, the rest alone.
             let applied = if is_current { done.batches.as_slice() } else { &[] };
             let applied = self.append_staged(id, &in_flight.staged, applied, &mut appended)?;
             committed = match applied {
+                // The walk may have begun a step for a batch that is not on disk: nothing of it is kept.
+                Some([]) if is_current && !in_flight.staged.is_empty() => Committed::Nothing,
                 Some(batches) if is_current && batches.len() < in_flight.staged.len() => {
                     let in_flight = self.without_rest(id, in_flight, batches.len())?;
                     self.commit_piece(id, &in_flight, batches)?
@@ -91,7 +93,7 @@ impl Work<'_, '_> {
         self.replay(id, &mut state, in_flight, results, &mut granted)?;
         state.generation += 1;
         let is_through = !super::plan::is_news(&in_flight.ready, state.cursor.placed());
-        let shared = state.open_wave.unwrap_or(published);
+        let shared = state.open_wave.as_ref().map_or(published, |wave| wave.shared);
         if is_through {
             state.open_wave = None;
         }
@@ -137,7 +139,7 @@ impl Work<'_, '_> {
         let mut desk = open.apply.lock();
         desk.wave = None;
         if let Some(since) = in_flight.replays_since.or(desk.replays_since) {
-            desk.rest_until = Some(now + now.saturating_sub(since));
+            desk.rest = Some((now, now.saturating_sub(since)));
         }
         desk.replays_since = None;
         Ok(())
@@ -146,14 +148,17 @@ impl Work<'_, '_> {
     /// A wave that ended without anything left to place becomes visible.
     pub(super) fn publish_wave(&mut self, id: u32) -> Result<(), Failure> {
         let database = self.database(id)?;
+        let before = Rights::of(database);
         let mut state = database.applied()?.clone();
         let from = database.state.version;
-        let shared = state.open_wave.take().unwrap_or(from).min(from);
+        let shared = state.open_wave.take().map_or(from, |wave| wave.shared.min(from));
         let to = state.version;
         database.state.version = to;
         database.applied = Some(state);
         database.dirty.applied = true;
         database.dirty.state = true;
+        let after = Rights::of(database);
+        before.changed_to(&after, |event| self.engine.effects.events.push((id, event)));
         let open = self.engine.board.database(id).ok_or_else(Error::closed)?;
         open.apply.lock().wave = None;
         self.note_moved(id, from, to, shared);
@@ -194,8 +199,9 @@ impl Work<'_, '_> {
         }
         apply::cut(self.txn, id, start, state.cursor.index())?;
         state.clock = first.clock;
-        let shared = state.open_wave.unwrap_or(u64::MAX).min(first.begin);
-        state.open_wave = Some(shared);
+        let (placed, members) = (state.shown().clone(), state.members().clone());
+        let shared = state.open_wave.as_ref().map_or(u64::MAX, |wave| wave.shared).min(first.begin);
+        state.open_wave = Some(OpenWave { shared, placed, members });
         Ok(())
     }
 
@@ -214,11 +220,11 @@ impl Work<'_, '_> {
             let Some(database) = self.engine.databases.get(&id) else { return Err(Error::closed().into()) };
             let source = database.source(&*self.txn, &[]);
             let Some(turn) = cursor.next(&in_flight.ready, &mut plan, &source)? else { break };
-            let (outcome, done) = match database.need(&*self.txn, &cursor, turn)? {
-                Need::Settled(outcome) => (outcome, None),
-                Need::Apply(_) => match results.next() {
-                    Some(done) if done.rejected => (Outcome::Rejected, None),
-                    Some(done) => (Outcome::Applied, Some(done)),
+            let (outcome, done, optimistic) = match database.need(&*self.txn, &cursor, turn)? {
+                Need::Settled(outcome) => (outcome, None, false),
+                Need::Apply(batch) => match results.next() {
+                    Some(done) if done.rejected => (Outcome::Rejected, None, batch.optimistic),
+                    Some(done) => (Outcome::Applied, Some(done), batch.optimistic),
                     None => break,
                 },
             };
@@ -237,12 +243,14 @@ impl Work<'_, '_> {
                     }
                 }
                 state.clock += 1;
+                self.make_anchor(id, turn)?;
             }
             if matches!(outcome, Outcome::Applied | Outcome::Silent) {
                 state.counted.insert(turn.at.writer);
             }
             let end = state.version;
-            let row = Row { placement: Placement { turn, taken, changes }, outcome, begin, end, clock };
+            let placement = Placement { turn, taken, changes };
+            let row = Row { placement, outcome, optimistic, begin, end, clock };
             apply::put_row(self.txn, id, index, number, &row)?;
         }
         state.cursor = cursor;

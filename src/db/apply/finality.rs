@@ -129,14 +129,18 @@ impl DatabaseState {
             return Ok(false);
         }
         let source = self.source(txn, &[]);
-        let speaks = |outcome| matches!(outcome, Outcome::Applied | Outcome::Rejected);
+        // What did nothing needs nobody to speak; and of a stranger that was only ever rejected nothing is linked, so
+        // no acknowledgement could take it out of the tail.
+        let speaks = |outcome| matches!(outcome, Outcome::Applied);
         let walk_end = cursor.tail_start().unwrap_or_else(|| cursor.index());
         let mut is_indexer =
             last.standing.members().is_indexer(&local) || cursor.walk().members().is_indexer(&local);
         // In the tail: something that is no acknowledgement, and that the own feed has not seen.
+        let mut speaks_in_tail = false;
         for index in walk_end..cursor.index() {
             let row = source.row(index)?;
             let turn = row.placement.turn;
+            speaks_in_tail |= speaks(row.outcome);
             if is_indexer && speaks(row.outcome) && self.own_past.get(&turn.at.writer) < turn.end {
                 return Ok(true);
             }
@@ -144,8 +148,9 @@ impl DatabaseState {
         let heard = self.last_heard(txn, cursor.placed(), local)?;
         // Before it: a step, not later than the one where the last such entry stands, that waits for this writer.
         let mut indexers = last.standing.clone();
-        let mut spoken_until = last.length;
-        for index in last.length..walk_end {
+        // What stands in the tail stands after every step.
+        let mut spoken_until = if speaks_in_tail { walk_end } else { last.length };
+        for index in spoken_until..walk_end {
             if speaks(source.row(index)?.outcome) {
                 spoken_until = index + 1;
             }

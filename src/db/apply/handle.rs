@@ -94,6 +94,25 @@ impl Db {
         }
     }
 
+    /// Writes another feed from now on: that of the key pair with this seed. It has to be granted like any other.
+    pub fn set_local(&self, seed: [u8; 32]) -> Reply<FeedKey> {
+        match self.inner_in_apply() {
+            Ok(_) => self.job(move |work, id| work.set_local(id, seed)),
+            Err(error) => Reply::ready(Err(error)),
+        }
+    }
+
+    /// The key of the anchor of a batch that `apply` is being shown: of `writer`, ending at `length`.
+    pub fn anchor(&self, writer: FeedKey, length: u64) -> Result<FeedKey, Error> {
+        let inner = self.inner_in_apply()?;
+        let mut desk = inner.open.apply.lock();
+        let staged = desk.in_flight.as_ref().map(|in_flight| in_flight.staged.clone()).unwrap_or_default();
+        let txn = inner.shared.read()?;
+        let anchor = super::anchor::of(&txn, &inner, &staged, writer, length)?;
+        desk.anchors.insert((writer, length));
+        Ok(anchor.seed.feed())
+    }
+
     fn inner_in_apply(&self) -> Result<Inner, Error> {
         let inner = self.inner()?;
         if inner.open.info.apply { Ok(inner) } else { Err(super::plan::wrong_mode()) }
@@ -122,12 +141,13 @@ fn entries(
     let state = apply::load(txn, open.id, open.info.key)?;
     let writers = conflicts::writers(txn, open.id)?;
     for index in from..state.cursor.index().min(from.saturating_add(limit)) {
-        let apply::Row { placement, outcome, begin, end, .. } =
+        let apply::Row { placement, outcome, optimistic, begin, end, .. } =
             apply::row(txn, open.id, index, |number| writers.get(&number).copied())?;
         let at = placement.turn.at;
         let number = writers.iter().find(|(_, feed)| **feed == at.writer).map(|(number, _)| *number);
         let number = number.ok_or(crate::order::OrderError::Feed { feed: at.writer })?;
         let (batch, _) = super::piece::read(txn, open.info.key, number, placement.turn)?;
+        let batch = PieceBatch { optimistic, ..batch };
         let changes = placement.changes;
         if !visit(&SequenceEntry { index, begin, end, outcome, changes, batch }) {
             break;

@@ -4,6 +4,7 @@
 //! `apply` never runs inside a transaction. A piece of the sequence is handed out, and what `apply` made of it is
 //! committed if the sequence is still what it was made from (`generation`); otherwise it is handed out again.
 
+mod anchor;
 mod commit;
 mod finality;
 mod handle;
@@ -22,6 +23,7 @@ use crate::apply::ApplyError;
 use crate::causal::{Cursor, Past};
 use crate::types::{FeedKey, Link};
 use parking_lot::Mutex;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -38,6 +40,7 @@ const MAX_PIECE_BATCHES: u64 = 16_384;
 /// A run of batches for `apply`, in order.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Piece {
+    /// Its number: an answer names it, and answers to earlier ones are refused.
     pub generation: u64,
     /// What `apply` reads is the view at this version.
     pub version: u64,
@@ -128,6 +131,9 @@ pub enum Next {
 /// A piece that is handed out.
 #[derive(Clone)]
 pub(super) struct InFlight {
+    /// The number of the piece.
+    pub piece: u64,
+    /// Of the sequence that it continues.
     pub generation: u64,
     /// What was ready when it was planned.
     pub ready: Past,
@@ -164,10 +170,25 @@ pub(super) struct Desk {
     pub waiting_since: Option<Duration>,
     /// When something arrived last.
     pub heard_at: Option<Duration>,
-    /// No undo before then.
-    pub rest_until: Option<Duration>,
+    /// Since when, and how long, no undo begins.
+    pub rest: Option<(Duration, Duration)>,
+    /// Pieces handed out.
+    pub pieces: u64,
+    /// Batches whose anchors were asked for: writer, and where the batch ends.
+    pub anchors: BTreeSet<(FeedKey, u64)>,
     /// When the wave that is not through began to replay.
     pub replays_since: Option<Duration>,
+}
+
+impl Desk {
+    /// Makes `piece` the one that is out. Its number is its own, so that nothing else is taken for its answer.
+    pub fn hand_out(&mut self, mut piece: Piece, mut in_flight: InFlight) -> Piece {
+        self.pieces += 1;
+        self.anchors.clear();
+        (piece.generation, in_flight.piece) = (self.pieces, self.pieces);
+        self.in_flight = Some(Arc::new(in_flight));
+        piece
+    }
 }
 
 impl ApplyDesk {

@@ -30,7 +30,8 @@ impl DatabaseState {
             return Ok(Need::Settled(Outcome::Ignored));
         }
         if batch.values.is_empty() {
-            return Ok(Need::Settled(Outcome::Silent));
+            // A stranger who says nothing is no one whom others would link to.
+            return Ok(Need::Settled(if is_granted { Outcome::Silent } else { Outcome::Ignored }));
         }
         Ok(Need::Apply(PieceBatch { optimistic, ..batch }))
     }

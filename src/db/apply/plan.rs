@@ -9,7 +9,6 @@ use crate::db::error::{Error, Failure};
 use crate::db::events::Event;
 use crate::order::Batches;
 use crate::store::Read;
-use std::sync::Arc;
 use std::time::Duration;
 
 /// How long nothing must have come before an undo starts: what arrives together is replayed together.
@@ -46,8 +45,7 @@ impl Work<'_, '_> {
             Advance::Wait(time) => Next::Wait(time),
             Advance::Piece(piece, in_flight) => {
                 let open = self.engine.board.database(id).ok_or_else(Error::closed)?;
-                open.apply.lock().in_flight = Some(Arc::new(in_flight));
-                Next::Piece(piece)
+                Next::Piece(open.apply.lock().hand_out(piece, in_flight))
             }
         })
     }
@@ -103,7 +101,15 @@ impl Work<'_, '_> {
             }
             let Divergence { cursor: start, retaken } = divergence;
             let (generation, staged) = (state.generation, Vec::new());
-            Ok(Some(Planned::Go(InFlight { generation, ready, start, retaken, replays_since, staged })))
+            Ok(Some(Planned::Go(InFlight {
+                piece: 0,
+                generation,
+                ready,
+                start,
+                retaken,
+                replays_since,
+                staged,
+            })))
         };
         if cut == end || in_wave {
             return go(divergence, ready, None);
@@ -166,12 +172,12 @@ impl Work<'_, '_> {
             Some(Some(elapsed)) => time.saturating_sub(elapsed),
             Some(None) | None => Duration::ZERO,
         };
-        if let Some(until) = desk.rest_until {
-            let rest = until.saturating_sub(now);
-            if !rest.is_zero() && rest <= MAX_WAIT {
+        if let Some((since, time)) = desk.rest {
+            let rest = left(Some(since), time);
+            if !rest.is_zero() {
                 return Ok(Some(rest));
             }
-            desk.rest_until = None;
+            desk.rest = None;
         }
         let since = *desk.waiting_since.get_or_insert(now);
         let news: u64 = ready.iter().map(|(feed, to)| to - state.cursor.placed().get(&feed)).sum();
@@ -255,7 +261,7 @@ impl Work<'_, '_> {
         let Divergence { cursor: start, retaken } = divergence;
         let (generation, staged, replays_since) = (state.generation, Vec::new(), None);
         let ready = kept;
-        Ok(Some(Planned::Go(InFlight { generation, ready, start, retaken, replays_since, staged })))
+        Ok(Some(Planned::Go(InFlight { piece: 0, generation, ready, start, retaken, replays_since, staged })))
     }
 }
 

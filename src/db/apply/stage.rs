@@ -3,14 +3,15 @@
 use super::plan::wrong_mode;
 use super::source::StagedPlace;
 use super::{Append, Committed, InFlight, MAX_PIECE_ENTRIES, Next, Piece, PieceBatch, Staged, Step};
-use crate::causal::{BatchFacts, Past, Readiness, resolve};
+use crate::causal::{BatchFacts, Past, Readiness, WalkSource as _, resolve};
 use crate::codec::limits::{MAX_BATCH_ENTRIES, MAX_LINKS, MAX_VALUE_BYTES};
 use crate::db::engine::Work;
 use crate::db::error::{Code, Error, Failure};
 use crate::db::write::link_rule;
 use crate::entry::Op;
+use crate::feed::Seed;
 use crate::order::{Batches, Placing};
-use crate::types::{Effective, Link};
+use crate::types::{Effective, FeedKey, Link};
 use std::sync::Arc;
 
 impl Work<'_, '_> {
@@ -20,12 +21,8 @@ impl Work<'_, '_> {
         self.place_silent(id)?;
         if holds_claim && let Some((piece, in_flight)) = self.staged(id, appends)? {
             let open = self.engine.board.database(id).ok_or_else(Error::closed)?;
-            open.apply.lock().in_flight = Some(Arc::new(in_flight));
-            return Ok(Step {
-                committed: Committed::Nothing,
-                appended: Vec::new(),
-                next: Next::Piece(piece),
-            });
+            let next = Next::Piece(open.apply.lock().hand_out(piece, in_flight));
+            return Ok(Step { committed: Committed::Nothing, appended: Vec::new(), next });
         }
         let mut appended = Vec::new();
         for append in appends {
@@ -86,6 +83,8 @@ impl Work<'_, '_> {
         let entries: usize = appends.iter().map(|append| append.values.len()).sum();
         let is_simple = database.order.placed().get(&local) == state.cursor.placed().get(&local)
             && state.open_wave.is_none()
+            // A step that is not through comes first, with what else it places.
+            && state.cursor.open_step().is_none()
             && (writer.is_some() || database.row.open)
             && entries as u64 <= MAX_PIECE_ENTRIES.max(MAX_BATCH_ENTRIES as u64);
         if !is_simple {
@@ -128,6 +127,7 @@ impl Work<'_, '_> {
             batches: batches.collect(),
         };
         let in_flight = InFlight {
+            piece: 0,
             generation: state.generation,
             ready,
             start: divergence.cursor,
@@ -166,6 +166,37 @@ impl Work<'_, '_> {
             last = effective;
         }
         Ok(places)
+    }
+
+    /// Writes another feed from now on.
+    pub(super) fn set_local(&mut self, id: u32, seed: [u8; 32]) -> Result<FeedKey, Failure> {
+        let seed = Seed::new(seed);
+        let local = seed.feed();
+        let database = self.database(id)?;
+        database.applied()?;
+        if database.row.local == local {
+            return Ok(local);
+        }
+        if database.again {
+            let message = "what was written before a restore is still to be appended again, by the present local \
+                           writer: wait until a peer has brought what it lacks";
+            return Err(Error::new(Code::Restored, message).into());
+        }
+        self.refuse_used(&local)?;
+        let number = self.feed_to_write(seed)?;
+        self.learn(id, local, u64::MAX)?;
+        let Some(database) = self.engine.databases.get(&id) else { return Err(Error::closed().into()) };
+        let batches = Batches { txn: &*self.txn, database: id, numbers: &database.members };
+        let (past, last) = match database.order.placed().get(&local) {
+            0 => Default::default(),
+            length => (batches.past(local, length)?, batches.batch(local, length - 1)?.effective),
+        };
+        let database = self.database(id)?;
+        (database.own_past, database.own_last, database.links_due) = (past, last, true);
+        database.row.local = local;
+        database.writers.insert(number, local);
+        database.dirty.row = true;
+        Ok(local)
     }
 
     fn past_with(

@@ -5,7 +5,6 @@ use crate::causal::{Cursor, Sequence as _};
 use crate::db::engine::{DatabaseState, Work};
 use crate::db::error::{Error, Failure};
 use crate::db::events::Event;
-use crate::db::place::Rights;
 use crate::store::Read;
 use crate::types::{FeedKey, Position};
 use std::collections::BTreeSet;
@@ -18,7 +17,6 @@ impl Work<'_, '_> {
     /// is not committed any more. What was final without anybody else's word may be so no longer: that is told.
     pub fn withdraw_applied(&mut self, id: u32, feed: FeedKey, stays: &[Stays]) -> Result<(), Failure> {
         let database = self.database(id)?;
-        let before = Rights::of(database);
         let mut state = database.applied()?.clone();
         let final_before = state.last.length;
         state.generation += 1;
@@ -30,6 +28,10 @@ impl Work<'_, '_> {
             }
             state.cursor = cursor;
         }
+        if let Some(wave) = &mut state.open_wave {
+            // Readers still see what came of it, but nobody may be told to have it in his past.
+            stays.iter().for_each(|(feed, to)| wave.placed.lower(*feed, *to));
+        }
         let Some(database) = self.engine.databases.get_mut(&id) else { return Err(Error::closed().into()) };
         database.waiting_for = database.finalize(&*self.txn, &mut state)?;
         database.ack_wanted = database.wants_ack(&*self.txn, &state)?;
@@ -37,8 +39,6 @@ impl Work<'_, '_> {
         database.applied = Some(state);
         database.dirty.applied = true;
         database.dirty.state = true;
-        let after = Rights::of(database);
-        before.changed_to(&after, |event| self.engine.effects.events.push((id, event)));
         if length < final_before {
             self.event(id, Event::Moved { feed, length });
         }

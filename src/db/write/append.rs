@@ -142,19 +142,10 @@ impl Work<'_, '_> {
     ) -> Result<u32, Failure> {
         let appender = self.appenders.get_mut(&local).ok_or_else(Error::stopped)?;
         let number = appender.record().id;
-        let mut block = Vec::new();
-        for (op, offset) in ops.iter().zip(0..) {
-            block.clear();
-            let place = if offset == 0 {
-                let BatchFacts { timestamp, length, links, .. } = facts;
-                let (timestamp, length, links) = (*timestamp, *length, links.clone());
-                Place::First(BatchHead { timestamp, length, links, optimistic })
-            } else {
-                Place::Later { offset }
-            };
-            Entry { place, op: op.clone() }.encode_into(&mut block);
-            appender.append(self.txn, &block)?;
-        }
+        encode_batch(facts.timestamp, &facts.links, optimistic, ops, |block| {
+            appender.append(self.txn, block)?;
+            Ok(())
+        })?;
         Ok(number)
     }
 
@@ -216,6 +207,29 @@ impl Work<'_, '_> {
         }
         Ok(links)
     }
+}
+
+/// The blocks of a batch, one after another.
+pub(in crate::db) fn encode_batch(
+    timestamp: u64,
+    links: &[Link],
+    optimistic: bool,
+    ops: &[Op<'_>],
+    mut block_made: impl FnMut(&[u8]) -> Result<(), Failure>,
+) -> Result<(), Failure> {
+    let mut block = Vec::new();
+    for (op, offset) in ops.iter().zip(0..) {
+        block.clear();
+        let place = if offset == 0 {
+            let (length, links) = (ops.len() as u64, links.to_vec());
+            Place::First(BatchHead { timestamp, length, links, optimistic })
+        } else {
+            Place::Later { offset }
+        };
+        Entry { place, op: op.clone() }.encode_into(&mut block);
+        block_made(&block)?;
+    }
+    Ok(())
 }
 
 /// A batch of the local feed, placed.

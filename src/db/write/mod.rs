@@ -5,7 +5,7 @@ mod append;
 mod prepare;
 
 use append::Appended;
-pub(super) use append::link_rule;
+pub(super) use append::{encode_batch, link_rule};
 use prepare::{Outcome, Overlay, Prepared, Staged, between, too_large};
 
 use super::engine::Work;
