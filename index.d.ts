@@ -753,6 +753,9 @@ export interface MultiHyperbeeEvents {
   error: [Error]
   /** Nothing before that length of the order can move any more. */
   finalized: [length: number]
+  /** Apply mode: an entry of `feed`, declared lost, would move what is final: it is left out. With the own feed: after a
+   * restore, only the first `length` positions are final still; what was so here alone came again after others. */
+  moved: [{ feed: Buffer; length: number }]
   /** `apply` called `host.interrupt`. */
   interrupt: [reason: unknown]
   close: []

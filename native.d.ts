@@ -32,6 +32,10 @@ export declare class NativeDb {
   finality(): NativeFinality
   /** Packed positions from `from` on, at most `limit`. */
   sequence(from: number, limit: number): Buffer
+  /** Another key pair from now on; the promise gives the new local feed's key. */
+  setLocal(seed: Buffer): Promise<Buffer>
+  /** The key of the anchor of the batch of `writer` that ends at `length`, which is being applied. */
+  anchor(writer: Buffer, length: number): Buffer
   wakeup(feed: Buffer, length: number): Promise<undefined>
   info(): NativeDbInfo
   version(): number

@@ -127,6 +127,40 @@ for (const name of OF_APPLY_MODE) {
   })
 }
 
+/** The same of a store. */
+const STORE_CALLS = {
+  ready: (store) => store.ready(),
+  get: (store) => store.get({ name: 'feed' }).ready(),
+  replicate: (store) => store.replicate(true).destroy(),
+  backup: (store, t) => store.backup(directory(t)),
+  resume: (store) => store.resume({ mine: true }),
+  verify: (store) => store.verify()
+}
+const NO_STORE_CALLS = new Set(['constructor', 'close', 'namespace', 'list'])
+
+test('every method of a store is in the table', () => {
+  const methods = Object.getOwnPropertyNames(MultiHyperbee.Store.prototype).filter((name) => {
+    const { value } = Object.getOwnPropertyDescriptor(MultiHyperbee.Store.prototype, name)
+    return typeof value === 'function' && !name.startsWith('_') && !NO_STORE_CALLS.has(name)
+  })
+  assert.deepEqual(methods.sort(), Object.keys(STORE_CALLS).sort())
+})
+
+for (const [name, call] of Object.entries(STORE_CALLS)) {
+  test(`store.${name}: opening, open, closing, closed`, async (t) => {
+    const attemptOf = async (store) => call(store, t)
+    const store = new MultiHyperbee.Store(directory(t))
+    t.after(() => store.close())
+    await call(store, t)
+    await store.ready()
+    await call(store, t)
+    const closing = store.close()
+    await assert.rejects(attemptOf(store), { code: 'ERR_CLOSED' }, 'closing')
+    await closing
+    await assert.rejects(attemptOf(store), { code: 'ERR_CLOSED' }, 'closed')
+  })
+}
+
 test('close is idempotent, concurrent, and keeps what was accepted', async (t) => {
   const folder = directory(t)
   const db = new MultiHyperbee(folder)
