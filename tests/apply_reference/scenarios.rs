@@ -194,7 +194,7 @@ fn a_writer_that_backdates_each_entry_costs_at_most_half_the_time() {
     for _ in 0..100 {
         append(&mut a, "mix k0 1");
     }
-    let wire = support::connect_with(a.db(), b.db(), PeerSide { download: false });
+    let wire = support::connect_with(a.db(), b.db(), &PeerSide { download: false });
     (a.cost, a.counts.applications) = (5, 0);
     let begin = a.clock.load(std::sync::atomic::Ordering::Relaxed);
     for count in 1..=60 {
