@@ -691,7 +691,6 @@ export interface DiffView {
   close(): Promise<void>
 }
 
-
 export interface DiffWatchOptions<T> {
   map?: (snapshot: DiffView) => T
   differ?: (current: DiffView, previous: DiffView, range: Range<string>) => AsyncIterable<unknown>

@@ -183,4 +183,13 @@ function checkSize(bytes) {
   throw new MultiHyperbeeError('ERR_VALUE_TOO_LARGE', what)
 }
 
-module.exports = { Codec, PlainCodec, stripped, diffText, FORM_OBJECT, FORM_KEYS, MAX_KEY_BYTES, MAX_VALUE_BYTES }
+module.exports = {
+  Codec,
+  PlainCodec,
+  stripped,
+  diffText,
+  FORM_OBJECT,
+  FORM_KEYS,
+  MAX_KEY_BYTES,
+  MAX_VALUE_BYTES
+}

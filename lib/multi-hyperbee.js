@@ -69,7 +69,18 @@ class MultiHyperbee extends EventEmitter {
     return deriveKeyPair(master, name)
   }
 
-  async _open({ name, key, keyEncoding, valueEncoding, keyPair, open, maxDrift, functions, handlers, optimistic }) {
+  async _open({
+    name,
+    key,
+    keyEncoding,
+    valueEncoding,
+    keyPair,
+    open,
+    maxDrift,
+    functions,
+    handlers,
+    optimistic
+  }) {
     // Awaited first: what the user's class is constructed with is complete then.
     const secret = await seedOf(keyPair)
     const called = functions && makeFunctions(functions, this)

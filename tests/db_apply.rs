@@ -1,5 +1,5 @@
 //! Apply mode over whole stores: what is appended is applied, in one order everywhere.
-#![allow(clippy::unwrap_used, reason = "a failing test says so by panicking")]
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a failing test says so by panicking")]
 
 mod apply_support;
 mod support;
@@ -48,7 +48,7 @@ fn what_is_appended_is_applied_in_the_same_commit() {
     assert_eq!(a.append(&["inc k", "inc k"]), 4);
     assert_eq!(a.get("k").as_deref(), Some("3"));
     assert_eq!(a.db.status().unwrap().version, 2);
-    assert!(a.db.applied(&a.key(), 4).unwrap());
+    assert!(a.db.applied(&a.local(), 4).unwrap());
     assert_eq!(a.counts.borrow().undos, 0);
 }
 
@@ -73,8 +73,8 @@ fn it_goes_on_after_reopening() {
 fn two_writers_who_wrote_apart_agree() {
     let stores = [memory(), memory()];
     let a = create_apply(&stores[0]);
-    let b = join_apply(&stores[1], a.key());
-    a.append(&[&format!("add {} indexer", b.key())]);
+    let b = join_apply(&stores[1], a.local());
+    a.append(&[&format!("add {} indexer", b.local())]);
     let wire = connect(&a.db, &b.db);
     sync(&[&wire], &[&a, &b], || b.db.status().unwrap().writable);
     wire.close();
@@ -97,7 +97,7 @@ fn two_writers_who_wrote_apart_agree() {
 fn who_is_not_granted_cannot_append_and_harms_nothing() {
     let stores = [memory(), memory()];
     let a = create_apply(&stores[0]);
-    let b = join_apply(&stores[1], a.key());
+    let b = join_apply(&stores[1], a.local());
     let error = b.append_with(vec![b"put k 1".to_vec()], false).unwrap_err();
     assert_eq!(error.code, Code::NotWritable);
     assert!(error.message.contains("Not writable"));
@@ -123,9 +123,9 @@ fn an_append_whose_apply_fails_is_kept_and_applied_later() {
 fn with_every_indexer_speaking_all_becomes_final_and_then_it_is_quiet() {
     let stores = [memory(), memory(), memory()];
     let a = create_apply(&stores[0]);
-    let (b, c) = (join_apply(&stores[1], a.key()), join_apply(&stores[2], a.key()));
+    let (b, c) = (join_apply(&stores[1], a.local()), join_apply(&stores[2], a.local()));
     let finalized = a.db.subscribe(Arc::new(|| {})).unwrap();
-    a.append(&[&format!("add {} indexer", b.key()), &format!("add {} indexer", c.key())]);
+    a.append(&[&format!("add {} indexer", b.local()), &format!("add {} indexer", c.local())]);
     let wires = [connect(&a.db, &b.db), connect(&b.db, &c.db)];
     let wires: Vec<&Wire> = wires.iter().collect();
     let all = [&a, &b, &c];
@@ -156,17 +156,17 @@ fn with_every_indexer_speaking_all_becomes_final_and_then_it_is_quiet() {
 fn a_silent_indexer_holds_finality_until_it_is_declared_lost() {
     let stores = [memory(), memory()];
     let a = create_apply(&stores[0]);
-    let b = join_apply(&stores[1], a.key());
-    a.append(&[&format!("add {} indexer", b.key())]);
+    let b = join_apply(&stores[1], a.local());
+    a.append(&[&format!("add {} indexer", b.local())]);
     a.append(&["put k 1"]);
     let finality = a.db.finality().unwrap();
-    assert_eq!((finality.length, finality.waiting_for), (2, vec![b.key()]));
+    assert_eq!((finality.length, finality.waiting_for), (2, vec![b.local()]));
     assert_eq!(a.get("k").as_deref(), Some("1"));
-    a.append(&[&format!("lost {}", b.key())]);
+    a.append(&[&format!("lost {}", b.local())]);
     let finality = a.db.finality().unwrap();
     assert_eq!((finality.length, finality.waiting_for), (4, Vec::new()));
     // Its key is granted nothing any more.
-    a.append(&[&format!("add {} indexer", b.key())]);
+    a.append(&[&format!("add {} indexer", b.local())]);
     a.append(&["put k 2"]);
     assert_eq!(a.db.finality().unwrap().length, 6);
 }
@@ -176,7 +176,7 @@ fn strangers_count_only_where_apply_acknowledges_them() {
     let stores = [memory(), memory()];
     let optimistic = |key| multi_hyperbee::db::DatabaseOptions { optimistic: true, ..options(key) };
     let a = Applier::new(stores[0].database(optimistic(None)).wait().unwrap());
-    let b = Applier::new(stores[1].database(options(Some(a.key()))).wait().unwrap());
+    let b = Applier::new(stores[1].database(options(Some(a.local()))).wait().unwrap());
     let wire = connect(&a.db, &b.db);
     sync(&[&wire], &[&a, &b], || flushed(&[&a, &b]) && b.db.progress().unwrap().iter().any(|f| f.placed > 0));
     let length = b.append_with(vec![b"put k bad".to_vec()], true).unwrap();
@@ -184,7 +184,7 @@ fn strangers_count_only_where_apply_acknowledges_them() {
     b.drain(true);
     assert_eq!((length, b.get("k").as_deref()), (1, Some("good")));
     assert!(!b.db.status().unwrap().writable);
-    a.db.wakeup(b.key(), 3).wait().unwrap();
+    a.db.wakeup(b.local(), 3).wait().unwrap();
     sync(&[&wire], &[&a, &b], || a.get("k").is_some());
     assert_eq!(a.get("k").as_deref(), Some("good"));
     assert_eq!(a.db.state_hash().unwrap(), b.db.state_hash().unwrap());

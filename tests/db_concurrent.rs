@@ -60,10 +60,10 @@ fn cell(first: Act, second: Act, expected: Option<&str>) {
 
 fn story(first: Act, second: Act, expected: Option<&str>, creator_is_first: bool, tie: bool) {
     let creator = Device::new("creator", None);
-    let key = Some(creator.key());
+    let key = Some(creator.local());
     let joined = Device::new("joined", key);
     let (c, d) = (Device::new("c", key), Device::new("d", key));
-    creator.db.add_writer(joined.key(), false).wait().unwrap();
+    creator.db.add_writer(joined.local(), false).wait().unwrap();
     let present = first != Create && second != Create;
     let object = r#"{"x":"old","y":"old"}"#;
     if present {
@@ -72,7 +72,7 @@ fn story(first: Act, second: Act, expected: Option<&str>, creator_is_first: bool
     meet(&creator, &joined);
     // Of equal timestamps the lower writer key is the earlier; an entry's own is later than everything it had seen, so
     // for a tie both must have seen equally much.
-    let creator_is_first = if tie { creator.key() < joined.key() } else { creator_is_first };
+    let creator_is_first = if tie { creator.local() < joined.local() } else { creator_is_first };
     let (earlier, later) = if creator_is_first { (&creator, &joined) } else { (&joined, &creator) };
     for (device, act, other) in [(earlier, first, second), (later, second, first)] {
         device.at(10);
@@ -90,7 +90,7 @@ fn story(first: Act, second: Act, expected: Option<&str>, creator_is_first: bool
     meet(&d, later);
     meet(&d, earlier);
     meet(earlier, later);
-    let expected = expected.map(|text| properties(&text.replace("E", earlier.name).replace("L", later.name)));
+    let expected = expected.map(|text| properties(&text.replace('E', earlier.name).replace('L', later.name)));
     for device in [&c, &d, earlier, later] {
         let found = get(&device.db, "k").map(|text| properties(&text));
         assert_eq!(found, expected, "at {}, the earlier being {}", device.name, earlier.name);

@@ -1,6 +1,7 @@
 //! A merge of the user's own, through the Rust API: a closure stands in for JavaScript.
 #![allow(
     clippy::unwrap_used,
+    clippy::unnecessary_wraps,
     clippy::indexing_slicing,
     clippy::panic,
     reason = "a failing test says so by panicking"
@@ -25,7 +26,7 @@ fn next_round(runner: &Runner, retry: bool) -> Option<Round> {
 
 /// Answers everything that is asked, until a question has no answer any more.
 fn work(round: &mut Round, answer: &dyn Fn(&Question, Option<&str>) -> Option<String>) {
-    while let Some(question) = round.next().unwrap() {
+    while let Some(question) = round.ask().unwrap() {
         let merged = round.merged().map(|entry| String::from_utf8(entry.value).unwrap());
         match (answer(&question, merged.as_deref()), &question) {
             (Some(text), Question::Merge { .. }) => round.answer_object(&text).unwrap(),
@@ -341,12 +342,12 @@ fn a_key_that_fails_keeps_its_value_and_is_tried_again_when_asked_or_when_it_cha
     // What cannot be stored is refused, and the question stands.
     put(&db, "k", r#"{"n":5}"#);
     let mut round = next_round(&runner, false).unwrap();
-    round.next().unwrap().unwrap();
+    round.ask().unwrap().unwrap();
     for bad in ["[]", "{", r#""text""#, r#"{"a":1e999}"#] {
         assert_eq!(round.answer_object(bad).unwrap_err().code, Code::InvalidValue);
     }
     round.answer_object(r#"{"ok":true}"#).unwrap();
-    assert!(round.next().unwrap().is_none());
+    assert!(round.ask().unwrap().is_none());
     assert_eq!(round.commit().wait().unwrap(), Vec::<usize>::new());
     assert_eq!(get(&db, "k").as_deref(), Some(r#"{"ok":true}"#));
 }
@@ -367,7 +368,7 @@ fn i4_keys_that_change_during_a_round_are_worked_out_again_and_all_become_visibl
     assert!(KEYS.iter().all(|key| get(&db, key).is_none()));
     assert!(round.again(&changed).unwrap());
     let mut asked = Vec::new();
-    while let Some(question) = round.next().unwrap() {
+    while let Some(question) = round.ask().unwrap() {
         let Question::Merge { key, .. } = &question else { panic!() };
         asked.push(String::from_utf8(key.clone()).unwrap());
         round.answer_object(&chain(&question, None).unwrap()).unwrap();
@@ -477,14 +478,18 @@ fn registers_that_had_not_seen_each_other_are_resolved_and_those_that_had_are_no
                 meet(&dbs[0], db);
             }
         }
-        runners.iter().for_each(|runner| settle(runner, &greatest));
+        for runner in &runners {
+            settle(runner, &greatest);
+        }
         let values: Vec<_> = dbs.iter().map(get_register).collect();
         assert!(values.iter().all(|value| *value == values[0]), "{values:?}");
         let hashes: Vec<_> = dbs.iter().map(|db| db.state_hash().unwrap()).collect();
         assert!(hashes.iter().all(|hash| *hash == hashes[0]));
         values[0].clone()
     };
-    runners.iter().for_each(|runner| settle(runner, &greatest));
+    for runner in &runners {
+        settle(runner, &greatest);
+    }
     put_register(&dbs[0], "m");
     assert!(!runners[0].is_due().unwrap());
     put_register(&dbs[0], "a");
@@ -522,11 +527,11 @@ fn diffs_are_handed_out_up_to_the_one_asked_about() {
     }
     let mut round = next_round(&runner, false).unwrap();
     let mut counts = Vec::new();
-    while let Some(question) = round.next().unwrap() {
+    while let Some(question) = round.ask().unwrap() {
         let diffs = round.diffs(10, 1 << 20).unwrap();
         let Question::Merge { diff, .. } = &question else { panic!() };
         assert_eq!(diffs.last(), Some(diff));
-        assert_eq!(round.diffs(1, 1 << 20).unwrap(), [diff.clone()]);
+        assert_eq!(round.diffs(1, 1 << 20).unwrap(), std::slice::from_ref(diff));
         counts.push(diffs.len());
         round.answer_object(&chain(&question, None).unwrap()).unwrap();
     }

@@ -227,7 +227,7 @@ impl Row {
             tag => return Err(DecodeError::UnknownTag { what, tag: tag.into() }),
         };
         let begin = reader.varint(what)?;
-        let writes = reader.varint(what)?;
+        let end = begin.saturating_add(reader.varint(what)?);
         let clock = reader.varint(what)?;
         let count = reader.varint(what)?;
         let mut changes = Vec::new();
@@ -238,7 +238,7 @@ impl Row {
         let turn = Turn { at: Position { effective, writer, seq }, end: seq.saturating_add(entries) };
         let placement = Placement { turn, taken: flags & TAKEN != 0, changes };
         let optimistic = flags & OPTIMISTIC != 0;
-        Ok(Self { placement, outcome, optimistic, begin, end: begin.saturating_add(writes), clock })
+        Ok(Self { placement, outcome, optimistic, begin, end, clock })
     }
 }
 

@@ -109,9 +109,13 @@ fn write_step(step: &Step) -> Vec<u8> {
         Committed::Stale => (3, [0; 3]),
     };
     out.push(tag);
-    moved.into_iter().for_each(|version| put_u64(&mut out, version));
+    for version in moved {
+        put_u64(&mut out, version);
+    }
     put_length(&mut out, step.appended.len());
-    step.appended.iter().for_each(|length| put_u64(&mut out, *length));
+    for length in &step.appended {
+        put_u64(&mut out, *length);
+    }
     match &step.next {
         Next::Idle => out.push(0),
         Next::Wait(time) => {
@@ -132,7 +136,9 @@ fn write_piece(out: &mut Vec<u8>, piece: &Piece) {
     }
     out.push(piece.staged.into());
     put_length(out, piece.batches.len());
-    piece.batches.iter().for_each(|batch| write_batch(out, batch));
+    for batch in &piece.batches {
+        write_batch(out, batch);
+    }
 }
 
 fn write_batch(out: &mut Vec<u8>, batch: &PieceBatch) {

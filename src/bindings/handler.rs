@@ -84,7 +84,7 @@ impl NativeRound {
     /// The next question; null: the round is ready to be committed.
     #[napi(catch_unwind)]
     pub fn next(&mut self, form: u32) -> Result<Option<NativeQuestion>> {
-        Ok(self.0.next().map_err(to_js)?.map(|question| match question {
+        Ok(self.0.ask().map_err(to_js)?.map(|question| match question {
             Question::Merge { key, current, diff } => NativeQuestion {
                 key: key.into(),
                 current: packed(current, form),

@@ -83,6 +83,7 @@ impl State {
     }
 
     /// What `change` is folded onto: a live state, or nothing where it starts from empty.
+    #[must_use]
     pub fn before(&self, change: &Change) -> Self {
         match &self.content {
             Content::Live(body) | Content::Deleted(Some(body)) if !self.restarts(change) => {

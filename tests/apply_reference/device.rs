@@ -92,7 +92,7 @@ impl Device {
         &self.open.as_ref().unwrap().1
     }
 
-    pub fn key(&self) -> FeedKey {
+    pub fn local(&self) -> FeedKey {
         self.db().info().unwrap().local
     }
 
@@ -149,7 +149,7 @@ impl Device {
         match next {
             Next::Idle => false,
             Next::Wait(time) => {
-                assert!(time <= Duration::from_secs(3_600), "{time:?}");
+                assert!(time <= Duration::from_hours(1), "{time:?}");
                 false
             }
             Next::Piece(piece) => {

@@ -47,7 +47,7 @@ pub fn ready(batches: &[Batch]) -> Vec<Option<Ready>> {
 
 fn try_ready(batches: &[Batch], found: &[Option<Ready>], index: usize) -> Option<Ready> {
     let batch = &batches[index];
-    let before = (batch.seq > 0).then(|| (batch.writer, batch.seq));
+    let before = (batch.seq > 0).then_some((batch.writer, batch.seq));
     let links = batch.links.iter().copied().filter(|(feed, length)| *feed != batch.writer && *length > 0);
     let mut past = 0;
     let mut greatest = None;

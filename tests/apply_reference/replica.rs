@@ -177,7 +177,7 @@ impl Replica {
         let may_ask = optimistic && !self.cursor.standing().lost().contains_key(&turn.at.writer);
         let taken = self.cursor.place(turn, plan);
         let (mut changes, mut after) = (Vec::new(), view.clone());
-        let fate = if !(is_granted || may_ask) || (values.is_empty() && !is_granted) {
+        let fate = if !is_granted && (!may_ask || values.is_empty()) {
             Fate::Ignored
         } else if values.is_empty() {
             Fate::Silent

@@ -183,8 +183,8 @@ const START: u64 = 1_700_000_000_000;
 fn a_writer_that_backdates_each_entry_costs_at_most_half_the_time() {
     let mut a = Device::new(None, START);
     // Its clock stands still, and it takes nothing of what A writes: each of its entries belongs before those.
-    let mut b = Device::new(Some(a.key()), START);
-    let (ka, kb) = (a.key(), b.key());
+    let mut b = Device::new(Some(a.local()), START);
+    let (ka, kb) = (a.local(), b.local());
     append(&mut a, &format!("add {kb} indexer"));
     let wire = support::connect(a.db(), b.db());
     sync(&wire, || have(&b, ka) == 2);
@@ -194,7 +194,7 @@ fn a_writer_that_backdates_each_entry_costs_at_most_half_the_time() {
     for _ in 0..100 {
         append(&mut a, "mix k0 1");
     }
-    let wire = support::connect_with(a.db(), b.db(), PeerSide { download: false });
+    let wire = support::connect_with(a.db(), b.db(), &PeerSide { download: false });
     (a.cost, a.counts.applications) = (5, 0);
     let begin = a.clock.load(std::sync::atomic::Ordering::Relaxed);
     for count in 1..=60 {
@@ -219,8 +219,8 @@ fn a_writer_that_backdates_each_entry_costs_at_most_half_the_time() {
 #[test]
 fn while_a_wave_is_open_a_writer_keeps_its_rights_and_links_what_its_readers_see() {
     let mut a = Device::new(None, START);
-    let (mut b, mut c) = (Device::new(Some(a.key()), START), Device::new(Some(a.key()), START));
-    let (ka, kb, kc) = (a.key(), b.key(), c.key());
+    let (mut b, mut c) = (Device::new(Some(a.local()), START), Device::new(Some(a.local()), START));
+    let (ka, kb, kc) = (a.local(), b.local(), c.local());
     append(&mut a, &format!("add {kc} indexer"));
     let wire = support::connect(a.db(), c.db());
     sync(&wire, || have(&c, ka) == 2);

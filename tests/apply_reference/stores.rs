@@ -79,11 +79,13 @@ impl World {
     /// The first one creates; the others are granted, every second one as an indexer.
     pub fn new(count: usize) -> Self {
         let mut devices = vec![Device::new(None, START)];
-        let key = devices[0].key();
+        let key = devices[0].local();
         devices.extend((1..count).map(|_| Device::new(Some(key), START)));
         let mut world = Self { devices, wires: Vec::new(), asking: BTreeSet::new(), batches: 1 };
         for device in 1..count {
-            let text = world.text(&Command::Change(Change::Add(device as u8, device % 2 == 1))).unwrap();
+            let text = world
+                .text(&Command::Change(Change::Add(u8::try_from(device).unwrap(), device % 2 == 1)))
+                .unwrap();
             world.append(0, &[text], Answer::All);
         }
         world.converge();
@@ -91,7 +93,7 @@ impl World {
     }
 
     pub fn key(&self, device: u8) -> FeedKey {
-        self.devices[usize::from(device) % self.devices.len()].key()
+        self.devices[usize::from(device) % self.devices.len()].local()
     }
 
     fn text(&self, command: &Command) -> Option<String> {
@@ -110,7 +112,7 @@ impl World {
         if let Some(length) = device.append(values, asks, answer) {
             self.batches += 1;
             if asks {
-                self.asking.insert((device.key(), length - count));
+                self.asking.insert((device.local(), length - count));
             }
         }
     }
@@ -192,7 +194,7 @@ impl World {
         // Optimistic entries are fetched on request alone.
         for at in 0..self.devices.len() {
             for of in 0..self.devices.len() {
-                let feed = self.devices[of].key();
+                let feed = self.devices[of].local();
                 self.devices[at].db().wakeup(feed, u64::MAX).wait().unwrap();
             }
         }

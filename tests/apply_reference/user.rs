@@ -57,7 +57,7 @@ impl<R: Fn(&str) -> Option<String>> Run<R> {
             "rm" => self.done.asks.push(Ask::Revoke(feed())),
             "lost" => self.done.asks.push(Ask::Lost(feed())),
             "if" if (self.number(words[1]) % 2).to_string() == words[2] => self.command(&words[3..]),
-            "ack" => self.acknowledged |= self.number(words[1]) % 2 == 0,
+            "ack" => self.acknowledged |= self.number(words[1]).is_multiple_of(2),
             "if" => {}
             other => panic!("{other} is no command"),
         }

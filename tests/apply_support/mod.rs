@@ -6,6 +6,7 @@
     dead_code,
     clippy::unwrap_used,
     clippy::indexing_slicing,
+    clippy::panic,
     reason = "each test file uses a part of it"
 )]
 
@@ -58,7 +59,7 @@ impl Applier {
         Self { db, counts: RefCell::default(), fails: RefCell::new(true) }
     }
 
-    pub fn key(&self) -> FeedKey {
+    pub fn local(&self) -> FeedKey {
         self.db.info().unwrap().local
     }
 

@@ -26,7 +26,7 @@ impl Device {
         Self { store, db, seconds, name }
     }
 
-    pub fn key(&self) -> FeedKey {
+    pub fn local(&self) -> FeedKey {
         self.db.info().unwrap().local
     }
 

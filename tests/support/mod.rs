@@ -93,7 +93,7 @@ pub struct PeerSide {
     pub download: bool,
 }
 
-pub fn connect_with(a: &Db, b: &Db, side: PeerSide) -> Wire {
+pub fn connect_with(a: &Db, b: &Db, side: &PeerSide) -> Wire {
     let a = a.replicate(options(Transport::Initiator)).unwrap();
     let download = side.download;
     let b = b.replicate(PeerOptions { download, ..options(Transport::Responder) }).unwrap();

@@ -135,22 +135,28 @@ impl DatabaseState {
         let walk_end = cursor.tail_start().unwrap_or_else(|| cursor.index());
         let mut is_indexer =
             last.standing.members().is_indexer(&local) || cursor.walk().members().is_indexer(&local);
-        // In the tail: something that is no acknowledgement, and that the own feed has not seen.
-        let mut speaks_in_tail = false;
+        // In the tail: something that is no acknowledgement, and that the own feed has not seen, or of which its last
+        // entry is not taken: it was no indexer's then.
+        let (mut speaks_in_tail, mut stands_in_tail) = (false, false);
         for index in walk_end..cursor.index() {
             let row = source.row(index)?;
             let turn = row.placement.turn;
             speaks_in_tail |= speaks(row.outcome);
+            stands_in_tail |= turn.at.writer == local;
             if is_indexer && speaks(row.outcome) && self.own_past.get(&turn.at.writer) < turn.end {
                 return Ok(true);
             }
+        }
+        if speaks_in_tail && stands_in_tail && cursor.walk().members().is_indexer(&local) {
+            return Ok(true);
         }
         let heard = self.last_heard(txn, cursor.placed(), local)?;
         // Before it: a step, not later than the one where the last such entry stands, that waits for this writer.
         let mut indexers = last.standing.clone();
         // What stands in the tail stands after every step.
         let mut spoken_until = if speaks_in_tail { walk_end } else { last.length };
-        for index in spoken_until..walk_end {
+        let before_tail = if speaks_in_tail { 0..0 } else { last.length..walk_end };
+        for index in before_tail {
             if speaks(source.row(index)?.outcome) {
                 spoken_until = index + 1;
             }

@@ -61,6 +61,10 @@ impl Db {
     }
 
     /// Appends an acknowledgement if finality waits for one of this replica; whether it did.
+    #[expect(
+        clippy::redundant_closure_for_method_calls,
+        reason = "the method's path is not general enough over the work's lifetimes"
+    )]
     pub fn acknowledge(&self) -> Reply<bool> {
         match self.inner_in_apply() {
             Ok(_) => self.job(|work, id| work.acknowledge(id)),

@@ -45,7 +45,7 @@ impl Work<'_, '_> {
             Advance::Wait(time) => Next::Wait(time),
             Advance::Piece(piece, in_flight) => {
                 let open = self.engine.board.database(id).ok_or_else(Error::closed)?;
-                Next::Piece(open.apply.lock().hand_out(piece, in_flight))
+                Next::Piece(open.apply.lock().hand_out(piece, *in_flight))
             }
         })
     }
@@ -101,7 +101,7 @@ impl Work<'_, '_> {
             }
             let Divergence { cursor: start, retaken } = divergence;
             let (generation, staged) = (state.generation, Vec::new());
-            Ok(Some(Planned::Go(InFlight {
+            Ok(Some(Planned::Go(Box::new(InFlight {
                 piece: 0,
                 generation,
                 ready,
@@ -109,7 +109,7 @@ impl Work<'_, '_> {
                 retaken,
                 replays_since,
                 staged,
-            })))
+            }))))
         };
         if cut == end || in_wave {
             return go(divergence, ready, None);
@@ -261,7 +261,8 @@ impl Work<'_, '_> {
         let Divergence { cursor: start, retaken } = divergence;
         let (generation, staged, replays_since) = (state.generation, Vec::new(), None);
         let ready = kept;
-        Ok(Some(Planned::Go(InFlight { piece: 0, generation, ready, start, retaken, replays_since, staged })))
+        let in_flight = InFlight { piece: 0, generation, ready, start, retaken, replays_since, staged };
+        Ok(Some(Planned::Go(Box::new(in_flight))))
     }
 }
 
@@ -272,10 +273,10 @@ pub(super) fn is_news(ready: &Past, placed: &Past) -> bool {
 enum Advance {
     Idle,
     Wait(Duration),
-    Piece(Piece, InFlight),
+    Piece(Piece, Box<InFlight>),
 }
 
 enum Planned {
     Wait(Duration),
-    Go(InFlight),
+    Go(Box<InFlight>),
 }

@@ -66,7 +66,7 @@ impl Round {
     }
 
     /// The next question, which has to be answered; none: the results are complete.
-    pub fn next(&mut self) -> Result<Option<Question>, Error> {
+    pub fn ask(&mut self) -> Result<Option<Question>, Error> {
         let Self { db, functions, writers: known, keys, at, .. } = self;
         db.read(|inner, txn| {
             while let Some(key) = keys.get_mut(*at) {
