@@ -297,12 +297,14 @@ fn copied_apply(indexers: &[bool], later: impl Fn(&Applier)) -> CopiedApply {
     let first = open(&dir.path().join("original"));
     let a = create_apply(&first);
     let mut stores: Vec<Store> = indexers.iter().map(|_| support::memory()).collect();
-    let peers: Vec<Applier> = stores.iter().map(|store| join_apply(store, a.key())).collect();
+    let peers: Vec<Applier> = stores.iter().map(|store| join_apply(store, a.local())).collect();
     for (peer, is_indexer) in peers.iter().zip(indexers) {
-        a.append(&[&format!("add {}{}", peer.key(), if *is_indexer { " indexer" } else { "" })]);
+        a.append(&[&format!("add {}{}", peer.local(), if *is_indexer { " indexer" } else { "" })]);
     }
     a.append(&["log all 0"]);
-    peers.iter().for_each(|peer| sync_apply(&a, peer));
+    for peer in &peers {
+        sync_apply(&a, peer);
+    }
     a.db.close().wait().unwrap();
     first.close().wait().unwrap();
     let to = dir.path().join("copy");
@@ -345,7 +347,7 @@ fn moved(subscription: &Subscription) -> Option<(FeedKey, u64)> {
         Event::Moved { feed, length } => Some((feed, length)),
         _ => None,
     };
-    subscription.take().into_iter().filter_map(moved).last()
+    subscription.take().into_iter().filter_map(moved).next_back()
 }
 
 fn whole(stores: &[Store]) {
@@ -357,8 +359,10 @@ fn whole(stores: &[Store]) {
 
 #[test]
 fn a_sequence_is_taken_back_and_what_was_final_alone_comes_again() {
-    let CopiedApply { copy, peers, stores, dir: _dir } =
-        copied_apply(&[false], |a| ["log all 1", "log all 2"].iter().for_each(|text| says(a, text)));
+    let CopiedApply { copy, peers, stores, dir: _dir } = copied_apply(&[false], |a| {
+        says(a, "log all 1");
+        says(a, "log all 2");
+    });
     let peer = &peers[0];
     // The only indexer: all it says is final at once.
     copy.append(&["log all 3", "put k v"]);
@@ -371,7 +375,7 @@ fn a_sequence_is_taken_back_and_what_was_final_alone_comes_again() {
     let heard = [copy.db.subscribe(Arc::new(|| {})).unwrap(), peer.db.subscribe(Arc::new(|| {})).unwrap()];
     let told = copy.db.subscribe(Arc::new(|| {})).unwrap();
     sync_apply(&copy, peer);
-    assert_eq!(moved(&told), Some((copy.key(), 3)));
+    assert_eq!(moved(&told), Some((copy.local(), 3)));
     assert_eq!(forks(&heard), 0);
     for one in [&copy, peer] {
         assert_eq!(one.get("all").as_deref(), Some("01234"));
@@ -400,14 +404,14 @@ fn what_was_final_on_the_word_of_what_is_withdrawn_is_so_no_more() {
     sync_apply(&copy, other);
     assert_eq!(copy.get("all").as_deref(), Some("02"));
     let before = copy.db.finality().unwrap();
-    assert_eq!(before.waiting_for, [copy.key()]);
+    assert_eq!(before.waiting_for, [copy.local()]);
     copy.append(&["log all 3"]);
     let length = copy.db.finality().unwrap().length;
     assert!(length > before.length);
     let told = copy.db.subscribe(Arc::new(|| {})).unwrap();
     sync_apply(&copy, knows);
     let (feed, left) = moved(&told).unwrap();
-    assert_eq!((feed, left), (copy.key(), before.length));
+    assert_eq!((feed, left), (copy.local(), before.length));
     sync_apply(&copy, other);
     sync_apply(&copy, knows);
     for one in [&copy, knows, other] {
@@ -450,12 +454,12 @@ fn a_piece_of_a_peers_is_not_committed_once_it_hangs_on_what_was_withdrawn() {
     let [knows, other] = peers.as_slice() else { panic!("two peers") };
     other.append(&["log all 3"]);
     let wire = connect(&copy.db, &other.db);
-    carry_until(&[&wire], || have(&copy.db, other.key()) == 1);
+    carry_until(&[&wire], || have(&copy.db, other.local()) == 1);
     wire.close();
     copy.append(&["log all 2"]);
     let Next::Piece(piece) = copy.db.apply_step(true, None).wait().unwrap().next else { panic!("a piece") };
     let wire = connect(&copy.db, &knows.db);
-    carry_until(&[&wire], || have(&copy.db, copy.key()) == 6);
+    carry_until(&[&wire], || have(&copy.db, copy.local()) == 6);
     wire.close();
     let wrong =
         DoneBatch { writes: vec![(b"all".to_vec(), Some(b"wrong".to_vec()))], ..DoneBatch::default() };
@@ -478,13 +482,13 @@ fn a_sequence_survives_a_restart_between_taking_and_appending_again() {
         }
     });
     copy.append(&["log all 1"]);
-    let before = have(&copy.db, copy.key());
+    let before = have(&copy.db, copy.local());
     let attached = |initiator| Transport::Attached { initiator, handshake_hash: [1; 64] };
     let wire = Wire {
         a: copy.db.replicate(options(attached(true))).unwrap(),
         b: peers[0].db.replicate(options(attached(false))).unwrap(),
     };
-    while have(&copy.db, copy.key()) <= before + 3 {
+    while have(&copy.db, copy.local()) <= before + 3 {
         while let Some(bytes) = wire.a.pull(1 << 16) {
             wire.b.receive(&bytes).unwrap();
         }

@@ -132,8 +132,8 @@ fn stores_that_replicated_merged_late_and_chose_feeds_are_clean() {
 fn a_sequence_that_was_taken_back_and_not_brought_on_is_clean() {
     let (a, b) = (memory(), memory());
     let first = create_apply(&a);
-    let second = join_apply(&b, first.key());
-    first.append(&[&format!("add {} indexer", second.key())]);
+    let second = join_apply(&b, first.local());
+    first.append(&[&format!("add {} indexer", second.local())]);
     let wire = connect(&first.db, &second.db);
     carry_until(&[&wire], || {
         settle(&[&first, &second]);
@@ -230,7 +230,7 @@ fn values_of_a_merge_of_the_users_own_are_not_taken_for_damage() {
     }
     must_be_clean(&store);
     while let Some(mut round) = futures::executor::block_on(runner.round(false)).unwrap() {
-        while round.next().unwrap().is_some() {
+        while round.ask().unwrap().is_some() {
             round.answer_object(r#"{"its":"own"}"#).unwrap();
         }
         round.commit().wait().unwrap();

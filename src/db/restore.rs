@@ -21,7 +21,7 @@ impl Store {
         let (replier, reply) = Reply::channel();
         // As long as the disk takes: neither the caller's thread nor the owner's, which go on.
         let spawned = std::thread::Builder::new().name("multi-hyperbee backup".into()).spawn(move || {
-            let copied = environment.copy(&to, |txn| mark_own_feeds(txn));
+            let copied = environment.copy(&to, mark_own_feeds);
             drop(environment);
             // A caller that no longer listens has chosen not to know.
             let _ = replier.send(copied.map_err(Error::from));
@@ -38,6 +38,10 @@ impl Store {
     /// The user's word that nothing newer than this backup exists anywhere: its own feeds may be appended to again.
     pub fn resume(&self) -> Reply<()> {
         match self.shared() {
+            #[expect(
+                clippy::redundant_closure_for_method_calls,
+                reason = "the method by its name is of one lifetime, not of all"
+            )]
             Ok(shared) => shared.job(|work| work.resume()),
             Err(error) => Reply::ready(Err(error)),
         }

@@ -80,7 +80,9 @@ impl Parting {
         for Side { head, leaf, after } in &self.sides {
             head.encode_into(out);
             leaf.encode_into(out);
-            after.iter().for_each(|node| node.encode_into(out));
+            for node in after {
+                node.encode_into(out);
+            }
         }
     }
 

@@ -29,7 +29,9 @@ fn map<T>(props: Props<T>, each: impl Fn(T) -> T) -> Props<T> {
 }
 
 fn remove(mut removals: Vec<Removal>, name: &impl Fn(ElementId) -> ElementId) -> Vec<Removal> {
-    removals.iter_mut().for_each(|removal| removal.id = removal.id.map(name));
+    for removal in &mut removals {
+        removal.id = removal.id.map(name);
+    }
     removals
 }
 

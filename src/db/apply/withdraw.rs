@@ -30,7 +30,9 @@ impl Work<'_, '_> {
         }
         if let Some(wave) = &mut state.open_wave {
             // Readers still see what came of it, but nobody may be told to have it in his past.
-            stays.iter().for_each(|(feed, to)| wave.placed.lower(*feed, *to));
+            for (feed, to) in stays {
+                wave.placed.lower(*feed, *to);
+            }
         }
         let Some(database) = self.engine.databases.get_mut(&id) else { return Err(Error::closed().into()) };
         database.waiting_for = database.finalize(&*self.txn, &mut state)?;

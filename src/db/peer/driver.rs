@@ -172,7 +172,7 @@ impl State {
                 heard: false,
                 heard_own: false,
                 said_own: false,
-                shown_forks: BTreeSet::new(),
+                told_forks: BTreeSet::new(),
                 access: super::access::Talk::default(),
                 compared: super::compare::Compared::default(),
             },

@@ -31,13 +31,13 @@ impl State {
             .topic_feeds(id, peer)
             .into_iter()
             .filter_map(|(key, feed)| feed.forked.then_some(key))
-            .filter(|key| self.topics.get(&id).is_some_and(|shown| !shown.shown_forks.contains(key)))
+            .filter(|key| self.topics.get(&id).is_some_and(|shown| !shown.told_forks.contains(key)))
             .collect();
         let Some(shared) = self.shared.as_ref().filter(|_| !forked.is_empty()) else { return };
         let Ok(txn) = shared.read() else { return };
         for key in forked {
             if let Some(shown) = self.topics.get_mut(&id) {
-                shown.shown_forks.insert(key);
+                shown.told_forks.insert(key);
             }
             // A row that cannot be read is reported by whoever reads the feed.
             if let Ok(Some(parting)) = feed::load_parting(&txn, &key) {
@@ -55,7 +55,7 @@ impl State {
         };
         let is_here = self.topic_feeds(id, peer).iter().any(|(feed, here)| *feed == key && !here.forked);
         let Some(shown) = self.topics.get_mut(&id) else { return };
-        if !is_here || !shown.shown_forks.insert(key) {
+        if !is_here || !shown.told_forks.insert(key) {
             return;
         }
         let Some(shared) = &self.shared else { return };

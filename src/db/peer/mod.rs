@@ -17,20 +17,19 @@ mod driver;
 mod fetch;
 mod forks;
 mod io;
+mod open;
 mod own;
 mod scope;
 mod serve;
 mod transport;
 
-use transport::noise;
 pub use transport::{PeerEvent, PeerOptions, Transport};
 
-use super::database::{Db, Inner};
 use super::error::{Code, Error};
 use super::events::Wake;
-use super::store::{Shared, Store};
+use super::store::Shared;
 use crate::types::FeedKey;
-use crate::wire::{CloseReason, Config, Role, Session, Topic, TopicId};
+use crate::wire::{CloseReason, Session, Topic, TopicId};
 use driver::{RemoteFeed, Serving};
 use parking_lot::{Mutex, RwLock};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -130,79 +129,12 @@ struct Shown {
     heard_own: bool,
     said_own: bool,
     /// Feeds whose fork was shown on it, or by the other side.
-    shown_forks: BTreeSet<FeedKey>,
+    told_forks: BTreeSet<FeedKey>,
     access: access::Talk,
     compared: compare::Compared,
 }
 
-impl Store {
-    /// A connection that offers every open database of this store.
-    pub fn replicate(&self, options: PeerOptions) -> Result<Peer, Error> {
-        Peer::open(&self.shared()?, None, options)
-    }
-}
-
-impl Db {
-    /// A connection that offers this database.
-    pub fn replicate(&self, options: PeerOptions) -> Result<Peer, Error> {
-        let Inner { shared, open } = self.inner()?;
-        Peer::open(&shared, Some(open.id), options)
-    }
-}
-
 impl Peer {
-    fn open(shared: &Arc<Shared>, scope: Option<u32>, options: PeerOptions) -> Result<Self, Error> {
-        let PeerOptions { transport, live, download, upload, user_data, wake } = options;
-        let config = Config { live, upload, download, user_data, ..Config::default() };
-        let session = match transport {
-            Transport::Initiator => noise(Role::Initiator, config)?,
-            Transport::Responder => noise(Role::Responder, config)?,
-            Transport::Attached { initiator, handshake_hash } => {
-                let role = if initiator { Role::Initiator } else { Role::Responder };
-                Session::attached(role, handshake_hash, config)
-            }
-        };
-        let state = State {
-            shared: Some(Arc::clone(shared)),
-            session,
-            events: VecDeque::new(),
-            topics: BTreeMap::new(),
-            offered: BTreeSet::new(),
-            remote: BTreeMap::new(),
-            serving: VecDeque::new(),
-            unverified: 0,
-            released: false,
-            nothing_shared: false,
-            heard_at: 0,
-            stalled: false,
-            ticks: 0,
-            own_allowed: false,
-            waited: 0,
-            is_noting: false,
-            is_heard_news: false,
-            was_synced: false,
-            told_synced: BTreeSet::new(),
-            said_done: false,
-            heard_done: false,
-            finished: false,
-            failed: None,
-        };
-        let connection = Connection {
-            id: shared.next_number(),
-            scope: RwLock::new(scope.map(|id| BTreeSet::from([id]))),
-            live,
-            wake,
-            unheard: AtomicBool::new(false),
-            fresh: AtomicBool::new(true),
-            claims: AtomicBool::new(false),
-            state: Mutex::new(state),
-        };
-        let peer = Self(Arc::new(connection));
-        shared.board.add_peer(peer.clone());
-        peer.with_state(State::offer_topics);
-        Ok(peer)
-    }
-
     pub fn id(&self) -> u64 {
         self.0.id
     }
