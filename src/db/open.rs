@@ -233,7 +233,8 @@ impl Work<'_, '_> {
         };
         for feed in database.members.keys().copied().collect::<Vec<_>>() {
             let length = self.feed(&feed)?.map_or(0, |record| record.length);
-            if length > database.order.placed().get(&feed) {
+            let wanted = database.members.get(&feed).map_or(0, |member| member.until);
+            if length.min(wanted) > database.order.placed().get(&feed) {
                 database.behind.insert(feed);
             }
         }
