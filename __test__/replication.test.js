@@ -153,7 +153,11 @@ test('peers: addPeer survives restart, removePeer too and merges nothing more, r
     const a = await open(t, folder)
     const streams = connect(a, b)
     const has = async (key) => {
-      while ((await a.get(key)) === null) await once(a, 'update')
+      for (;;) {
+        const updated = once(a, 'update')
+        if ((await a.get(key)) !== null) return
+        await updated
+      }
     }
     await work(a, has)
     for (const stream of streams) stream.destroy()
@@ -174,7 +178,7 @@ test('peers: addPeer survives restart, removePeer too and merges nothing more, r
     assert.deepEqual(gone[0], b.local.key)
   })
   await b.put('three', { n: 3 })
-  await session(async (a) => {
+  await session(async (a, has) => {
     assert.deepEqual(await a.getPeers(), [])
     await a.flush({ timeout: 10_000 })
     await a.put('own', { n: 0 })
@@ -182,7 +186,7 @@ test('peers: addPeer survives restart, removePeer too and merges nothing more, r
     const added = once(a, 'peer-add')
     const peer = await a.addPeer(b.local.key)
     assert.equal((await added)[0].id, peer.id)
-    while ((await a.get('three')) === null) await once(a, 'update')
+    await has('three')
     await assert.rejects(a.addPeer(a.local.key), { code: 'ERR_INVALID_KEY' })
   })
 })

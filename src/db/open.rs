@@ -236,7 +236,8 @@ impl Work<'_, '_> {
             if is_forked && let Some(parting) = feed::load_parting(self.txn, &feed)? {
                 database.forks.insert(feed, Forked { common: parting.common, here: length });
             }
-            if length > database.order.placed().get(&feed) {
+            let wanted = database.members.get(&feed).map_or(0, |member| member.until);
+            if length.min(wanted) > database.order.placed().get(&feed) {
                 database.behind.insert(feed);
             }
         }

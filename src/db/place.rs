@@ -217,7 +217,11 @@ impl Work<'_, '_> {
             if member.until < until
                 && let Some(member) = database.member_mut(&feed)
             {
+                let is_first = member.until == 0;
                 member.until = until;
+                if is_first {
+                    database.behind.insert(feed);
+                }
             }
             return Ok(());
         }
@@ -228,7 +232,7 @@ impl Work<'_, '_> {
         database.members.insert(feed, member);
         database.writers.insert(number, feed);
         database.dirty.members.insert(feed);
-        if length > 0 {
+        if length > 0 && until > 0 {
             database.behind.insert(feed);
         }
         self.engine.effects.feeds.insert(feed);

@@ -111,8 +111,7 @@ impl Work<'_, '_> {
         feed::save(self.txn, &record)?;
         self.engine.feeds.insert(anchor, record);
         self.engine.effects.feeds.insert(anchor);
-        self.learn(id, anchor, 1)?;
-        self.database(id)?.behind.insert(anchor);
-        Ok(())
+        // Part of the order only where somebody links it.
+        self.learn(id, anchor, 0)
     }
 }
