@@ -816,8 +816,6 @@ export class MultiHyperbee<K = string, V = any>
   readonly bee: View<K, V>
   /** Why `apply` was interrupted; null: it was not. */
   readonly interrupted: unknown
-  /** null in merge mode */
-  readonly stats: Stats | null
   readonly store: Store
   readonly writable: boolean
   readonly isIndexer: boolean
