@@ -744,9 +744,12 @@ export interface MultiHyperbeeEvents {
   fork: [{ feed: Buffer; length: number; proof: Buffer }]
   /**
    * The other side of a connection (null: it is over by now) has merged exactly the same entries and says that its view
-   * hashes to something else: one of the two has a fault, or it lies.
+   * hashes to something else: one of the two has a fault, or it lies. Or, in apply mode, `feed` (whose writer was declared
+   * lost) has said more than was promised, which would move what is final before `length`: that is not placed.
    */
-  diverged: [{ ours: Buffer; theirs: Buffer; peer: ReplicationStream | null }]
+  diverged: [
+    { ours: Buffer; theirs: Buffer; peer: ReplicationStream | null } | { feed: Buffer; length: number }
+  ]
   'upgrade-needed': [{ feed: Buffer }]
   /** Emitted only if somebody listens; else it is in `status()`, and a warning once. */
   error: [Error]

@@ -412,22 +412,22 @@ test('verify runs apply again, and names the first batch that comes out differen
     ...JSON_VALUES,
     apply: async (nodes, view, host) => {
       await apply(nodes, view, host)
-      if (bent && nodes[0].value.put[1] === 7) await view.put('extra', 1)
+      if (bent && nodes[0].value.put[1] === 7_777) await view.put('extra', 1)
     }
   })
   const receipts = await Promise.all(
-    Array.from({ length: 200 }, (_, n) => db.append({ put: [`k${n % 9}`, n] }))
+    Array.from({ length: 10_000 }, (_, n) => db.append({ put: [`k${n % 9}`, n] }))
   )
   const seen = []
   const fine = await db.verify({ replay: true, onprogress: ({ checked }) => seen.push(checked) })
-  assert.deepEqual(fine, { checked: 200, differs: null })
-  assert.ok(seen.length > 1 && seen.at(-1) === 200)
+  assert.deepEqual(fine, { checked: 10_000, differs: null })
+  assert.ok(seen.length > 1 && seen.at(-1) === 10_000)
   bent = true
   const { checked, differs } = await db.verify({ replay: true })
-  assert.equal(checked, 8)
+  assert.equal(checked, 7_778)
   assert.deepEqual(
     [differs.writer, differs.length, String(differs.key)],
-    [db.local.key, receipts[7].length, 'extra']
+    [db.local.key, receipts[7_777].length, 'extra']
   )
   await assert.rejects(db.verify({}), { code: 'ERR_OPTIONS' })
   await assert.rejects(db.verify({ replay: true, signal: AbortSignal.abort() }), { code: 'ERR_ABORTED' })

@@ -149,40 +149,37 @@ test('a removed writer: it goes on unaware, learns of it, is refused, and writer
 test('peers: addPeer survives restart, removePeer too and merges nothing more, re-adding resumes', async (t) => {
   const folder = directory(t)
   const b = await open(t)
-  const session = async (work, first) => {
+  const session = async (work) => {
     const a = await open(t, folder)
-    // Before they connect: whom nothing is shared with is turned away.
-    await first?.(a)
-    const streams = connect(a, b)
+    const streams = []
+    // With nothing in common a connection ends.
+    const link = () => streams.push(...connect(a, b))
     const has = async (key) => {
-      for (;;) {
-        const updated = once(a, 'update')
-        if ((await a.get(key)) !== null) return
-        await updated
-      }
+      while ((await a.get(key)) === null) await new Promise((resolve) => setTimeout(resolve, 5))
     }
-    await work(a, has)
+    await work(a, has, link)
     for (const stream of streams) stream.destroy()
     await a.close()
   }
   await b.put('one', { n: 1 })
-  await session(
-    async (a, has) => {
-      await has('one')
-      assert.deepEqual((await a.addPeer(b.local.key)).key, b.local.key)
-      assert.equal((await a.getPeers()).length, 1)
-    },
-    (a) => a.addPeer(b.local.key)
-  )
+  await session(async (a, has, link) => {
+    await a.addPeer(b.local.key)
+    link()
+    await has('one')
+    assert.deepEqual((await a.addPeer(b.local.key)).key, b.local.key)
+    assert.equal((await a.getPeers()).length, 1)
+  })
   await b.put('two', { n: 2 })
-  await session(async (a, has) => {
+  await session(async (a, has, link) => {
+    link()
     await has('two')
     assert.equal((await a.getPeers()).length, 1)
     const [gone] = await Promise.all([once(a, 'peer-remove'), a.removePeer(b.local.key)])
     assert.deepEqual(gone[0], b.local.key)
   })
   await b.put('three', { n: 3 })
-  await session(async (a, has) => {
+  await session(async (a, has, link) => {
+    link()
     assert.deepEqual(await a.getPeers(), [])
     await a.flush({ timeout: 10_000 })
     await a.put('own', { n: 0 })
@@ -190,6 +187,7 @@ test('peers: addPeer survives restart, removePeer too and merges nothing more, r
     const added = once(a, 'peer-add')
     const peer = await a.addPeer(b.local.key)
     assert.equal((await added)[0].id, peer.id)
+    link()
     await has('three')
     await assert.rejects(a.addPeer(a.local.key), { code: 'ERR_INVALID_KEY' })
   })

@@ -44,6 +44,7 @@ class Events {
     else if (kind === 'access-request') db._access.heard(event)
     else if (kind === 'synced') this._synced(event.to)
     else if (kind === 'diverged') this._diverged(event)
+    else if (kind === 'moved') db.emit('diverged', { feed: key, length: event.to })
     else if (kind === 'error') this.report(MultiHyperbeeError.from(new Error(event.error)))
   }
 

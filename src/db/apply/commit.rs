@@ -244,6 +244,10 @@ impl Work<'_, '_> {
                 }
                 state.clock += 1;
                 self.make_anchor(id, turn)?;
+                if !changes.is_empty() {
+                    // What comes next may be another batch: its results are made anew.
+                    results = [].iter();
+                }
             }
             if matches!(outcome, Outcome::Applied | Outcome::Silent) {
                 state.counted.insert(turn.at.writer);

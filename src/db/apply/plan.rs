@@ -253,7 +253,10 @@ impl Work<'_, '_> {
         if let Some(feed) = refused
             .or_else(|| (!is_kept).then_some(state.cursor.walk().members().indexers().next()).flatten())
         {
-            self.event(id, Event::Moved { feed, length: state.last.length });
+            let open = self.engine.board.database(id).ok_or_else(Error::closed)?;
+            if open.apply.lock().refused.insert(feed) {
+                self.event(id, Event::Moved { feed, length: state.last.length });
+            }
         }
         if !is_kept || !is_news(&kept, placed) {
             return Ok(None);
