@@ -745,7 +745,8 @@ export interface MultiHyperbeeEvents {
   /**
    * The other side of a connection (null: it is over by now) has merged exactly the same entries and says that its view
    * hashes to something else: one of the two has a fault, or it lies. Or, in apply mode, `feed` (whose writer was declared
-   * lost) has said more than was promised, which would move what is final before `length`: that is not placed.
+   * lost) has said more than was promised, which would move what is final before `length`: that is not placed. With the
+   * own feed, after a restore: what was final here alone is so no longer from `length` on, and came again after others.
    */
   diverged: [
     { ours: Buffer; theirs: Buffer; peer: ReplicationStream | null } | { feed: Buffer; length: number }
@@ -755,9 +756,6 @@ export interface MultiHyperbeeEvents {
   error: [Error]
   /** Nothing before that length of the order can move any more. */
   finalized: [length: number]
-  /** Apply mode: an entry of `feed`, declared lost, would move what is final: it is left out. With the own feed: after a
-   * restore, only the first `length` positions are final still; what was so here alone came again after others. */
-  moved: [{ feed: Buffer; length: number }]
   /** `apply` called `host.interrupt`. */
   interrupt: [reason: unknown]
   close: []

@@ -12,7 +12,6 @@ const DIRECT = {
   drift: ({ key, to }) => [{ writer: key, ahead: to }],
   fork: ({ key, to, data }) => [{ feed: key, length: to, proof: data }],
   finalized: ({ to }) => [to],
-  moved: ({ key, to }) => [{ feed: key, length: to }],
   'upgrade-needed': ({ key }) => [{ feed: key }]
 }
 

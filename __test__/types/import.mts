@@ -70,7 +70,10 @@ db.on('peer-error', (error, where) => void [error.message, where.userData])
 db.on('writer', ({ key, added }) => void [key.length, added])
 const status: Status = db.status()
 const stats: Stats = db.stats
-db.on('diverged', ({ ours, theirs, peer }) => void [ours.equals(theirs), peer?.userData])
+db.on('diverged', (found) => {
+  if ('ours' in found) void [found.ours.equals(found.theirs), found.peer?.userData]
+  else void [found.feed.length, found.length]
+})
 const feed: Feed | null = db.local
 const block: { length: number } | undefined = await feed?.append(Buffer.from('x'))
 await db.flush({ timeout: 1000, signal: AbortSignal.timeout(3) })
