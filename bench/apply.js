@@ -108,7 +108,13 @@ async function apart(dir) {
   }
   end()
   took.sort((x, y) => x - y)
-  for (let n = 0; n < APART; n++) await Promise.all([a.append(value(n, 'a')), b.append(value(n, 'b'))])
+  // One after the other: the second has to replay what it wrote, behind what the first did.
+  for (const [db, of] of [
+    [a, 'a'],
+    [b, 'b']
+  ]) {
+    for (let n = 0; n < APART; n++) await db.append(value(n, of))
+  }
   const before = a.stats.applies + b.stats.applies
   const ours = await timed(2 * APART, async () => {
     end = await connect(a, b)

@@ -6,9 +6,9 @@ const GIVE_WAY_MS = 5
 /** One crossing into the core brings at most this: the cost of crossing is spread, and each crossing is short. */
 const MOST_ENTRIES = 256
 const MOST_BYTES = 64 * 1024
-/** Read first, before it is known how fast reading is; and the least ever asked for. */
-const FIRST_ENTRIES = 16
-const LEAST_ENTRIES = 4
+/** Read first, before it is known how fast reading is (each entry may be a page or two from a disk); the least ever. */
+const FIRST_ENTRIES = 2
+const LEAST_ENTRIES = 2
 /** What a crossing may take. From a disk that is read page by page this is a handful of entries. */
 const CROSSING_MS = 2
 
