@@ -28,6 +28,7 @@ mod event;
 mod feed;
 mod handler;
 mod invite;
+mod members;
 mod packed;
 mod past;
 mod peer;

@@ -16,6 +16,7 @@
 mod control;
 mod cursor;
 mod digest;
+mod divergence;
 mod encoding;
 mod incremental;
 mod intervals;
@@ -29,8 +30,9 @@ mod tests;
 mod walk;
 
 pub use control::{Control, ControlBatch, Controls};
-pub use cursor::{Cursor, Divergence, Placement, Plan, Sequence, Turn};
+pub use cursor::{Cursor, Placement, Plan, Sequence, Turn};
 pub use digest::{Agreement, FeedStanding};
+pub use divergence::Divergence;
 pub use incremental::{OrderState, Verdict};
 pub use intervals::Intervals;
 pub use links::links;
