@@ -83,17 +83,8 @@ impl Work<'_, '_> {
 
     fn own_feed(&mut self, seed: Seed) -> Result<FeedKey, Failure> {
         let key = seed.feed();
-        match self.feed(&key)? {
-            Some(record) if record.secret.is_some() => {}
-            Some(record) => {
-                record.secret = Some(seed);
-                let record = record.clone();
-                feed::save(self.txn, &record)?;
-            }
-            None => {
-                let record = feed::create(self.txn, key, Some(seed))?;
-                self.engine.feeds.insert(key, record);
-            }
+        if self.feed(&key)?.is_none_or(|record| record.secret.is_none()) {
+            self.feed_to_write(seed)?;
         }
         Ok(key)
     }
