@@ -3,15 +3,14 @@
 use super::plan::wrong_mode;
 use super::source::StagedPlace;
 use super::{Append, Committed, InFlight, MAX_PIECE_ENTRIES, Next, Piece, PieceBatch, Staged, Step};
-use crate::causal::{BatchFacts, Past, Readiness, WalkSource as _, resolve};
+use crate::causal::{BatchFacts, WalkSource as _};
 use crate::codec::limits::{MAX_BATCH_ENTRIES, MAX_LINKS, MAX_VALUE_BYTES};
 use crate::db::engine::Work;
 use crate::db::error::{Code, Error, Failure};
-use crate::db::write::link_rule;
 use crate::entry::Op;
 use crate::feed::Seed;
-use crate::order::{Batches, Placing};
-use crate::types::{Effective, FeedKey, Link};
+use crate::order::Batches;
+use crate::types::{FeedKey, Link};
 use std::sync::Arc;
 
 impl Work<'_, '_> {
@@ -155,10 +154,11 @@ impl Work<'_, '_> {
             let timestamp = self.database(id)?.clock.tick(now);
             let links = std::mem::take(&mut links);
             let values = Arc::new(append.values.clone());
-            let mut effective = after(timestamp, (seq > 0).then_some(last));
-            if !links.is_empty() {
-                (past, effective) = self.past_with(id, seq, timestamp, &links)?;
-            }
+            let (writer, length) = (local, values.len() as u64);
+            let facts =
+                BatchFacts { writer, seq, length, timestamp, links: links.clone(), controls: Vec::new() };
+            let (reached, effective, _) = self.own_readiness(id, &facts, &past, last)?;
+            past = reached;
             let staged = Staged { optimistic: false, seq, timestamp, links, values };
             seq += staged.values.len() as u64;
             places.push(StagedPlace { staged, past: past.clone(), effective });
@@ -197,38 +197,5 @@ impl Work<'_, '_> {
         database.writers.insert(number, local);
         database.dirty.row = true;
         Ok(local)
-    }
-
-    fn past_with(
-        &self,
-        id: u32,
-        seq: u64,
-        timestamp: u64,
-        links: &[Link],
-    ) -> Result<(Past, Effective), Failure> {
-        let Some(database) = self.engine.databases.get(&id) else { return Err(Error::closed().into()) };
-        let (writer, links, controls) = (database.row.local, links.to_vec(), Vec::new());
-        let facts = BatchFacts { writer, seq, length: 1, timestamp, links, controls };
-        let batches = Batches { txn: &*self.txn, database: id, numbers: &database.members };
-        match resolve(
-            &facts,
-            link_rule(database),
-            &Placing { batches, order: &database.order, forks: &database.forks },
-        )? {
-            Readiness::Ready { past, effective, .. } => Ok((past, effective)),
-            Readiness::Waits { feed, .. } => {
-                Err(Failure::damaged(&format!("feed {feed} was linked before it was placed")))
-            }
-        }
-    }
-}
-
-/// The effective timestamp of a batch without links.
-fn after(timestamp: u64, last: Option<Effective>) -> Effective {
-    match last {
-        Some(last) if timestamp <= last.time => {
-            Effective { time: last.time, tick: last.tick.saturating_add(1) }
-        }
-        _ => Effective { time: timestamp, tick: 0 },
     }
 }

@@ -101,7 +101,9 @@ impl Work<'_, '_> {
         let controls = ops.iter().zip(seq..).filter_map(|(op, seq)| control(op, key, seq)).collect();
         let facts = BatchFacts { writer: local, seq, length: ops.len() as u64, timestamp, links, controls };
         let number = self.append_blocks(local, &facts, ops, optimistic)?;
-        let (past, effective, has_read) = self.own_readiness(id, &facts)?;
+        let Some(database) = self.engine.databases.get(&id) else { return Err(Error::closed().into()) };
+        let (past, effective, has_read) =
+            self.own_readiness(id, &facts, &database.own_past, database.own_last)?;
         let position = facts.position(effective);
         let length = facts.end();
         let database = self.database(id)?;
@@ -149,17 +151,22 @@ impl Work<'_, '_> {
         Ok(number)
     }
 
-    /// Past and effective timestamp of the batch just appended. Without links both follow from the one before.
-    fn own_readiness(&mut self, id: u32, facts: &BatchFacts) -> Result<(Past, Effective, bool), Failure> {
-        let database = self.database(id)?;
+    /// Past and effective timestamp of a batch of the local feed that follows one with `past`, itself in it, and `last`.
+    /// Without links both follow from that one.
+    pub fn own_readiness(
+        &self,
+        id: u32,
+        facts: &BatchFacts,
+        past: &Past,
+        last: Effective,
+    ) -> Result<(Past, Effective, bool), Failure> {
         if facts.links.is_empty() {
-            let last = database.own_last;
             let effective = if facts.seq == 0 || facts.timestamp > last.time {
                 Effective { time: facts.timestamp, tick: 0 }
             } else {
                 Effective { time: last.time, tick: last.tick.saturating_add(1) }
             };
-            return Ok((database.own_past.clone(), effective, false));
+            return Ok((past.clone(), effective, false));
         }
         let Some(database) = self.engine.databases.get(&id) else { return Err(Error::closed().into()) };
         let batches = Batches { txn: &*self.txn, database: id, numbers: &database.members };
