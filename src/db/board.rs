@@ -51,7 +51,7 @@ pub struct DbStatus {
     pub version: u64,
     pub writable: bool,
     pub indexer: bool,
-    /// Apply mode: finality waits for an acknowledgement of this replica.
+    /// Apply mode: finality may wait for an acknowledgement of this replica; `acknowledge` finds out.
     pub ack_wanted: bool,
 }
 
@@ -247,7 +247,7 @@ impl Board {
             version: state.state.version,
             writable: state.is_writable(),
             indexer: state.is_indexer(),
-            ack_wanted: state.ack_wanted,
+            ack_wanted: state.may_acknowledge(open.apply.lock().quiet_at),
         };
         *open.local.write() = state.row.local;
         *open.finality.lock() = state.finality();

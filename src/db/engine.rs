@@ -60,9 +60,8 @@ pub(super) struct DatabaseState {
     pub order: OrderState,
     /// Apply mode: what is applied, in which order.
     pub applied: Option<AppliedState>,
-    /// Apply mode: for whom finality waits, and whether for this replica.
+    /// Apply mode: for whom finality waits.
     pub waiting_for: Vec<FeedKey>,
-    pub ack_wanted: bool,
     /// What the local feed's last batch has in its past, itself included.
     pub own_past: Past,
     /// The effective timestamp of that batch.

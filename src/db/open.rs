@@ -226,7 +226,6 @@ impl Work<'_, '_> {
             order,
             applied,
             waiting_for: Vec::new(),
-            ack_wanted: false,
             row,
         };
         database.again = self.keeps(database.members.get(&database.row.local))?;

@@ -121,6 +121,16 @@ impl DatabaseState {
             .collect())
     }
 
+    /// Whether an acknowledgement might help: cheap, asked with every commit. `quiet_at`: the generation at which it was
+    /// found not to.
+    pub fn may_acknowledge(&self, quiet_at: Option<u64>) -> bool {
+        self.applied.as_ref().is_some_and(|applied| {
+            applied.cursor.ever_indexer().contains(&self.row.local)
+                && applied.cursor.index() > applied.last.length
+                && quiet_at != Some(applied.generation)
+        })
+    }
+
     /// Whether an acknowledgement of the local writer would help something to become final.
     pub(super) fn wants_ack(&self, txn: &impl Read, state: &AppliedState) -> Result<bool, Failure> {
         let local = self.row.local;
@@ -186,7 +196,6 @@ impl Work<'_, '_> {
         self.database(id)?;
         let Some(database) = self.engine.databases.get_mut(&id) else { return Err(Error::closed().into()) };
         database.waiting_for = database.finalize(&*self.txn, state)?;
-        database.ack_wanted = database.wants_ack(&*self.txn, state)?;
         let length = state.last.length;
         if length > before {
             self.event(id, Event::Finalized { length });
@@ -198,15 +207,19 @@ impl Work<'_, '_> {
     pub fn look_at_final(&self, database: &mut DatabaseState) -> Result<(), Failure> {
         let Some(mut applied) = database.applied.clone() else { return Ok(()) };
         database.waiting_for = database.finalize(&*self.txn, &mut applied)?;
-        database.ack_wanted = database.wants_ack(&*self.txn, &applied)?;
         Ok(())
     }
 
     /// Appends an acknowledgement, if one helps. It is no write of its user: whoever is being removed speaks too.
     pub(super) fn acknowledge(&mut self, id: u32) -> Result<bool, Failure> {
-        let database = self.database(id)?;
-        database.applied()?;
-        if !database.ack_wanted {
+        self.database(id)?;
+        let Some(database) = self.engine.databases.get(&id) else { return Err(Error::closed().into()) };
+        let state = database.applied()?;
+        if !database.wants_ack(&*self.txn, state)? {
+            // Looked for once: it reads all that is not final.
+            let open = self.engine.board.database(id).ok_or_else(Error::closed)?;
+            open.apply.lock().quiet_at = Some(state.generation);
+            self.engine.effects.databases.insert(id);
             return Ok(false);
         }
         self.append(id, &[Op::Acknowledgement])?;

@@ -176,6 +176,8 @@ pub(super) struct Desk {
     pub pieces: u64,
     /// Batches whose anchors were asked for: writer, and where the batch ends.
     pub anchors: BTreeSet<(FeedKey, u64)>,
+    /// The generation at which nobody was found to wait for an acknowledgement.
+    pub quiet_at: Option<u64>,
     /// Feeds of which it was told that they would move what is final.
     pub refused: BTreeSet<FeedKey>,
     /// When the wave that is not through began to replay.

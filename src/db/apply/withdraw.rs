@@ -36,7 +36,6 @@ impl Work<'_, '_> {
         }
         let Some(database) = self.engine.databases.get_mut(&id) else { return Err(Error::closed().into()) };
         database.waiting_for = database.finalize(&*self.txn, &mut state)?;
-        database.ack_wanted = database.wants_ack(&*self.txn, &state)?;
         let length = state.last.length;
         database.applied = Some(state);
         database.dirty.applied = true;
