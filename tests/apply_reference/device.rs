@@ -1,7 +1,7 @@
 //! A store with one apply-mode database, its clock, and whoever runs its `apply`; and what must hold of it at any time.
 
+use super::apply_fn::{self, Ask};
 use super::naive::{self, Batch, Fate, View};
-use super::user::{self, Ask};
 use multi_hyperbee::apply::Outcome;
 use multi_hyperbee::db::{
     Append, Asked, Code, DatabaseOptions, Db, Done, DoneBatch, Location, Next, Piece, PieceBatch, Range,
@@ -197,7 +197,7 @@ impl Device {
                 overlay.get(key).cloned().unwrap_or_else(|| stored().map(|entry| text(&entry.value)))
             };
             let values: Vec<String> = batch.values.iter().map(|(_, value)| text(value)).collect();
-            let done = user::apply(&values, batch.optimistic, read);
+            let done = apply_fn::apply(&values, batch.optimistic, read);
             let changes = done.as_ref().is_some_and(|done| !done.asks.is_empty());
             batches.push(done_batch(done.as_ref()));
             overlay.extend(done.unwrap_or_default().writes);
@@ -304,7 +304,7 @@ impl Drop for Device {
     }
 }
 
-fn done_batch(done: Option<&user::Done>) -> DoneBatch {
+fn done_batch(done: Option<&apply_fn::Done>) -> DoneBatch {
     let Some(done) = done else { return DoneBatch { rejected: true, ..DoneBatch::default() } };
     let asked = done.asks.iter().map(|ask| match *ask {
         Ask::Grant(writer, indexer) => Asked::Grant { writer, indexer },

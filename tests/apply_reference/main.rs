@@ -9,15 +9,17 @@
     reason = "tests fail by panicking"
 )]
 
+#[path = "../naive/apply_fn.rs"]
+mod apply_fn;
 mod device;
 mod history;
+#[path = "../naive/order.rs"]
 mod naive;
 mod replica;
 mod scenarios;
 mod stores;
 #[path = "../support/mod.rs"]
 mod support;
-mod user;
 
 use proptest::prelude::*;
 use replica::Replica;

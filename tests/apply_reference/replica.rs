@@ -1,8 +1,8 @@
 //! The code under test, pure: a cursor over what is kept of a sequence, driven as an engine would.
 
+use super::apply_fn::{self, Ask};
 use super::history::key;
 use super::naive::{self, Batch, Fate, Place, Ready, View};
-use super::user::{self, Ask};
 use multi_hyperbee::causal::{
     Control, Cursor, Past, PlacedBatch, Placement, Plan, Sequence, Standing, Turn, WalkSource,
 };
@@ -140,7 +140,7 @@ impl Replica {
         all.sort_by_key(|(batch, _)| batch.seq);
         for (batch, ready) in all {
             let end = batch.seq + batch.length;
-            let inside = self.here.iter().enumerate().filter(|(i, _)| ready.past >> i & 1 == 1);
+            let inside = self.here.iter().enumerate().filter(|(i, _)| ready.past.has(*i));
             let mut past: Past = inside.map(|(_, b)| (b.writer, b.seq + b.length)).collect();
             past.raise(batch.writer, end);
             self.ready.raise(batch.writer, end);
@@ -183,7 +183,7 @@ impl Replica {
             Fate::Silent
         } else {
             self.applications += 1;
-            match user::apply(&values, !is_granted, |key| view.get(key).cloned()) {
+            match apply_fn::apply(&values, !is_granted, |key| view.get(key).cloned()) {
                 None => Fate::Rejected,
                 Some(done) => {
                     for ask in done.asks {

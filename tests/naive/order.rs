@@ -1,7 +1,7 @@
 //! Apply mode as the design document says it, from scratch over a plain list of batches: slow, direct, and sharing
-//! nothing with the code under test but the names of its inputs. Sets of batches are bit masks over the list.
+//! nothing with the code under test but the names of its inputs.
 
-use super::user::{self, Ask};
+use super::apply_fn::{self, Ask};
 use multi_hyperbee::types::FeedKey;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -24,12 +24,31 @@ pub type Place = ((u64, u64), FeedKey, u64);
 pub struct Ready {
     pub place: Place,
     /// Batches in the causal past, itself not.
-    pub past: u128,
+    pub past: Set,
+}
+
+/// Indices into the list.
+#[derive(Debug, Clone, Default)]
+pub struct Set(Vec<u64>);
+
+impl Set {
+    pub fn has(&self, index: usize) -> bool {
+        self.0.get(index / 64).is_some_and(|word| word >> (index % 64) & 1 == 1)
+    }
+
+    pub fn add(&mut self, index: usize) {
+        self.0.resize(self.0.len().max(index / 64 + 1), 0);
+        self.0[index / 64] |= 1 << (index % 64);
+    }
+
+    fn add_all(&mut self, other: &Self) {
+        self.0.resize(self.0.len().max(other.0.len()), 0);
+        self.0.iter_mut().zip(&other.0).for_each(|(mine, theirs)| *mine |= theirs);
+    }
 }
 
 /// Per batch of the list: where it stands, or none if it is not ready. The list may hold any set of batches.
 pub fn ready(batches: &[Batch]) -> Vec<Option<Ready>> {
-    assert!(batches.len() <= 128);
     let mut found: Vec<Option<Ready>> = vec![None; batches.len()];
     loop {
         let mut progress = false;
@@ -49,14 +68,15 @@ fn try_ready(batches: &[Batch], found: &[Option<Ready>], index: usize) -> Option
     let batch = &batches[index];
     let before = (batch.seq > 0).then_some((batch.writer, batch.seq));
     let links = batch.links.iter().copied().filter(|(feed, length)| *feed != batch.writer && *length > 0);
-    let mut past = 0;
+    let mut past = Set::default();
     let mut greatest = None;
     for (feed, length) in before.into_iter().chain(links) {
         let holds = |b: &Batch| b.writer == feed && (b.seq..b.seq + b.length).contains(&(length - 1));
         let before = batches.iter().position(holds)?;
         let ready = found[before].as_ref()?;
         greatest = greatest.max(Some(ready.place.0));
-        past |= ready.past | 1 << before;
+        past.add_all(&ready.past);
+        past.add(before);
     }
     let effective = match greatest {
         Some((time, tick)) if batch.time <= time => (time, tick + 1),
@@ -139,7 +159,7 @@ pub struct Walked {
 struct Walk<'a> {
     batches: &'a [Batch],
     ready: &'a [Option<Ready>],
-    placed: u128,
+    placed: Set,
     state: Standing,
     view: View,
     positions: Vec<Position>,
@@ -151,17 +171,17 @@ pub fn walk(batches: &[Batch], ready: &[Option<Ready>], creator: FeedKey) -> Wal
     linear.sort_unstable();
     let state = Standing { members: BTreeMap::from([(creator, (None, true))]), lost: BTreeMap::new() };
     let (view, positions) = (View::new(), Vec::new());
-    let mut walk = Walk { batches, ready, placed: 0, state, view, positions };
+    let mut walk = Walk { batches, ready, placed: Set::default(), state, view, positions };
     let mut steps: Vec<Step> = Vec::new();
     let mut last = None;
     // The first in the linear order, later than the last taken, whose writer is an indexer in the present state.
     while let Some((place, index)) = linear.iter().copied().find(|(place, index)| {
-        walk.placed >> index & 1 == 0 && Some(*place) > last && walk.state.indexers().contains(&place.1)
+        !walk.placed.has(*index) && Some(*place) > last && walk.state.indexers().contains(&place.1)
     }) {
         let indexers = walk.state.indexers();
-        let past = ready[index].as_ref().map_or(0, |r| r.past);
+        let Some(Ready { past, .. }) = &ready[index] else { break };
         for (_, i) in &linear {
-            if past >> i & 1 == 1 && walk.placed >> i & 1 == 0 {
+            if past.has(*i) && !walk.placed.has(*i) {
                 walk.place(*i, false);
             }
         }
@@ -171,7 +191,7 @@ pub fn walk(batches: &[Batch], ready: &[Option<Ready>], creator: FeedKey) -> Wal
     }
     let end = walk.state.clone();
     for (_, index) in &linear {
-        if walk.placed >> index & 1 == 0 {
+        if !walk.placed.has(*index) {
             walk.place(*index, false);
         }
     }
@@ -181,7 +201,7 @@ pub fn walk(batches: &[Batch], ready: &[Option<Ready>], creator: FeedKey) -> Wal
 impl Walk<'_> {
     fn place(&mut self, index: usize, taken: bool) {
         let batch = &self.batches[index];
-        self.placed |= 1 << index;
+        self.placed.add(index);
         let is_granted = self.state.members.contains_key(&batch.writer);
         let asks = batch.optimistic && !self.state.lost.contains_key(&batch.writer);
         let fate = if batch.values.is_empty() && is_granted {
@@ -189,7 +209,7 @@ impl Walk<'_> {
         } else if batch.values.is_empty() || !(is_granted || asks) {
             Fate::Ignored
         } else {
-            match user::apply(&batch.values, !is_granted, |key| self.view.get(key).cloned()) {
+            match apply_fn::apply(&batch.values, !is_granted, |key| self.view.get(key).cloned()) {
                 None => Fate::Rejected,
                 Some(done) => {
                     self.apply(index, done);
@@ -201,21 +221,21 @@ impl Walk<'_> {
         self.positions.push(Position { batch: index, taken, fate, view, standing });
     }
 
-    fn apply(&mut self, index: usize, done: user::Done) {
+    fn apply(&mut self, index: usize, done: apply_fn::Done) {
         for (key, value) in done.writes {
             match value {
                 Some(value) => drop(self.view.insert(key, value)),
                 None => drop(self.view.remove(&key)),
             }
         }
-        let Some(Ready { place, past }) = self.ready[index] else { return };
-        let past = past | 1 << index;
+        let Some(Ready { place, past }) = &self.ready[index] else { return };
         let reach = |who| {
-            let of = self.batches.iter().enumerate().filter(|(i, b)| past >> i & 1 == 1 && b.writer == who);
+            let is_past = |i: usize| i == index || past.has(i);
+            let of = self.batches.iter().enumerate().filter(|(i, b)| is_past(*i) && b.writer == who);
             of.map(|(_, b)| b.seq + b.length).max().unwrap_or(0)
         };
         for ask in done.asks {
-            self.state.change(ask, place, reach);
+            self.state.change(ask, *place, reach);
         }
     }
 }
