@@ -217,6 +217,31 @@ fn a_writer_that_backdates_each_entry_costs_at_most_half_the_time() {
 }
 
 #[test]
+fn a_clock_that_jumps_ahead_during_a_replay_keeps_the_next_one_waiting_for_minutes_and_not_for_years() {
+    let mut a = Device::new(None, START);
+    let mut b = Device::new(Some(a.local()), START);
+    let (ka, kb) = (a.local(), b.local());
+    append(&mut a, &format!("add {kb} indexer"));
+    let wire = support::connect(a.db(), b.db());
+    sync(&wire, || have(&b, ka) == 2);
+    b.drain();
+    wire.close();
+    a.pass(10_000);
+    append(&mut a, "mix k0 1");
+    let wire = support::connect_with(a.db(), b.db(), &PeerSide { download: false });
+    for (count, jump) in [(1, 365 * 86_400_000), (2, 0)] {
+        append(&mut b, "mix k1 1");
+        sync(&wire, || have(&a, kb) == count);
+        a.cost = jump;
+        while a.step(false, Answer::All) {}
+        a.pass(10 * 60_000);
+    }
+    while a.step(false, Answer::All) {}
+    let order: Vec<_> = a.sequence().iter().map(|entry| entry.batch.writer).collect();
+    assert_eq!(order, [ka, ka, kb, kb, ka]);
+}
+
+#[test]
 fn while_a_wave_is_open_a_writer_keeps_its_rights_and_links_what_its_readers_see() {
     let mut a = Device::new(None, START);
     let (mut b, mut c) = (Device::new(Some(a.local()), START), Device::new(Some(a.local()), START));

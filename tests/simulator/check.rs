@@ -1,14 +1,16 @@
 //! What must hold of a device at any moment, and of all of them once everything has been carried.
 
+use super::check_apply;
 use super::model::{Expected, Row, expect};
 use super::replica::{Replica, scan};
+use super::schedule::Mode;
 use multi_hyperbee::db::{Range, StateClaim, ViewEntry};
 use multi_hyperbee::types::FeedKey;
 use std::collections::BTreeMap;
 use std::fmt::Debug;
 
 #[expect(clippy::needless_pass_by_value, reason = "both are made where it is called")]
-fn same<T: PartialEq + Debug>(what: &str, found: T, expected: T) -> Result<(), String> {
+pub fn same<T: PartialEq + Debug>(what: &str, found: T, expected: T) -> Result<(), String> {
     if found == expected {
         Ok(())
     } else {
@@ -17,7 +19,7 @@ fn same<T: PartialEq + Debug>(what: &str, found: T, expected: T) -> Result<(), S
 }
 
 #[expect(clippy::needless_pass_by_value, reason = "for map_err")]
-fn text(error: multi_hyperbee::db::Error) -> String {
+pub fn text(error: multi_hyperbee::db::Error) -> String {
     format!("{error} ({:?})", error.code)
 }
 
@@ -30,24 +32,32 @@ fn row(entry: &ViewEntry) -> Row {
     Row { value, register: entry.register, stamp: entry.stamp, prev: entry.prev, state: entry.state }
 }
 
-/// A device against the model of what it has.
-pub fn device(replica: &mut Replica, lying: bool) -> Result<(), String> {
-    replica.take_events(lying)?;
-    let expected = expect(replica.database(), &replica.feeds()?, &replica.chosen);
+/// A replica against the model of what it has.
+pub fn replica(replica: &mut Replica, lying: bool) -> Result<(), String> {
+    match replica.mode {
+        Mode::Merge => merged(replica, lying)?,
+        Mode::Apply => check_apply::replica(replica)?,
+    }
     let (version, entries) = scan(replica.db(), None)?;
     same("the version", version, replica.db().status().map_err(text)?.version)?;
-    let mut found: BTreeMap<_, _> = entries.iter().map(|entry| (entry.key.clone(), row(entry))).collect();
-    for (key, row) in &expected.view {
-        same(&format!("the key {key:?}"), found.remove(key).as_ref(), Some(row))?;
-    }
-    same("keys that are not expected", found, BTreeMap::new())?;
-    members(replica, &expected)?;
     reads(replica, &entries)?;
     for (version, entries) in &replica.snapshots {
         let (_, again) = scan(replica.db(), Some(*version))?;
         same(&format!("version {version}, as it was seen then"), &again, entries)?;
     }
     history(replica, version, &entries)
+}
+
+fn merged(replica: &mut Replica, lying: bool) -> Result<(), String> {
+    replica.take_events(lying)?;
+    let expected = expect(replica.database(), &replica.feeds()?, &replica.chosen);
+    let (_, entries) = scan(replica.db(), None)?;
+    let mut found: BTreeMap<_, _> = entries.iter().map(|entry| (entry.key.clone(), row(entry))).collect();
+    for (key, row) in &expected.view {
+        same(&format!("the key {key:?}"), found.remove(key).as_ref(), Some(row))?;
+    }
+    same("keys that are not expected", found, BTreeMap::new())?;
+    members(replica, &expected)
 }
 
 fn members(replica: &Replica, expected: &Expected) -> Result<(), String> {
@@ -110,17 +120,16 @@ fn history(replica: &Replica, version: u64, entries: &[ViewEntry]) -> Result<(),
     same("the history replayed", replayed, entries.iter().collect())
 }
 
-/// All that was written is everywhere it is wanted; whoever has the same shows the same.
-pub fn all(replicas: &mut [Replica], shared: bool, lying: bool) -> Result<(), String> {
-    for (at, replica) in replicas.iter_mut().enumerate() {
-        device(replica, lying).map_err(|what| format!("at {at}, at rest: {what}"))?;
+/// All that was written is everywhere it is wanted; whoever has the same shows the same. `replicas`: of one database,
+/// which is `shared` or each has its own.
+pub fn all(replicas: &mut [&mut Replica], shared: bool, lying: bool) -> Result<(), String> {
+    for (at, found) in replicas.iter_mut().enumerate() {
+        replica(found, lying).map_err(|what| format!("at {at}, at rest: {what}"))?;
     }
     let ledgers: BTreeMap<FeedKey, &Vec<Vec<u8>>> =
         replicas.iter().map(|replica| (replica.local(), &replica.ledger)).collect();
     let mut hashes = Vec::new();
     for (at, replica) in replicas.iter().enumerate() {
-        let damages = replica.store().verify(|_| ()).wait().map_err(text)?.damages;
-        same(&format!("at {at}: what verify finds"), &damages, &Vec::new())?;
         for (feed, blocks) in replica.feeds()? {
             same(&format!("at {at}: blocks of {feed}"), &blocks.len(), &ledgers[&feed].len())?;
             same(&format!("at {at}: blocks of {feed}"), &blocks, ledgers[&feed])?;
@@ -135,7 +144,11 @@ pub fn all(replicas: &mut [Replica], shared: bool, lying: bool) -> Result<(), St
             )?;
         }
         let content = scan(replica.db(), None)?.1;
-        let rows: BTreeMap<_, _> = content.iter().map(|entry| (entry.key.clone(), row(entry))).collect();
+        let mut rows: BTreeMap<_, _> = content.iter().map(|entry| (entry.key.clone(), row(entry))).collect();
+        if replica.mode == Mode::Apply {
+            // Where a value was written last is this replica's own past.
+            rows.values_mut().for_each(|row| (row.prev, row.state) = (None, 0));
+        }
         let claim = replica.db().state_claim().map_err(text)?;
         same(&format!("at {at}: the hash claimed"), claim.state, replica.db().state_hash().map_err(text)?)?;
         hashes.push((rows, claim));

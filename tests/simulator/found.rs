@@ -60,9 +60,7 @@ fn two_puts_of_an_array_in_one_batch_leave_what_the_second_says() {
 
 #[test]
 fn who_has_an_own_feed_back_after_a_restore_lets_its_peers_be_flushed() {
-    let secrets = vec![[1; 32], [2; 32], [3; 32]];
-    let three =
-        Setup { devices: 3, shared: true, lying: false, choosing: false, secrets, maps: vec![None; 3] };
+    let three = Setup::plain(3);
     let meet = |a, b| Step::Meet { a, b, once: false };
     let steps = [
         Step::Grant { by: 0, who: 1, indexer: false },
@@ -94,14 +92,7 @@ fn a_write_after_a_grant_stands_after_what_the_granted_writer_had_written() {
 
 #[test]
 fn what_is_written_while_a_connection_is_made_has_not_left() {
-    let two = Setup {
-        devices: 2,
-        shared: false,
-        lying: false,
-        choosing: false,
-        secrets: vec![[1; 32], [2; 32]],
-        maps: vec![None; 2],
-    };
+    let two = Setup { shared: false, ..Setup::plain(2) };
     let steps = [
         Step::AddPeer { at: 0, who: 1 },
         Step::Backup { at: 1, made: false },

@@ -1,7 +1,8 @@
 //! A connection between two devices: bytes are split anywhere, wait on their way, and may be lost from any one on.
 
+use super::coverage::{count, count_if};
+use super::device::Device;
 use super::random::Random;
-use super::replica::Replica;
 use multi_hyperbee::db::{Peer, PeerEvent, PeerOptions, Transport};
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -31,7 +32,7 @@ pub struct Line {
 
 impl Line {
     pub fn new(
-        replicas: &[Replica],
+        devices: &[Device],
         ends: [usize; 2],
         kind: Kind,
         random: &mut Random,
@@ -52,16 +53,22 @@ impl Line {
                 user_data: Vec::new(),
                 wake: Arc::new(|| {}),
             };
-            let open = replicas[at].get();
-            // One that offers a single database refuses who has not got it.
-            let one = replicas[at].key.is_some() && random.chance(50);
-            let peer = if one { open.db.replicate(options) } else { open.store.replicate(options) };
+            // One that offers a single database refuses who has not got it; of two, each side might offer another.
+            let one = match devices[at].replicas.as_slice() {
+                [one] if one.key.is_some() && random.chance(50) => Some(one.db()),
+                [_, second] if kind == Kind::Weak && random.chance(20) => Some(second.db()),
+                _ => None,
+            };
+            let peer = match one {
+                Some(db) => db.replicate(options),
+                None => devices[at].store().replicate(options),
+            };
             peers.push(peer.map_err(|error| format!("replicate: {error}"))?);
         }
         let left = (kind == Kind::Weak && random.chance(35)).then(|| random.below(6_000));
         let peers = peers.try_into().map_err(|_| "two peers").unwrap();
         for at in ends {
-            replicas[at].settle();
+            devices[at].settle();
         }
         Ok(Self { ends, peers, ways: Default::default(), left, kind, finished: [false; 2] })
     }
@@ -80,7 +87,7 @@ impl Line {
     }
 
     /// Delivers the next bytes from one side; errors are the receiver's.
-    fn deliver(&mut self, replicas: &[Replica], side: usize, most: usize) -> Result<(), String> {
+    fn deliver(&mut self, devices: &[Device], side: usize, most: usize) -> Result<(), String> {
         let count = most.min(self.ways[side].len()).min(self.left.unwrap_or(usize::MAX));
         let bytes: Vec<u8> = self.ways[side].drain(..count).collect();
         if let Some(left) = &mut self.left {
@@ -88,7 +95,7 @@ impl Line {
         }
         let taken = self.peers[1 - side].receive(&bytes);
         for at in self.ends {
-            replicas[at].settle();
+            devices[at].settle();
         }
         let (from, to) = (self.ends[side], self.ends[1 - side]);
         taken.map_err(|error| format!("{to} refused what {from} sent: {error}"))?;
@@ -119,14 +126,15 @@ impl Line {
     }
 
     /// Carries some of what there is, in odd pieces.
-    pub fn carry(&mut self, replicas: &[Replica], random: &mut Random) -> Result<(), String> {
+    pub fn carry(&mut self, devices: &[Device], random: &mut Random) -> Result<(), String> {
         for _ in 0..=random.below(6) {
             let side = random.below(2);
             self.pull(side, 1 + random.below(4_000));
             for _ in 0..=random.below(4) {
                 let most = if random.chance(30) { 1 + random.below(40) } else { 1 + random.below(3_000) };
                 if !self.ways[side].is_empty() && !self.is_broken() {
-                    self.deliver(replicas, side, most)?;
+                    count_if(most <= 40, "bytes: a few at a time");
+                    self.deliver(devices, side, most)?;
                 }
             }
         }
@@ -134,35 +142,38 @@ impl Line {
     }
 
     /// Carries everything there is now. True if there was anything.
-    pub fn carry_all(&mut self, replicas: &[Replica]) -> Result<bool, String> {
+    pub fn carry_all(&mut self, devices: &[Device]) -> Result<bool, String> {
         let mut any = false;
         for side in [0, 1] {
             any |= self.pull(side, 64 << 10);
             while !self.ways[side].is_empty() && !self.is_broken() {
                 any = true;
-                self.deliver(replicas, side, 64 << 10)?;
+                self.deliver(devices, side, 64 << 10)?;
             }
         }
         Ok(any)
     }
 
-    pub fn tick(&mut self, replicas: &[Replica]) -> Result<(), String> {
+    pub fn tick(&mut self, devices: &[Device]) -> Result<(), String> {
         // What is far behind would be hashed on a thread of its own, which no seed decides.
         for at in self.ends {
-            replicas[at].db().state_hash().map_err(|error| format!("the state hash of {at}: {error}"))?;
+            for replica in &devices[at].replicas {
+                replica.db().state_hash().map_err(|error| format!("the state hash of {at}: {error}"))?;
+            }
         }
         self.peers.iter().for_each(Peer::tick);
         for at in self.ends {
-            replicas[at].settle();
+            devices[at].settle();
         }
         self.no_failure()
     }
 
     /// Ends it, as a stream does that breaks, or with a goodbye that may arrive.
-    pub fn end(mut self, replicas: &[Replica], random: &mut Random) -> Result<(), String> {
+    pub fn end(mut self, devices: &[Device], random: &mut Random) -> Result<(), String> {
         self.no_failure()?;
         if random.chance(40) {
             let side = random.below(2);
+            count("goodbye");
             self.peers[side].close();
             self.pull(side, 64 << 10);
             let bytes: Vec<u8> = self.ways[side].drain(..).collect();
@@ -170,7 +181,7 @@ impl Line {
         }
         self.peers.iter().for_each(Peer::ended);
         for at in self.ends {
-            replicas[at].settle();
+            devices[at].settle();
         }
         Ok(())
     }

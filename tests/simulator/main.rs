@@ -30,12 +30,21 @@
     reason = "tables of steps and a model read best when each case has one form"
 )]
 
+#[path = "../naive/apply_fn.rs"]
+mod apply_fn;
+mod apply_user;
 mod check;
+mod check_apply;
+mod coverage;
+mod device;
 #[path = "../naive/fold.rs"]
 mod fold;
 mod found;
 mod line;
 mod model;
+#[path = "../naive/order.rs"]
+#[allow(dead_code, reason = "the reference is used by other tests too")]
+mod naive;
 mod random;
 mod replica;
 mod schedule;
@@ -89,6 +98,8 @@ fn report(seed: u64, setup: &Setup, steps: &[Step], failure: &str) -> String {
 
 #[test]
 fn every_seed_ends_as_the_model_says() {
+    // The bindings, where they are compiled in, have taken panics' voice.
+    drop(std::panic::take_hook());
     let one = number("MULTI_HYPERBEE_SEED");
     let first = one.or_else(|| number("MULTI_HYPERBEE_FIRST_SEED")).unwrap_or(0);
     let count = if one.is_some() { 1 } else { number("MULTI_HYPERBEE_SEEDS").unwrap_or(SEEDS) };
@@ -104,6 +115,7 @@ fn every_seed_ends_as_the_model_says() {
                         break;
                     }
                     let (setup, steps) = of_seed(seed);
+                    coverage::size(steps.len(), setup.devices);
                     if let Err(failure) = outcome(&setup, &steps) {
                         failed.store(true, Ordering::Relaxed);
                         failures.lock().unwrap().push(report(seed, &setup, &steps, &failure));
@@ -114,4 +126,13 @@ fn every_seed_ends_as_the_model_says() {
     });
     let failures = failures.into_inner().unwrap();
     assert!(failures.is_empty(), "{}", failures.join("\n\n"));
+    let report = coverage::report();
+    if let Some(path) = std::env::var_os("MULTI_HYPERBEE_REPORT") {
+        std::fs::write(path, report.json()).unwrap();
+    }
+    if count >= SEEDS {
+        assert_eq!(report.never(), Vec::<&str>::new(), "never happened in {} seeds", report.seeds);
+        let (steps, devices) = (report.steps, report.devices);
+        assert!(steps >= 200 && devices >= 3 && report.most_devices >= schedule::MOST, "{}", report.json());
+    }
 }

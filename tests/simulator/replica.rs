@@ -1,18 +1,16 @@
-//! One device: a store in a directory, its virtual clock, and what its user remembers.
+//! A replica of one database, and what its user remembers.
 
 use super::random::Random;
-use super::schedule::Setup;
+use super::schedule::{Mode, Setup};
 use multi_hyperbee::db::{
-    DatabaseOptions, Db, Event, FeedChoice, Location, Range, Store, StoreOptions, Subscription, ViewEntry,
+    DatabaseOptions, Db, DbStatus, Done, Event, FeedChoice, Range, Store, Subscription, ViewEntry,
 };
 use multi_hyperbee::entry::{Entry, Op, Place};
-use multi_hyperbee::types::{FeedKey, Stamp};
+use multi_hyperbee::types::{FeedKey, Hash, Stamp};
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
-use tempfile::TempDir;
 
 /// What a user read, to be put back changed.
 #[derive(Clone)]
@@ -23,20 +21,23 @@ pub struct Seen {
 }
 
 pub struct Replica {
-    dir: TempDir,
+    pub mode: Mode,
     secret: [u8; 32],
-    map: Option<usize>,
+    number: usize,
+    /// Strangers may ask.
+    pub optimistic: bool,
     /// The database's key, once known.
     pub key: Option<FeedKey>,
-    /// Microseconds since 1970.
     clock: Arc<AtomicU64>,
-    /// How far its clock is from the world's.
-    pub skew: i64,
     open: Option<Open>,
-    /// How much of which feeds counts by this device's own choice.
+    /// How much of which feeds counts by this replica's own choice.
     pub chosen: BTreeMap<FeedKey, u64>,
     pub seen: Vec<Seen>,
     pub snapshots: Vec<(u64, Vec<ViewEntry>)>,
+    /// Apply mode: what was found final, as (writer, seq).
+    pub finals: Vec<(FeedKey, u64)>,
+    /// Apply mode: an answer that comes too late.
+    pub late: Option<Done>,
     /// The own feed's blocks, as acknowledged.
     pub ledger: Vec<Vec<u8>>,
     /// An older copy was restored, whose own feed had so many blocks, and not all of the ledger has come back yet.
@@ -45,14 +46,16 @@ pub struct Replica {
     loose: Vec<Vec<u8>>,
     /// It is out of a backup made by the store, and has not written since.
     pub cautious: bool,
-    backup: Option<Backup>,
+    kept: Option<Kept>,
+    /// It was put back once.
+    restored: bool,
 }
 
-struct Backup {
-    dir: TempDir,
+/// What was so when a backup was made.
+struct Kept {
     chosen: BTreeMap<FeedKey, u64>,
     snapshots: usize,
-    made: bool,
+    finals: Vec<(FeedKey, u64)>,
 }
 
 pub struct Open {
@@ -66,12 +69,8 @@ pub struct Open {
     writable: bool,
 }
 
-fn directory() -> TempDir {
-    let memory = Path::new("/dev/shm");
-    let mut builder = tempfile::Builder::new();
-    let builder = builder.prefix("multi-hyperbee-simulator-");
-    if memory.is_dir() { builder.tempdir_in(memory) } else { builder.tempdir() }.unwrap()
-}
+/// What a replica shows: the same before it is closed and after it was opened.
+pub type Shown = (DbStatus, Hash, (u64, Vec<ViewEntry>));
 
 /// What a block says, whatever it is called: when it comes again, names of what came with it are others.
 fn said(block: &[u8]) -> String {
@@ -100,32 +99,42 @@ pub fn scan(db: &Db, at: Option<u64>) -> Result<(u64, Vec<ViewEntry>), String> {
 }
 
 impl Replica {
-    pub fn new(setup: &Setup, index: usize, key: Option<FeedKey>) -> Result<Self, String> {
-        let mut replica = Self {
-            dir: directory(),
-            secret: setup.secrets[index],
-            map: setup.maps[index],
+    pub fn new(
+        setup: &Setup,
+        index: usize,
+        number: usize,
+        mode: Mode,
+        key: Option<FeedKey>,
+        clock: Arc<AtomicU64>,
+    ) -> Self {
+        let mut secret = setup.secrets[index];
+        secret[31] ^= u8::try_from(number).unwrap();
+        Self {
+            mode,
+            secret,
+            number,
+            optimistic: setup.optimistic,
             key,
-            clock: Arc::new(AtomicU64::new(0)),
-            skew: 0,
+            clock,
             open: None,
             chosen: BTreeMap::new(),
             seen: Vec::new(),
             snapshots: Vec::new(),
+            finals: Vec::new(),
+            late: None,
             ledger: Vec::new(),
             mute: None,
             loose: Vec::new(),
             cautious: false,
-            backup: None,
-        };
-        replica.set_clock(super::world::BEGIN);
-        replica.open()?;
-        replica.learn_own()?;
-        Ok(replica)
+            kept: None,
+            restored: false,
+        }
     }
 
-    pub fn set_clock(&self, now: u64) {
-        self.clock.store(now.saturating_add_signed(self.skew), Ordering::Relaxed);
+    /// Time passes for this device, until the world says how late it is.
+    pub fn pass(&self, time: Duration) {
+        let micros = u64::try_from(time.as_micros()).unwrap();
+        let _ = self.clock.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |now| now.checked_add(micros));
     }
 
     pub fn get(&self) -> &Open {
@@ -136,10 +145,6 @@ impl Replica {
         &self.get().db
     }
 
-    pub fn store(&self) -> &Store {
-        &self.get().store
-    }
-
     pub fn local(&self) -> FeedKey {
         self.get().local
     }
@@ -148,24 +153,29 @@ impl Replica {
         self.key.unwrap_or_else(|| self.local())
     }
 
-    fn open(&mut self) -> Result<(), String> {
-        let clock = Arc::clone(&self.clock);
-        let clock = move || Duration::from_micros(clock.load(Ordering::Relaxed));
-        let options =
-            StoreOptions { map_size: self.map, clock: Some(Arc::new(clock)), ..StoreOptions::default() };
-        let location = Location::Path(self.dir.path().to_owned());
-        let store = Store::open(&location, &options).map_err(|error| format!("open: {error}"))?;
-        let options =
-            DatabaseOptions { key: self.key, secret: Some(self.secret), ..DatabaseOptions::default() };
+    pub fn open(&mut self, store: &Store) -> Result<(), String> {
+        let is_apply = self.mode == Mode::Apply;
+        let options = DatabaseOptions {
+            name: Some(format!("db{}", self.number)),
+            key: self.key,
+            secret: Some(self.secret),
+            apply: is_apply,
+            optimistic: is_apply && self.optimistic,
+            ..DatabaseOptions::default()
+        };
         let db = store.database(options).wait().map_err(|error| format!("open the database: {error}"))?;
+        if is_apply && !db.claim_apply().map_err(|error| error.to_string())? {
+            return Err("another handle runs apply".into());
+        }
         let events = db.subscribe(Arc::new(|| {})).map_err(|error| error.to_string())?;
         let status = db.status().map_err(|error| error.to_string())?;
         let local = db.info().map_err(|error| error.to_string())?.local;
         let members = db.members().map_err(|error| format!("members: {error}"))?;
         let writers = members.iter().filter(|member| member.granted).map(|member| member.key).collect();
         let (version, writable) = (status.version, status.writable);
+        let store = store.clone();
+        self.late = None;
         self.open = Some(Open { store, db, local, events, version, writers, writable });
-        self.settle();
         Ok(())
     }
 
@@ -177,82 +187,42 @@ impl Replica {
         }
     }
 
-    fn close(&mut self) -> Result<(), String> {
+    pub fn close(&mut self) -> Result<(), String> {
         let Some(open) = self.open.take() else { return Ok(()) };
         drop(open.events);
-        open.db.close().wait().map_err(|error| format!("close the database: {error}"))?;
-        open.store.close().wait().map_err(|error| format!("close: {error}"))
+        open.db.close().wait().map_err(|error| format!("close the database: {error}"))
     }
 
-    pub fn reopen(&mut self) -> Result<(), String> {
+    pub fn shown(&mut self) -> Result<Shown, String> {
+        let wrong = |error: multi_hyperbee::db::Error| error.to_string();
         self.take_events(true)?;
-        let before = (self.db().status(), self.db().state_hash(), scan(self.db(), None)?);
-        self.close()?;
-        self.open()?;
-        let after = (self.db().status(), self.db().state_hash(), scan(self.db(), None)?);
-        if before != after {
-            return Err(format!("closed with {before:?}, opened with {after:?}"));
-        }
-        self.learn_own()
+        let db = self.db();
+        // Whether an acknowledgement may be wanted is a hint; that none is, is forgotten.
+        let status = |status| DbStatus { ack_wanted: false, ..status };
+        Ok((db.status().map(status).map_err(wrong)?, db.state_hash().map_err(wrong)?, scan(db, None)?))
     }
 
-    fn copy(&self) -> TempDir {
-        let copy = directory();
-        for file in std::fs::read_dir(self.dir.path()).unwrap() {
-            let path: PathBuf = file.unwrap().path();
-            let name = path.file_name().unwrap().to_string_lossy().into_owned();
-            if !name.contains("lock") {
-                std::fs::copy(&path, copy.path().join(&name)).unwrap();
-            }
-        }
-        copy
-    }
-
-    fn go_on_in(&mut self, dir: TempDir) -> Result<(), String> {
-        // The process that is gone is closed all the same, or its threads would stay: its files are nobody's any more.
-        self.close()?;
-        self.dir = dir;
-        self.open()?;
-        self.learn_own()
-    }
-
-    /// Goes on from the files as they are now, as after a sudden end of the process.
-    pub fn crash(&mut self) -> Result<(), String> {
-        let copy = self.copy();
-        self.go_on_in(copy)
-    }
-
-    pub fn back_up(&mut self, made: bool) -> Result<(), String> {
-        self.settle();
-        if self.is_mute() {
-            return Ok(());
-        }
+    /// Remembers how it is, for when a backup of now is put back.
+    pub fn keep(&mut self) {
         let (chosen, snapshots) = (self.chosen.clone(), self.snapshots.len());
-        let dir = if made { directory() } else { self.copy() };
-        if made {
-            let reply = self.get().store.backup(dir.path().to_owned());
-            reply.wait().map_err(|error| format!("backup: {error}"))?;
-        }
-        self.backup = Some(Backup { dir, chosen, snapshots, made });
-        Ok(())
+        self.kept = Some(Kept { chosen, snapshots, finals: self.finals.clone() });
     }
 
-    pub fn restore(&mut self) -> Result<(), String> {
-        let Some(Backup { dir, chosen, snapshots, made }) = self.backup.take() else { return Ok(()) };
-        self.chosen = chosen;
+    /// The files are to be those of a backup: `made` by the store, or by hand.
+    pub fn forget(&mut self, made: bool) {
+        let Some(Kept { chosen, snapshots, finals }) = self.kept.take() else { return };
+        (self.chosen, self.finals) = (chosen, finals);
         self.snapshots.truncate(snapshots);
         self.cautious = made;
         // What was written in an older copy and never left is lost with it.
         self.loose.clear();
-        self.mute = Some(0);
-        self.go_on_in(dir)?;
+        (self.mute, self.restored) = (Some(0), true);
+    }
+
+    pub fn look_what_is_left(&mut self) -> Result<(), String> {
         let here = self.blocks(self.local())?.len();
         self.mute = (here < self.ledger.len()).then_some(here);
         Ok(())
-    }
-
-    pub fn has_backup(&self) -> bool {
-        self.backup.is_some()
     }
 
     /// Whether less of the own feed is here than was written.
@@ -335,6 +305,11 @@ impl Replica {
                 Event::Writer { key, added: true } if open.writers.insert(key) => {}
                 Event::Writer { key, added: false } if open.writers.remove(&key) => {}
                 Event::Drift { .. } if lying => {}
+                Event::Finalized { .. } if self.mode == Mode::Apply => {}
+                // Only after a restore: what was final here alone is so no longer.
+                Event::Moved { feed, length } if feed == open.local && self.restored => {
+                    self.finals.truncate(usize::try_from(length).unwrap());
+                }
                 Event::PeerAdd { .. } | Event::PeerRemove { .. } | Event::Synced { .. } | Event::Progress => {
                 }
                 other => return Err(format!("the event {other:?} at version {}", open.version)),

@@ -4,12 +4,25 @@
 use super::random::Random;
 
 /// Devices, at most.
-pub const MOST: usize = 5;
+pub const MOST: usize = 8;
+
+/// How a database makes its view.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    Merge,
+    Apply,
+}
 
 #[derive(Clone, Debug)]
+#[allow(clippy::struct_excessive_bools, reason = "each turns on one thing, independent of the others")]
 pub struct Setup {
     pub devices: usize,
-    /// One database, created by the first device and joined by the others; else each has its own.
+    /// The databases: one, or one of each.
+    pub modes: Vec<Mode>,
+    /// In apply mode: strangers may ask.
+    pub optimistic: bool,
+    /// One database, created by the first device and joined by the others; else each has its own. In apply mode it is
+    /// always one.
     pub shared: bool,
     /// Clocks that jump by minutes and years.
     pub lying: bool,
@@ -56,6 +69,28 @@ pub enum Step {
         seed: u64,
     },
     Tick,
+    /// Apply mode: a batch.
+    Append {
+        at: usize,
+        seed: u64,
+    },
+    /// Apply mode: one piece is asked for, and answered or not.
+    Apply {
+        at: usize,
+        seed: u64,
+    },
+    /// Apply mode: pieces, until there is none.
+    Drain {
+        at: usize,
+    },
+    Acknowledge {
+        at: usize,
+    },
+    /// Apply mode: a device asks for another's feed, granted or not.
+    Wake {
+        at: usize,
+        who: usize,
+    },
     Clock {
         at: usize,
         seed: u64,
@@ -105,10 +140,38 @@ pub enum Step {
     Rest,
 }
 
+impl Setup {
+    /// One shared database in merge mode, and nothing odd.
+    pub fn plain(devices: usize) -> Self {
+        Self {
+            devices,
+            modes: vec![Mode::Merge],
+            optimistic: false,
+            shared: true,
+            lying: false,
+            choosing: false,
+            secrets: (1..).take(devices).map(|byte| [byte; 32]).collect(),
+            maps: vec![None; devices],
+        }
+    }
+
+    pub fn has(&self, mode: Mode) -> bool {
+        self.modes.contains(&mode)
+    }
+}
+
 pub fn setup(random: &mut Random) -> Setup {
-    let devices = 2 + random.below(MOST - 1);
+    // Three mostly: what needs more is rare, and what two do is done by three.
+    let devices = random.pick(&[2, 3, 3, 3, 3, 4, 4, 5, 6, MOST]);
+    let modes = match random.below(100) {
+        0..45 => vec![Mode::Merge],
+        45..80 => vec![Mode::Apply],
+        _ => vec![Mode::Merge, Mode::Apply],
+    };
     Setup {
         devices,
+        modes,
+        optimistic: random.chance(50),
         shared: random.chance(75),
         lying: random.chance(50),
         choosing: random.chance(25),
@@ -118,15 +181,15 @@ pub fn setup(random: &mut Random) -> Setup {
 }
 
 pub fn steps(setup: &Setup, random: &mut Random) -> Vec<Step> {
-    let count = 20 + random.below(140);
+    let count = 100 + random.below(240);
     let mut steps = Vec::new();
     // Most devices are there from the beginning; others are granted later, if ever.
     for who in 1..setup.devices {
-        if setup.shared && random.chance(70) {
+        if (setup.shared || setup.has(Mode::Apply)) && random.chance(70) {
             steps.push(Step::Grant { by: 0, who, indexer: random.chance(30) });
             steps.push(Step::Meet { a: 0, b: who, once: random.chance(20) });
         }
-        if !setup.shared {
+        if !setup.shared && setup.has(Mode::Merge) {
             steps.push(Step::AddPeer { at: random.below(setup.devices), who });
         }
     }
@@ -134,6 +197,21 @@ pub fn steps(setup: &Setup, random: &mut Random) -> Vec<Step> {
         steps.push(step(setup, random));
     }
     steps
+}
+
+/// What users do: in a store of both modes to either.
+fn use_it(setup: &Setup, random: &mut Random, [at, who]: [usize; 2]) -> Step {
+    let seed = random.next();
+    let is_apply = setup.has(Mode::Apply) && (!setup.has(Mode::Merge) || random.chance(50));
+    match (is_apply, random.below(36)) {
+        (false, 0..30) => Step::Write { at, seed },
+        (false, _) => Step::Read { at, seed },
+        (true, 0..19) => Step::Append { at, seed },
+        (true, 19..29) => Step::Apply { at, seed },
+        (true, 29..32) => Step::Drain { at },
+        (true, 32..34) => Step::Acknowledge { at },
+        (true, _) => Step::Wake { at, who },
+    }
 }
 
 #[expect(clippy::match_same_arms, reason = "the arms stand in the order of their chances")]
@@ -144,10 +222,9 @@ fn step(setup: &Setup, random: &mut Random) -> Step {
     // The creator, who may grant, does so more often.
     let by = if random.chance(50) { 0 } else { device(random) };
     let who = device(random);
-    let choosing = setup.choosing || !setup.shared;
+    let choosing = setup.has(Mode::Merge) && (setup.choosing || !setup.shared);
     match random.below(100) {
-        0..30 => Step::Write { at, seed },
-        30..36 => Step::Read { at, seed },
+        0..36 => use_it(setup, random, [at, who]),
         36..38 => Step::Snapshot { at },
         38..41 => Step::Check { at },
         41..50 => Step::Connect { a: at, b: who, seed },
@@ -160,7 +237,7 @@ fn step(setup: &Setup, random: &mut Random) -> Step {
         86..88 => Step::Revoke { by, who },
         88..90 if choosing => Step::AddPeer { at, who },
         90..91 if choosing => Step::RemovePeer { at, who },
-        88..91 => Step::Write { at, seed },
+        88..91 => use_it(setup, random, [at, who]),
         91..93 => Step::Reopen { at },
         93..95 => Step::Crash { at, unseen: random.chance(40).then_some(seed) },
         95 if random.chance(40) => Step::Backup { at, made: random.chance(50) },

@@ -1,5 +1,6 @@
 //! A virtual user: what it writes, and what it must then read.
 
+use super::coverage::{count, count_if};
 use super::random::Random;
 use super::replica::Replica;
 use multi_hyperbee::db::{Code, Expect, Write, Written};
@@ -99,6 +100,10 @@ pub fn act(replica: &mut Replica, write: &Write) -> Result<(), String> {
     let result = replica.db().write(vec![write.clone()]).wait().map_err(wrong)?.remove(0);
     replica.settle();
     let status = replica.db().status().map_err(wrong)?;
+    count(if matches!(write, Write::Batch(_)) { "batch of writes" } else { "write" });
+    count_if(matches!(write, Write::Put { base: Some(_), .. }), "put against what was read");
+    count_if(result.is_err(), "write: refused");
+    count_if(matches!(result, Ok(Written::Conflict)), "write: conflict");
     let is_older = replica.is_mute();
     let known = (replica.ledger.len(), replica.written_loose());
     replica.learn_own()?;

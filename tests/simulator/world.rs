@@ -1,11 +1,15 @@
 //! Devices, the connections between them, and what each step does to them.
 
+use super::apply_user::{self, Answer};
+use super::coverage::{count, count_if};
+use super::device::Device;
 use super::line::{Kind, Line};
 use super::random::Random;
 use super::replica::{Replica, scan};
-use super::schedule::{Setup, Step};
-use super::{check, user};
+use super::schedule::{Mode, Setup, Step};
+use super::{check, check_apply, user};
 use multi_hyperbee::db::{Code, Error, Written};
+use multi_hyperbee::types::FeedKey;
 
 /// When the world begins: microseconds since 1970.
 pub const BEGIN: u64 = 1_790_000_000_000_000;
@@ -19,7 +23,7 @@ const MOST_ROUNDS: usize = 2_000;
 pub struct World {
     setup: Setup,
     now: u64,
-    replicas: Vec<Replica>,
+    devices: Vec<Device>,
     lines: Vec<Line>,
     /// Devices with different bits cannot reach each other.
     groups: u64,
@@ -41,41 +45,55 @@ fn text(error: Error) -> String {
 
 impl World {
     fn new(setup: &Setup) -> Result<Self, String> {
-        let first = Replica::new(setup, 0, None)?;
-        let key = setup.shared.then(|| first.local());
-        let mut replicas = vec![first];
+        let first = Device::new(setup, 0, &vec![None; setup.modes.len()])?;
+        let is_joined = |replica: &Replica| setup.shared || replica.mode == Mode::Apply;
+        let replicas = first.replicas.iter();
+        let keys: Vec<Option<FeedKey>> =
+            replicas.map(|replica| is_joined(replica).then(|| replica.local())).collect();
+        let mut devices = vec![first];
         for index in 1..setup.devices {
-            replicas.push(Replica::new(setup, index, key)?);
+            devices.push(Device::new(setup, index, &keys)?);
         }
-        Ok(Self { setup: setup.clone(), now: BEGIN, replicas, lines: Vec::new(), groups: 0 })
+        Ok(Self { setup: setup.clone(), now: BEGIN, devices, lines: Vec::new(), groups: 0 })
     }
 
     fn step(&mut self, step: &Step) -> Result<(), String> {
         self.now += 700_000;
-        self.replicas.iter().for_each(|replica| replica.set_clock(self.now));
+        self.devices.iter().for_each(|device| device.set_clock(self.now));
         match *step {
             Step::Write { at, seed } => {
+                let Some(replica) = self.devices[at].replica(Mode::Merge) else { return Ok(()) };
                 let random = &mut Random::new(seed);
-                self.replicas[at].learn_own()?;
-                let write = user::write(&self.replicas[at], random);
-                user::act(&mut self.replicas[at], &write)
+                replica.learn_own()?;
+                let write = user::write(replica, random);
+                user::act(replica, &write)
             }
-            Step::Read { at, seed } => self.replicas[at].read(&mut Random::new(seed)),
+            Step::Read { at, seed } => {
+                count("read");
+                self.devices[at].read(&mut Random::new(seed))
+            }
             Step::Snapshot { at } => {
-                let replica = &mut self.replicas[at];
-                let snapshot = scan(replica.db(), None)?;
-                replica.snapshots.push(snapshot);
+                count("snapshot");
+                for replica in &mut self.devices[at].replicas {
+                    let snapshot = scan(replica.db(), None)?;
+                    replica.snapshots.push(snapshot);
+                }
                 Ok(())
             }
-            Step::Check { at } => check::device(&mut self.replicas[at], self.setup.lying),
+            Step::Check { at } => {
+                count("check");
+                let lying = self.setup.lying;
+                self.devices[at].replicas.iter_mut().try_for_each(|replica| check::replica(replica, lying))
+            }
             Step::Connect { a, b, seed } => self.connect(a, b, Kind::Weak, &mut Random::new(seed)),
             Step::Carry { seed } => {
                 let random = &mut Random::new(seed);
                 if self.lines.is_empty() {
                     return Ok(());
                 }
+                count("carry");
                 let line = random.below(self.lines.len());
-                self.lines[line].carry(&self.replicas, random)?;
+                self.lines[line].carry(&self.devices, random)?;
                 self.end_lines(random, Line::is_broken)
             }
             Step::Meet { a, b, once } => self.meet(a, b, once),
@@ -84,7 +102,36 @@ impl World {
                 let ends = [random.below(self.setup.devices), random.below(self.setup.devices)];
                 self.end_lines(random, |line| line.ends.contains(&ends[0]) && line.ends.contains(&ends[1]))
             }
-            Step::Tick => self.lines.iter_mut().try_for_each(|line| line.tick(&self.replicas)),
+            Step::Tick => {
+                count("tick");
+                self.lines.iter_mut().try_for_each(|line| line.tick(&self.devices))
+            }
+            Step::Append { at, seed } => {
+                let random = &mut Random::new(seed);
+                let values = apply_user::values(random, &self.feeds());
+                let Some(replica) = self.devices[at].replica(Mode::Apply) else { return Ok(()) };
+                apply_user::act(replica, &values, apply_user::answer(random))
+            }
+            Step::Apply { at, seed } => {
+                let random = &mut Random::new(seed);
+                let Some(replica) = self.devices[at].replica(Mode::Apply) else { return Ok(()) };
+                apply_user::step(replica, random.chance(50), apply_user::answer(random)).map(drop)
+            }
+            Step::Drain { at } => {
+                let Some(replica) = self.devices[at].replica(Mode::Apply) else { return Ok(()) };
+                count("drain");
+                apply_user::drain(replica)
+            }
+            Step::Acknowledge { at } => {
+                let Some(replica) = self.devices[at].replica(Mode::Apply) else { return Ok(()) };
+                apply_user::acknowledge(replica).map(drop)
+            }
+            Step::Wake { at, who } => {
+                let Some(replica) = self.devices[who].replica(Mode::Apply) else { return Ok(()) };
+                count("wake");
+                let feed = replica.local();
+                self.wake(at, feed)
+            }
             Step::Clock { at, seed } => {
                 self.set_clock(at, &mut Random::new(seed));
                 Ok(())
@@ -94,21 +141,27 @@ impl World {
             Step::AddPeer { at, who } => self.add_peer(at, who),
             Step::RemovePeer { at, who } => self.remove_peer(at, who),
             Step::Reopen { at } => {
+                count("reopen");
                 self.end_lines(&mut Random::new(1), |line| line.ends.contains(&at))?;
-                self.replicas[at].reopen()
+                self.devices[at].reopen()
             }
             Step::Crash { at, unseen } => {
+                count("crash");
                 self.end_lines(&mut Random::new(2), |line| line.ends.contains(&at))?;
-                if let Some(seed) = unseen.filter(|_| !self.replicas[at].is_mute()) {
-                    let write = user::write(&self.replicas[at], &mut Random::new(seed));
-                    drop(self.replicas[at].db().write(vec![write]));
+                if let Some(seed) = unseen.filter(|_| !self.devices[at].is_mute()) {
+                    self.write_unseen(at, &mut Random::new(seed));
                 }
-                self.replicas[at].settle();
-                self.replicas[at].crash()
+                self.devices[at].settle();
+                self.devices[at].crash()
             }
-            Step::Backup { at, made } => self.replicas[at].back_up(made),
+            Step::Backup { at, made } => {
+                let done = self.devices[at].back_up(made)?;
+                count_if(done, if made { "backup by the store" } else { "backup by hand" });
+                Ok(())
+            }
             Step::Restore { at } => self.restore(at),
             Step::Part { groups } => {
+                count("partition");
                 self.groups = groups;
                 self.end_lines(&mut Random::new(3), |line| is_parted(groups, line.ends))
             }
@@ -120,16 +173,41 @@ impl World {
         }
     }
 
+    /// The writers there may be, of the database in apply mode.
+    fn feeds(&mut self) -> Vec<FeedKey> {
+        self.devices.iter_mut().filter_map(|device| device.replica(Mode::Apply)).map(|r| r.local()).collect()
+    }
+
+    fn wake(&mut self, at: usize, feed: FeedKey) -> Result<(), String> {
+        let Some(replica) = self.devices[at].replica(Mode::Apply) else { return Ok(()) };
+        replica.db().wakeup(feed, u64::MAX).wait().map_err(text)
+    }
+
+    fn write_unseen(&mut self, at: usize, random: &mut Random) {
+        count("crash: with an unseen write");
+        let feeds = self.feeds();
+        for replica in &mut self.devices[at].replicas {
+            match replica.mode {
+                Mode::Merge => {
+                    let write = user::write(replica, random);
+                    drop(replica.db().write(vec![write]));
+                }
+                Mode::Apply => apply_user::act_unseen(replica, &apply_user::values(random, &feeds)),
+            }
+        }
+    }
+
     fn connect(&mut self, a: usize, b: usize, kind: Kind, random: &mut Random) -> Result<(), String> {
         if a == b || is_parted(self.groups, [a, b]) || self.lines.len() >= MOST_LINES && kind == Kind::Weak {
             return Ok(());
         }
         for (older, with) in [(a, b), (b, a)] {
-            if self.is_older(older) && !self.has_ledger(with, older)? {
+            if self.devices[older].is_older() && !self.has_ledger(with, older)? {
                 return Ok(());
             }
         }
-        let line = Line::new(&self.replicas, [a, b], kind, random)?;
+        count("connect");
+        let line = Line::new(&self.devices, [a, b], kind, random)?;
         self.lines.push(line);
         Ok(())
     }
@@ -137,6 +215,7 @@ impl World {
     /// A connection of its own beside those there are, for as long as it has something to say.
     fn meet(&mut self, a: usize, b: usize, once: bool) -> Result<(), String> {
         let before = self.lines.len();
+        count(if once { "meet once" } else { "meet" });
         let kind = if once { Kind::Once } else { Kind::Whole };
         self.connect(a, b, kind, &mut Random::new(8))?;
         let Some(mut line) = (self.lines.len() > before).then(|| self.lines.pop()).flatten() else {
@@ -144,7 +223,7 @@ impl World {
         };
         let mut still = 0;
         for _ in 0..MOST_ROUNDS {
-            still = if line.carry_all(&self.replicas)? { 0 } else { still + 1 };
+            still = if line.carry_all(&self.devices)? { 0 } else { still + 1 };
             if still > 7 {
                 // What another connection is at is waited for, and so is what only a third device has: until then this
                 // one is not over. Without a database in common it never is.
@@ -153,22 +232,28 @@ impl World {
                 if self.setup.shared && alone && self.is_placed(a)? && self.is_placed(b)? {
                     line.must_be_finished()?;
                 }
-                return line.end(&self.replicas, &mut Random::new(9));
+                return line.end(&self.devices, &mut Random::new(9));
             }
-            line.tick(&self.replicas)?;
+            line.tick(&self.devices)?;
         }
         Err(format!("bytes still move after {MOST_ROUNDS} rounds"))
     }
 
     fn is_placed(&self, at: usize) -> Result<bool, String> {
-        let feeds = self.replicas[at].db().progress().map_err(text)?;
-        Ok(feeds.iter().all(|feed| feed.placed == feed.have))
+        for replica in &self.devices[at].replicas {
+            let feeds = replica.db().progress().map_err(text)?;
+            if feeds.iter().any(|feed| feed.placed != feed.have) {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 
     fn end_lines(&mut self, random: &mut Random, which: impl Fn(&Line) -> bool) -> Result<(), String> {
         let (end, stay): (Vec<_>, Vec<_>) = self.lines.drain(..).partition(|line| which(line));
         self.lines = stay;
-        end.into_iter().try_for_each(|line| line.end(&self.replicas, random))
+        end.iter().for_each(|line| count(if line.is_broken() { "cut after so many bytes" } else { "cut" }));
+        end.into_iter().try_for_each(|line| line.end(&self.devices, random))
     }
 
     fn set_clock(&mut self, at: usize, random: &mut Random) {
@@ -184,19 +269,20 @@ impl World {
             10 => (i64::from(u32::MAX) - 30) * second - i64::try_from(self.now).unwrap(),
             _ => i64::MAX / 2,
         };
-        self.replicas[at].skew = by;
-        self.replicas[at].set_clock(self.now);
-    }
-
-    /// Whether a device may not meet somebody who knows less of its feed than it has written.
-    fn is_older(&self, at: usize) -> bool {
-        self.replicas[at].is_mute() || self.replicas[at].cautious
+        count(if by.abs() > 86_400 * second { "clock: years" } else { "clock: seconds" });
+        self.devices[at].skew = by;
+        self.devices[at].set_clock(self.now);
     }
 
     /// Whether one has all that another has written.
     fn has_ledger(&self, at: usize, of: usize) -> Result<bool, String> {
-        let (feed, written) = (self.replicas[of].local(), &self.replicas[of].ledger);
-        Ok(self.replicas[at].knows(feed)? && self.replicas[at].blocks(feed)?.len() == written.len())
+        for (here, there) in self.devices[at].replicas.iter().zip(&self.devices[of].replicas) {
+            let (feed, written) = (there.local(), there.ledger.len());
+            if !here.knows(feed)? || here.blocks(feed)?.len() != written {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 
     fn who_has(&self, of: usize) -> Result<Vec<usize>, String> {
@@ -211,18 +297,19 @@ impl World {
 
     /// Back to the last copy; in reach of a device that has the rest, and that nobody else needs as it is.
     fn restore(&mut self, at: usize) -> Result<(), String> {
-        let needed = (0..self.setup.devices).any(|other| other != at && self.is_older(other));
-        if !self.replicas[at].has_backup() || needed || self.who_has(at)?.is_empty() {
+        let needed = (0..self.setup.devices).any(|other| other != at && self.devices[other].is_older());
+        if !self.devices[at].has_backup() || needed || self.who_has(at)?.is_empty() {
             return Ok(());
         }
         self.end_lines(&mut Random::new(10), |line| line.ends.contains(&at))?;
-        self.replicas[at].restore()
+        count("restore");
+        self.devices[at].restore()
     }
 
     /// Who was put back meets first who has the rest, and writes then.
     fn bring_back(&mut self) -> Result<(), String> {
         for at in 0..self.setup.devices {
-            if !self.is_older(at) {
+            if !self.devices[at].is_older() {
                 continue;
             }
             for with in self.who_has(at)? {
@@ -230,57 +317,66 @@ impl World {
             }
             self.rest()?;
             self.end_lines(&mut Random::new(12), |_| true)?;
-            let replica = &mut self.replicas[at];
-            replica.learn_own()?;
-            if replica.is_mute() {
-                return Err(format!("{at} does not have its own feed back"));
+            for replica in &mut self.devices[at].replicas {
+                replica.learn_own()?;
+                if replica.is_mute() {
+                    return Err(format!("{at} does not have its own feed back"));
+                }
+                // Nobody confirms a feed of which there is nothing.
+                if replica.ledger.is_empty() {
+                    continue;
+                }
+                replica.cautious = false;
+                let done = match replica.mode {
+                    Mode::Merge => {
+                        let write = user::write(replica, &mut Random::new(13));
+                        user::act(replica, &write)
+                    }
+                    Mode::Apply => apply_user::act(replica, &["mix k0 13".to_owned()], Answer::All),
+                };
+                done.map_err(|what| format!("{at}, put back and confirmed: {what}"))?;
             }
-            // Nobody confirms a feed of which there is nothing.
-            if replica.ledger.is_empty() {
-                continue;
-            }
-            replica.cautious = false;
-            let write = user::write(replica, &mut Random::new(13));
-            user::act(replica, &write).map_err(|what| format!("{at}, put back and confirmed: {what}"))?;
         }
         Ok(())
     }
 
-    /// Grants or revokes a writer, if the device may.
+    /// Grants or revokes a writer, if the device may: in each of the databases.
     fn control(&mut self, by: usize, who: usize, grant: Option<bool>) -> Result<(), String> {
-        let writer = self.replicas[who].local();
-        let replica = &mut self.replicas[by];
-        if replica.is_mute() || replica.cautious {
-            return Ok(());
-        }
-        let may = replica.db().status().map_err(text)?.indexer;
-        let reply = match grant {
-            Some(indexer) => replica.db().add_writer(writer, indexer),
-            None => replica.db().remove_writer(writer, false),
-        };
-        match reply.wait() {
-            Ok(Written::Yes { length, .. }) if may && length == replica.ledger.len() as u64 + 1 => {
-                replica.learn_own()
+        let writers: Vec<FeedKey> = self.devices[who].replicas.iter().map(Replica::local).collect();
+        for (replica, writer) in self.devices[by].replicas.iter_mut().zip(writers) {
+            if replica.is_mute() || replica.cautious {
+                continue;
             }
-            Err(error) if !may && error.code == Code::NotPermitted => Ok(()),
-            other => Err(format!("an indexer: {may}, length {}: {other:?}", replica.ledger.len())),
+            match (replica.mode, grant) {
+                (Mode::Merge, _) => control(replica, writer, grant)?,
+                (Mode::Apply, Some(true)) => apply_control(replica, &format!("add {writer} indexer"))?,
+                (Mode::Apply, Some(false)) => apply_control(replica, &format!("add {writer}"))?,
+                (Mode::Apply, None) => apply_control(replica, &format!("rm {writer}"))?,
+            }
         }
+        Ok(())
     }
 
     fn add_peer(&mut self, at: usize, who: usize) -> Result<(), String> {
         if at == who {
             return Ok(());
         }
-        let feed = self.replicas[who].local();
-        let replica = &mut self.replicas[at];
+        let Some(feed) = self.devices[who].replica(Mode::Merge).map(|replica| replica.local()) else {
+            return Ok(());
+        };
+        let Some(replica) = self.devices[at].replica(Mode::Merge) else { return Ok(()) };
+        count("add peer");
         let new = replica.chosen.insert(feed, u64::MAX) != Some(u64::MAX);
         let reply = replica.db().add_peer(feed).wait().map_err(text)?;
         if reply == new { Ok(()) } else { Err(format!("added: {reply}")) }
     }
 
     fn remove_peer(&mut self, at: usize, who: usize) -> Result<(), String> {
-        let feed = self.replicas[who].local();
-        let replica = &mut self.replicas[at];
+        let Some(feed) = self.devices[who].replica(Mode::Merge).map(|replica| replica.local()) else {
+            return Ok(());
+        };
+        let Some(replica) = self.devices[at].replica(Mode::Merge) else { return Ok(()) };
+        count("remove peer");
         replica.settle();
         let was = replica.chosen.get(&feed) == Some(&u64::MAX);
         let members = replica.db().members().map_err(text)?;
@@ -301,7 +397,7 @@ impl World {
         for _ in 0..MOST_ROUNDS {
             let mut moved = false;
             for line in &mut self.lines {
-                moved |= line.carry_all(&self.replicas)?;
+                moved |= line.carry_all(&self.devices)?;
             }
             self.end_lines(&mut Random::new(4), Line::is_broken)?;
             if moved {
@@ -312,7 +408,7 @@ impl World {
             if still > 7 {
                 return Ok(());
             }
-            self.lines.iter_mut().try_for_each(|line| line.tick(&self.replicas))?;
+            self.lines.iter_mut().try_for_each(|line| line.tick(&self.devices))?;
         }
         Err(format!("bytes still move after {MOST_ROUNDS} rounds"))
     }
@@ -327,14 +423,80 @@ impl World {
                 self.connect(a, b, Kind::Whole, &mut Random::new(6))?;
             }
         }
-        self.rest()?;
-        check::all(&mut self.replicas, self.setup.shared, self.setup.lying)?;
-        self.end_lines(&mut Random::new(7), |_| true)?;
-        for (at, replica) in self.replicas.iter_mut().enumerate() {
-            replica.reopen().map_err(|what| format!("at {at}: {what}"))?;
+        // What strangers say is fetched on request alone.
+        for feed in self.feeds() {
+            (0..self.setup.devices).try_for_each(|at| self.wake(at, feed))?;
         }
-        check::all(&mut self.replicas, self.setup.shared, self.setup.lying)
+        self.rest()?;
+        self.check()?;
+        self.quieten()?;
+        self.end_lines(&mut Random::new(7), |_| true)?;
+        for (at, device) in self.devices.iter_mut().enumerate() {
+            device.reopen().map_err(|what| format!("at {at}: {what}"))?;
+        }
+        self.check()
     }
+
+    /// Everything of everybody, at rest.
+    fn check(&mut self) -> Result<(), String> {
+        for (number, mode) in self.setup.modes.iter().enumerate() {
+            let is_shared = self.setup.shared || *mode == Mode::Apply;
+            let devices = self.devices.iter_mut();
+            let mut replicas: Vec<_> = devices.map(|device| &mut device.replicas[number]).collect();
+            check::all(&mut replicas, is_shared, self.setup.lying)
+                .map_err(|what| format!("{mode:?}: {what}"))?;
+        }
+        for (at, device) in self.devices.iter().enumerate() {
+            let damages = device.store().verify(|_| ()).wait().map_err(text)?.damages;
+            check::same(&format!("at {at}: what verify finds"), &damages, &Vec::new())?;
+        }
+        Ok(())
+    }
+
+    /// Acknowledgements until nobody wants one: then all that did anything is final.
+    fn quieten(&mut self) -> Result<(), String> {
+        if !self.setup.has(Mode::Apply) {
+            return Ok(());
+        }
+        for _ in 0..4 + 2 * self.setup.devices {
+            let mut any = false;
+            for device in &mut self.devices {
+                let Some(replica) = device.replica(Mode::Apply) else { continue };
+                apply_user::drain(replica)?;
+                any |= apply_user::acknowledge(replica)?;
+            }
+            if !any {
+                let replicas = self.devices.iter_mut().filter_map(|device| device.replica(Mode::Apply));
+                return replicas.map(|replica| check_apply::quiet(replica)).collect();
+            }
+            self.rest()?;
+        }
+        Err("acknowledgements go on and on".into())
+    }
+}
+
+fn control(replica: &mut Replica, writer: FeedKey, grant: Option<bool>) -> Result<(), String> {
+    let may = replica.db().status().map_err(text)?.indexer;
+    let reply = match grant {
+        Some(indexer) => replica.db().add_writer(writer, indexer),
+        None => replica.db().remove_writer(writer, false),
+    };
+    match reply.wait() {
+        Ok(Written::Yes { length, .. }) if may && length == replica.ledger.len() as u64 + 1 => {
+            count(if grant.is_some() { "grant" } else { "revoke" });
+            replica.learn_own()
+        }
+        Err(error) if !may && error.code == Code::NotPermitted => {
+            count("grant: refused");
+            Ok(())
+        }
+        other => Err(format!("an indexer: {may}, length {}: {other:?}", replica.ledger.len())),
+    }
+}
+
+fn apply_control(replica: &mut Replica, command: &str) -> Result<(), String> {
+    count(if command.starts_with("add") { "grant" } else { "revoke" });
+    apply_user::act(replica, &[command.to_owned()], Answer::All)
 }
 
 fn is_parted(groups: u64, [a, b]: [usize; 2]) -> bool {

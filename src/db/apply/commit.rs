@@ -11,6 +11,11 @@ use crate::types::FeedKey;
 use crate::view;
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::time::Duration;
+
+/// The longest rest after a wave that replayed: a clock that jumped ahead meanwhile makes readers wait this long and not
+/// for years.
+const MAX_REST: Duration = Duration::from_mins(10);
 
 impl Work<'_, '_> {
     /// Commits what was made of the piece handed out last, and hands out the next one.
@@ -132,14 +137,14 @@ impl Work<'_, '_> {
         self.engine.effects.moved.insert(id, moved);
     }
 
-    /// After a wave that replayed there is a rest as long as it took.
+    /// After a wave that replayed there is a rest as long as it took, up to a limit.
     fn note_rest(&mut self, id: u32, in_flight: &InFlight) -> Result<(), Failure> {
         let open = self.engine.board.database(id).ok_or_else(Error::closed)?;
         let now = self.now();
         let mut desk = open.apply.lock();
         desk.wave = None;
         if let Some(since) = in_flight.replays_since.or(desk.replays_since) {
-            desk.rest = Some((now, now.saturating_sub(since)));
+            desk.rest = Some((now, now.saturating_sub(since).min(MAX_REST)));
         }
         desk.replays_since = None;
         Ok(())

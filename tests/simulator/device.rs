@@ -1,0 +1,182 @@
+//! A device: a store in a directory, its virtual clock, and a replica of each database.
+
+use super::random::Random;
+use super::replica::Replica;
+use super::schedule::{Mode, Setup};
+use multi_hyperbee::db::{Location, Store, StoreOptions};
+use multi_hyperbee::types::FeedKey;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+use tempfile::TempDir;
+
+pub struct Device {
+    dir: TempDir,
+    map: Option<usize>,
+    /// Microseconds since 1970.
+    clock: Arc<AtomicU64>,
+    /// How far its clock is from the world's.
+    pub skew: i64,
+    store: Option<Store>,
+    /// One of each database.
+    pub replicas: Vec<Replica>,
+    backup: Option<Backup>,
+}
+
+struct Backup {
+    dir: TempDir,
+    made: bool,
+}
+
+fn directory() -> TempDir {
+    let memory = Path::new("/dev/shm");
+    let mut builder = tempfile::Builder::new();
+    let builder = builder.prefix("multi-hyperbee-simulator-");
+    if memory.is_dir() { builder.tempdir_in(memory) } else { builder.tempdir() }.unwrap()
+}
+
+impl Device {
+    /// `keys`: of the databases that are there already.
+    pub fn new(setup: &Setup, index: usize, keys: &[Option<FeedKey>]) -> Result<Self, String> {
+        let clock = Arc::new(AtomicU64::new(0));
+        let replicas = setup.modes.iter().zip(keys).enumerate();
+        let replicas = replicas
+            .map(|(number, (mode, key))| Replica::new(setup, index, number, *mode, *key, Arc::clone(&clock)));
+        let replicas = replicas.collect();
+        let map = setup.maps[index];
+        let mut device = Self { dir: directory(), map, clock, skew: 0, store: None, replicas, backup: None };
+        device.set_clock(super::world::BEGIN);
+        device.open()?;
+        device.learn_own()?;
+        Ok(device)
+    }
+
+    pub fn set_clock(&self, now: u64) {
+        self.clock.store(now.saturating_add_signed(self.skew), Ordering::Relaxed);
+    }
+
+    pub fn store(&self) -> &Store {
+        self.store.as_ref().unwrap()
+    }
+
+    pub fn replica(&mut self, mode: Mode) -> Option<&mut Replica> {
+        self.replicas.iter_mut().find(|replica| replica.mode == mode)
+    }
+
+    fn open(&mut self) -> Result<(), String> {
+        let clock = Arc::clone(&self.clock);
+        let clock = move || Duration::from_micros(clock.load(Ordering::Relaxed));
+        let options =
+            StoreOptions { map_size: self.map, clock: Some(Arc::new(clock)), ..StoreOptions::default() };
+        let location = Location::Path(self.dir.path().to_owned());
+        let store = Store::open(&location, &options).map_err(|error| format!("open: {error}"))?;
+        self.replicas.iter_mut().try_for_each(|replica| replica.open(&store))?;
+        self.store = Some(store);
+        self.settle();
+        Ok(())
+    }
+
+    /// Waits for the owner thread to have done all that is queued, and what that queues.
+    pub fn settle(&self) {
+        for _ in 0..2 {
+            // An owner that has stopped shows in the next call whose result is looked at.
+            let _ = self.store().settled().wait();
+        }
+    }
+
+    fn close(&mut self) -> Result<(), String> {
+        let Some(store) = self.store.take() else { return Ok(()) };
+        self.replicas.iter_mut().try_for_each(Replica::close)?;
+        store.close().wait().map_err(|error| format!("close: {error}"))
+    }
+
+    pub fn reopen(&mut self) -> Result<(), String> {
+        let before: Vec<_> = self.replicas.iter_mut().map(Replica::shown).collect::<Result<_, _>>()?;
+        self.close()?;
+        self.open()?;
+        let after: Vec<_> = self.replicas.iter_mut().map(Replica::shown).collect::<Result<_, _>>()?;
+        if before != after {
+            return Err(format!("closed with {before:?}, opened with {after:?}"));
+        }
+        self.learn_own()
+    }
+
+    pub fn learn_own(&mut self) -> Result<(), String> {
+        self.replicas.iter_mut().try_for_each(Replica::learn_own)
+    }
+
+    fn copy(&self) -> TempDir {
+        let copy = directory();
+        for file in std::fs::read_dir(self.dir.path()).unwrap() {
+            let path: PathBuf = file.unwrap().path();
+            let name = path.file_name().unwrap().to_string_lossy().into_owned();
+            if !name.contains("lock") {
+                std::fs::copy(&path, copy.path().join(&name)).unwrap();
+            }
+        }
+        copy
+    }
+
+    fn go_on_in(&mut self, dir: TempDir) -> Result<(), String> {
+        // The process that is gone is closed all the same, or its threads would stay: its files are nobody's any more.
+        self.close()?;
+        self.dir = dir;
+        self.open()?;
+        self.learn_own()
+    }
+
+    /// Goes on from the files as they are now, as after a sudden end of the process.
+    pub fn crash(&mut self) -> Result<(), String> {
+        let copy = self.copy();
+        self.go_on_in(copy)
+    }
+
+    /// True if there is a backup now.
+    pub fn back_up(&mut self, made: bool) -> Result<bool, String> {
+        self.settle();
+        if self.is_mute() {
+            return Ok(false);
+        }
+        let dir = if made { directory() } else { self.copy() };
+        if made {
+            let reply = self.store().backup(dir.path().to_owned());
+            reply.wait().map_err(|error| format!("backup: {error}"))?;
+        }
+        self.replicas.iter_mut().for_each(Replica::keep);
+        self.backup = Some(Backup { dir, made });
+        Ok(true)
+    }
+
+    pub fn restore(&mut self) -> Result<(), String> {
+        let Some(Backup { dir, made }) = self.backup.take() else { return Ok(()) };
+        self.replicas.iter_mut().for_each(|replica| replica.forget(made));
+        self.go_on_in(dir)?;
+        self.replicas.iter_mut().try_for_each(Replica::look_what_is_left)
+    }
+
+    pub fn has_backup(&self) -> bool {
+        self.backup.is_some()
+    }
+
+    /// Whether less of an own feed is here than was written.
+    pub fn is_mute(&self) -> bool {
+        self.replicas.iter().any(Replica::is_mute)
+    }
+
+    /// Whether it may not meet somebody who knows less of its feeds than it has written.
+    pub fn is_older(&self) -> bool {
+        self.replicas.iter().any(|replica| replica.is_mute() || replica.cautious)
+    }
+
+    pub fn read(&mut self, random: &mut Random) -> Result<(), String> {
+        self.replica(Mode::Merge).map_or(Ok(()), |replica| replica.read(random))
+    }
+}
+
+impl Drop for Device {
+    /// Also after a failure: what is tried next needs the room.
+    fn drop(&mut self) {
+        let _ = self.close();
+    }
+}
