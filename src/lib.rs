@@ -4,7 +4,7 @@
 //!
 //! | rank | modules | what they are |
 //! |---|---|---|
-//! | 0 | `codec` `types` | bytes and newtypes |
+//! | 0 | `codec` `types` `fault` | bytes and newtypes; faults planted for tests |
 //! | 1 | `clock` `merkle` `crdt` `entry` `causal` `wire` | pure and deterministic |
 //! | 2 | `store` | LMDB |
 //! | 3 | `feed` `order` `view` `apply` | stages over one transaction |
@@ -18,6 +18,10 @@ pub mod codec;
 pub mod crdt;
 pub mod db;
 pub mod entry;
+#[cfg(feature = "faults")]
+pub mod fault;
+#[cfg(not(feature = "faults"))]
+mod fault;
 pub mod feed;
 pub mod merkle;
 pub mod order;

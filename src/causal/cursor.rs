@@ -6,8 +6,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::encoding::{map, place, position, put_map, put_position};
 use super::standing::{Change, Standing};
-use super::{Control, Past, WalkSource};
+use super::{Control, Member, Past, WalkSource};
 use crate::codec::{DecodeError, Reader, put_varint};
+use crate::fault::{self, Fault};
 use crate::types::{FeedKey, Position};
 
 /// A batch whose turn it is.
@@ -156,7 +157,8 @@ impl Cursor {
         source: &S,
     ) -> Result<Option<Turn>, S::Error> {
         let mut first: Option<Turn> = None;
-        for feed in self.walk.members().indexers() {
+        let may_lead = |member: Member| member.indexer || fault::is(Fault::UnanchoredEarly);
+        for (feed, _) in self.walk.members().iter().filter(|(_, member)| may_lead(*member)) {
             let (from, to) = (self.placed.get(&feed), ready.get(&feed));
             if from >= to {
                 continue;

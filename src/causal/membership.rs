@@ -3,6 +3,7 @@ use std::collections::BTreeMap;
 use super::Control;
 use super::encoding::{map, position, put_map, put_position};
 use crate::codec::{DecodeError, Reader};
+use crate::fault::{self, Fault};
 use crate::types::{FeedKey, Position};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -57,7 +58,9 @@ impl Membership {
                 }
             },
             Control::Revoke { writer, .. } => {
-                !self.is_last_indexer(&writer) && self.0.remove(&writer).is_some()
+                !fault::is(Fault::RevokeIgnored)
+                    && !self.is_last_indexer(&writer)
+                    && self.0.remove(&writer).is_some()
             }
         }
     }

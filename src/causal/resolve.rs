@@ -1,4 +1,5 @@
 use super::{BatchFacts, Past};
+use crate::fault::{self, Fault};
 use crate::types::{Effective, FeedKey};
 
 /// Which links are read.
@@ -98,6 +99,9 @@ pub fn resolve<P: Placed>(batch: &BatchFacts, rule: LinkRule, placed: &P) -> Res
                 continue;
             }
             if placed.length(feed)? < length {
+                if fault::is(Fault::LinkIgnored) {
+                    continue;
+                }
                 return Ok(Readiness::Waits { feed, length });
             }
             let end = placed.batch_end(feed, length)?;

@@ -15,6 +15,7 @@ use std::fmt;
 use std::num::NonZeroU128;
 use std::time::Duration;
 
+use crate::fault::{self, Fault};
 use uhlc::{HLC, HLCBuilder, ID, NTP64, Timestamp};
 
 #[cfg(test)]
@@ -65,6 +66,10 @@ impl Clock {
     /// The timestamp (NTP64) of the next batch; `now` is the wall clock (NTP64).
     #[must_use]
     pub fn tick(&mut self, now: u64) -> u64 {
+        if fault::is(Fault::ClockBack) {
+            self.last = now;
+            return now;
+        }
         self.last = if self.last >= CEILING {
             self.last.saturating_add(1)
         } else {

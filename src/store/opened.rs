@@ -10,6 +10,7 @@ use super::error::is_full;
 use super::rows::Handle;
 use super::tables::{FORMAT, FORMAT_KEY, Table};
 use super::{MAX_READERS, MAX_ROW_KEY, StoreError};
+use crate::fault::{self, Fault};
 
 /// LMDB's name of the data file.
 pub(super) const DATA_FILE: &str = "data.mdb";
@@ -171,7 +172,7 @@ fn map(dir: &Path, mapping: Mapping, size: usize) -> Result<Env<WithoutTls>, hee
     options.map_size(size).max_readers(MAX_READERS).max_dbs(MAX_TABLES);
     let mut flags = EnvFlags::empty();
     flags.set(EnvFlags::READ_ONLY, mapping.read_only);
-    flags.set(EnvFlags::NO_SYNC, mapping.volatile);
+    flags.set(EnvFlags::NO_SYNC, mapping.volatile || fault::is(Fault::LostSync));
     // SAFETY: of the unsafe flags only NO_SYNC is used, and only on a store that is removed when it is closed: there
     // is no state after a power loss that could be wrong.
     unsafe { options.flags(flags) };

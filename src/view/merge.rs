@@ -6,6 +6,7 @@ use super::{ViewError, newest};
 use crate::codec::put_varint;
 use crate::crdt::{Change, ChangeKind, List, State};
 use crate::entry::{self, Entry, Op};
+use crate::fault::{self, Fault};
 use crate::store::{Read, Table, WriteTxn, block};
 use crate::types::{Effective, FeedKey, Position, Stamp};
 use std::collections::BTreeMap;
@@ -66,7 +67,8 @@ pub fn merge(
     let current = newest(txn, database, key, None)?;
     let last = current.map(|row| row.view().map(|view| view.last)).transpose()?.flatten();
     let foreign = current.is_some_and(|row| row.version <= floor);
-    let at_end = removed.is_empty() && last < first && !foreign;
+    let is_later = last < first || fault::is(Fault::FoldByArrival);
+    let at_end = removed.is_empty() && is_later && !foreign;
     let (state, low) = if at_end {
         let mut state = decode(current)?;
         for diff in &added {
@@ -118,6 +120,9 @@ pub(super) fn refold(
 ) -> Result<State, ViewError> {
     let (mut state, last) = base_before(txn, database, key, first, floor, merged)?;
     for (position, feed) in diffs_after(txn, database, writers, key, last)? {
+        if fault::is(Fault::DroppedDiff) && position.seq % 5 == 4 {
+            continue;
+        }
         state.fold(&read_change(txn, feed, position)?.0);
         merged.folded += 1;
     }
@@ -215,6 +220,10 @@ fn diffs_after(
     let from = last.map(|last| last.effective).unwrap_or_default();
     let mut found = diffs_of(txn, database, writers, key, from)?;
     found.retain(|(position, _)| last.is_none_or(|last| *position > last));
+    if fault::is(Fault::WriterIgnored) {
+        found.sort_by_key(|(position, feed)| (position.effective, *feed, position.seq));
+        return Ok(found);
+    }
     found.sort_unstable();
     Ok(found)
 }

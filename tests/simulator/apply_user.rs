@@ -101,7 +101,12 @@ pub fn act(replica: &mut Replica, values: &[String], answer: Answer) -> Result<(
         Err(error) if now == known => {
             count("append: refused");
             let stranger = error.code == Code::NotWritable && !before.writable && !replica.optimistic;
-            if stranger || error.code == Code::Restored && may_refuse { Ok(()) } else { Err(wrong(error)) }
+            let full = error.code == Code::DiskFull && replica.is_full;
+            if stranger || full || error.code == Code::Restored && may_refuse {
+                Ok(())
+            } else {
+                Err(wrong(error))
+            }
         }
         other => Err(format!("{other:?}, but the length was {known:?} and is {now:?}")),
     }

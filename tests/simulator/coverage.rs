@@ -4,7 +4,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Everything that is counted. A name that is missing here is a panic where it is counted.
-const NAMES: [&str; 52] = [
+const NAMES: [&str; 58] = [
     "seed: merge mode",
     "seed: apply mode",
     "seed: one of each",
@@ -53,6 +53,12 @@ const NAMES: [&str; 52] = [
     "reopen",
     "crash",
     "crash: with an unseen write",
+    "crash: in the middle of a commit",
+    "full disk",
+    "forged: a bit",
+    "forged: bytes repeated",
+    "forged: bytes left out",
+    "forged: bytes made up",
     "backup by hand",
     "backup by the store",
     "restore",

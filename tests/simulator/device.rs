@@ -1,5 +1,6 @@
 //! A device: a store in a directory, its virtual clock, and a replica of each database.
 
+use super::disk;
 use super::random::Random;
 use super::replica::Replica;
 use super::schedule::{Mode, Setup};
@@ -48,6 +49,7 @@ impl Device {
         let mut device = Self { dir: directory(), map, clock, skew: 0, store: None, replicas, backup: None };
         device.set_clock(super::world::BEGIN);
         device.open()?;
+        disk::begin(device.dir.path());
         device.learn_own()?;
         Ok(device)
     }
@@ -121,14 +123,37 @@ impl Device {
     fn go_on_in(&mut self, dir: TempDir) -> Result<(), String> {
         // The process that is gone is closed all the same, or its threads would stay: its files are nobody's any more.
         self.close()?;
+        disk::end(self.dir.path());
         self.dir = dir;
+        disk::begin(self.dir.path());
         self.open()?;
         self.learn_own()
     }
 
-    /// Goes on from the files as they are now, as after a sudden end of the process.
+    /// Goes on from what is on disk now, as after a power loss.
     pub fn crash(&mut self) -> Result<(), String> {
         let copy = self.copy();
+        disk::lose(self.dir.path(), copy.path());
+        self.go_on_in(copy)
+    }
+
+    /// From so many writes on there is no room on its disk.
+    pub fn fill_disk(&mut self, writes: usize) {
+        disk::fill(self.dir.path(), writes);
+        self.replicas.iter_mut().for_each(|replica| replica.is_full = true);
+    }
+
+    /// There is room again. True if it was missed.
+    pub fn empty_disk(&mut self) -> bool {
+        self.replicas.iter_mut().for_each(|replica| replica.is_full = false);
+        disk::empty(self.dir.path())
+    }
+
+    /// Goes on, with room, from what is on a full disk.
+    pub fn crash_full(&mut self) -> Result<(), String> {
+        let copy = self.copy();
+        disk::lose(self.dir.path(), copy.path());
+        self.empty_disk();
         self.go_on_in(copy)
     }
 
@@ -178,5 +203,6 @@ impl Drop for Device {
     /// Also after a failure: what is tried next needs the room.
     fn drop(&mut self) {
         let _ = self.close();
+        disk::end(self.dir.path());
     }
 }

@@ -27,6 +27,8 @@ pub struct Line {
     /// Bytes after which it breaks.
     left: Option<usize>,
     kind: Kind,
+    /// Somebody in between forges what is said.
+    forger: Option<Random>,
     finished: [bool; 2],
 }
 
@@ -38,6 +40,11 @@ impl Line {
         random: &mut Random,
     ) -> Result<Self, String> {
         let plain = random.chance(30);
+        let forger = (plain && kind == Kind::Weak && random.chance(20)).then(|| random.clone());
+        if forger.is_some() {
+            let replicas = ends.into_iter().flat_map(|at| &devices[at].replicas);
+            replicas.for_each(|replica| replica.lied_to.set(true));
+        }
         let hash = [u8::try_from(random.below(256)).unwrap(); 64];
         let mut peers = Vec::new();
         for (at, initiator) in ends.into_iter().zip([true, false]) {
@@ -70,7 +77,7 @@ impl Line {
         for at in ends {
             devices[at].settle();
         }
-        Ok(Self { ends, peers, ways: Default::default(), left, kind, finished: [false; 2] })
+        Ok(Self { ends, peers, ways: Default::default(), left, kind, forger, finished: [false; 2] })
     }
 
     pub fn is_broken(&self) -> bool {
@@ -89,7 +96,10 @@ impl Line {
     /// Delivers the next bytes from one side; errors are the receiver's.
     fn deliver(&mut self, devices: &[Device], side: usize, most: usize) -> Result<(), String> {
         let count = most.min(self.ways[side].len()).min(self.left.unwrap_or(usize::MAX));
-        let bytes: Vec<u8> = self.ways[side].drain(..count).collect();
+        let mut bytes: Vec<u8> = self.ways[side].drain(..count).collect();
+        if let Some(random) = &mut self.forger {
+            forge(&mut bytes, random);
+        }
         if let Some(left) = &mut self.left {
             *left -= count;
         }
@@ -98,6 +108,10 @@ impl Line {
             devices[at].settle();
         }
         let (from, to) = (self.ends[side], self.ends[1 - side]);
+        if self.forger.is_some() && taken.is_err() {
+            self.left = Some(0);
+            return Ok(());
+        }
         taken.map_err(|error| format!("{to} refused what {from} sent: {error}"))?;
         self.no_failure()
     }
@@ -106,6 +120,7 @@ impl Line {
         for ((peer, at), finished) in self.peers.iter().zip(self.ends).zip(&mut self.finished) {
             for event in peer.take_events() {
                 match event {
+                    PeerEvent::Failed(_) | PeerEvent::Closed if self.forger.is_some() => self.left = Some(0),
                     PeerEvent::Failed(_) | PeerEvent::Closed => {
                         return Err(format!("the connection {:?} at {at}: {event:?}", self.ends));
                     }
@@ -171,7 +186,7 @@ impl Line {
     /// Ends it, as a stream does that breaks, or with a goodbye that may arrive.
     pub fn end(mut self, devices: &[Device], random: &mut Random) -> Result<(), String> {
         self.no_failure()?;
-        if random.chance(40) {
+        if self.forger.is_none() && random.chance(40) {
             let side = random.below(2);
             count("goodbye");
             self.peers[side].close();
@@ -184,5 +199,32 @@ impl Line {
             devices[at].settle();
         }
         Ok(())
+    }
+}
+
+/// Now and then a bit is another, bytes are made up, repeated or left out.
+fn forge(bytes: &mut Vec<u8>, random: &mut Random) {
+    if bytes.is_empty() || !random.chance(12) {
+        return;
+    }
+    let at = random.below(bytes.len());
+    let some = at..(at + 1 + random.below(20)).min(bytes.len());
+    match random.below(10) {
+        0..7 => {
+            count("forged: a bit");
+            bytes[at] ^= 1 << random.below(8);
+        }
+        7 => {
+            count("forged: bytes repeated");
+            bytes.extend_from_within(some);
+        }
+        8 => {
+            count("forged: bytes left out");
+            drop(bytes.drain(some));
+        }
+        _ => {
+            count("forged: bytes made up");
+            bytes.splice(at..at, random.secret());
+        }
     }
 }

@@ -37,6 +37,7 @@ mod check;
 mod check_apply;
 mod coverage;
 mod device;
+mod disk;
 #[path = "../naive/fold.rs"]
 mod fold;
 mod found;
@@ -53,7 +54,7 @@ mod user;
 mod world;
 
 use random::Random;
-use schedule::{Setup, Step};
+use schedule::{Mode, Setup, Step};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -77,6 +78,18 @@ fn outcome(setup: &Setup, steps: &[Step]) -> Result<(), String> {
         let text = panic.downcast_ref::<String>().map(String::as_str);
         Err(format!("panic: {}", text.or(panic.downcast_ref::<&str>().copied()).unwrap_or("?")))
     })
+}
+
+fn count_setup(setup: &Setup, steps: usize) {
+    coverage::size(steps, setup.devices);
+    let has = |mode| setup.has(mode);
+    coverage::count(match (has(Mode::Merge), has(Mode::Apply)) {
+        (true, true) => "seed: one of each",
+        (true, false) => "seed: merge mode",
+        _ => "seed: apply mode",
+    });
+    coverage::count_if(!setup.shared && has(Mode::Merge), "seed: each its own");
+    coverage::count_if(setup.optimistic && has(Mode::Apply), "seed: strangers may ask");
 }
 
 fn number(name: &str) -> Option<u64> {
@@ -115,7 +128,7 @@ fn every_seed_ends_as_the_model_says() {
                         break;
                     }
                     let (setup, steps) = of_seed(seed);
-                    coverage::size(steps.len(), setup.devices);
+                    count_setup(&setup, steps.len());
                     if let Err(failure) = outcome(&setup, &steps) {
                         failed.store(true, Ordering::Relaxed);
                         failures.lock().unwrap().push(report(seed, &setup, &steps, &failure));

@@ -7,6 +7,7 @@ use multi_hyperbee::db::{
 };
 use multi_hyperbee::entry::{Entry, Op, Place};
 use multi_hyperbee::types::{FeedKey, Hash, Stamp};
+use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -47,6 +48,10 @@ pub struct Replica {
     /// It is out of a backup made by the store, and has not written since.
     pub cautious: bool,
     kept: Option<Kept>,
+    /// Its disk may be full.
+    pub is_full: bool,
+    /// Somebody forged what it was sent.
+    pub lied_to: Cell<bool>,
     /// It was put back once.
     restored: bool,
 }
@@ -84,6 +89,20 @@ fn said(block: &[u8]) -> String {
         other => format!("{other:?}"),
     };
     format!("{when} {what}")
+}
+
+/// A writer's own timestamps rise, whatever its clock does.
+fn rising(blocks: &[Vec<u8>]) -> Result<(), String> {
+    let mut last = 0;
+    for block in blocks {
+        if let Place::First(head) = Entry::decode(block).unwrap().place {
+            if head.timestamp <= last && last < u64::MAX {
+                return Err(format!("the timestamp {} follows {last}", head.timestamp));
+            }
+            last = head.timestamp;
+        }
+    }
+    Ok(())
 }
 
 pub fn scan(db: &Db, at: Option<u64>) -> Result<(u64, Vec<ViewEntry>), String> {
@@ -127,6 +146,8 @@ impl Replica {
             loose: Vec::new(),
             cautious: false,
             kept: None,
+            is_full: false,
+            lied_to: Cell::new(false),
             restored: false,
         }
     }
@@ -264,7 +285,7 @@ impl Replica {
                 ));
             }
             self.ledger = blocks;
-            return Ok(());
+            return if self.restored { Ok(()) } else { rising(&self.ledger) };
         };
         if let Some(rest) = blocks.strip_prefix(self.ledger.as_slice()) {
             let [again, loose] = [rest, &self.loose].map(|blocks| blocks.iter().map(|block| said(block)));
@@ -305,6 +326,8 @@ impl Replica {
                 Event::Writer { key, added: true } if open.writers.insert(key) => {}
                 Event::Writer { key, added: false } if open.writers.remove(&key) => {}
                 Event::Drift { .. } if lying => {}
+                // A state hash on its way was changed into another, or who asks for access.
+                Event::Diverged { .. } | Event::AccessRequest { .. } if self.lied_to.get() => {}
                 Event::Finalized { .. } if self.mode == Mode::Apply => {}
                 // Only after a restore: what was final here alone is so no longer.
                 Event::Moved { feed, length } if feed == open.local && self.restored => {

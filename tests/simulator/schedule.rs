@@ -121,6 +121,12 @@ pub enum Step {
         at: usize,
         unseen: Option<u64>,
     },
+    /// While it writes the disk is full, or the power goes in the middle of the commit.
+    Full {
+        at: usize,
+        seed: u64,
+        crash: bool,
+    },
     /// Its files are copied, by hand or by the store itself (`made`).
     Backup {
         at: usize,
@@ -239,7 +245,9 @@ fn step(setup: &Setup, random: &mut Random) -> Step {
         90..91 if choosing => Step::RemovePeer { at, who },
         88..91 => use_it(setup, random, [at, who]),
         91..93 => Step::Reopen { at },
-        93..95 => Step::Crash { at, unseen: random.chance(40).then_some(seed) },
+        93 => Step::Crash { at, unseen: random.chance(40).then_some(seed) },
+        94 if random.chance(50) => Step::Crash { at, unseen: random.chance(40).then_some(seed) },
+        94 => Step::Full { at, seed, crash: random.chance(50) },
         95 if random.chance(40) => Step::Backup { at, made: random.chance(50) },
         95 if random.chance(75) => Step::Restore { at },
         95..96 => Step::Part { groups: random.next() },

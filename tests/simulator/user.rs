@@ -97,7 +97,10 @@ fn after(write: &Write, found: &mut BTreeMap<Vec<u8>, After>) {
 pub fn act(replica: &mut Replica, write: &Write) -> Result<(), String> {
     let wrong = |error: multi_hyperbee::db::Error| format!("{error} ({:?})", error.code);
     let before = replica.db().status().map_err(wrong)?;
-    let result = replica.db().write(vec![write.clone()]).wait().map_err(wrong)?.remove(0);
+    let result = match replica.db().write(vec![write.clone()]).wait() {
+        Ok(mut results) => results.remove(0),
+        Err(error) => Err(error),
+    };
     replica.settle();
     let status = replica.db().status().map_err(wrong)?;
     count(if matches!(write, Write::Batch(_)) { "batch of writes" } else { "write" });
@@ -114,6 +117,7 @@ pub fn act(replica: &mut Replica, write: &Write) -> Result<(), String> {
             let now = (replica.ledger.len(), replica.written_loose());
             return if now == known { Err(format!("{write:?} is nowhere")) } else { Ok(()) };
         }
+        Err(error) if error.code == Code::DiskFull && replica.is_full => Written::Conflict,
         Err(error) if error.code == Code::NotWritable && !before.writable => Written::Conflict,
         Err(error) => return Err(format!("{write:?}: {}", wrong(error))),
         Ok(_) if !before.writable => return Err(format!("written, though not writable: {write:?}")),

@@ -154,6 +154,7 @@ impl World {
                 self.devices[at].settle();
                 self.devices[at].crash()
             }
+            Step::Full { at, seed, crash } => self.write_on_full_disk(at, &mut Random::new(seed), crash),
             Step::Backup { at, made } => {
                 let done = self.devices[at].back_up(made)?;
                 count_if(done, if made { "backup by the store" } else { "backup by hand" });
@@ -181,6 +182,40 @@ impl World {
     fn wake(&mut self, at: usize, feed: FeedKey) -> Result<(), String> {
         let Some(replica) = self.devices[at].replica(Mode::Apply) else { return Ok(()) };
         replica.db().wakeup(feed, u64::MAX).wait().map_err(text)
+    }
+
+    fn write_on_full_disk(&mut self, at: usize, random: &mut Random, crash: bool) -> Result<(), String> {
+        if !cfg!(all(target_os = "linux", target_env = "gnu")) {
+            return Ok(());
+        }
+        if crash {
+            self.end_lines(&mut Random::new(14), |line| line.ends.contains(&at))?;
+        }
+        let feeds = self.feeds();
+        let device = &mut self.devices[at];
+        device.settle();
+        device.fill_disk(random.below(4));
+        let mut done = Ok(());
+        for replica in &mut device.replicas {
+            done = done.and_then(|()| match replica.mode {
+                Mode::Merge => {
+                    let write = user::write(replica, random);
+                    user::act(replica, &write)
+                }
+                Mode::Apply => {
+                    let values = apply_user::values(random, &feeds);
+                    apply_user::act(replica, &values, Answer::All)
+                }
+            });
+        }
+        if !crash {
+            count_if(device.empty_disk(), "full disk");
+            return done;
+        }
+        // What was being written is there in part: the copy is of the disk as it is.
+        let gone_on = done.and_then(|()| device.crash_full());
+        count("crash: in the middle of a commit");
+        gone_on
     }
 
     fn write_unseen(&mut self, at: usize, random: &mut Random) {
