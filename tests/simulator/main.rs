@@ -4,6 +4,7 @@
 //!
 //! `MULTI_HYPERBEE_SEEDS=5000` runs as many seeds, `MULTI_HYPERBEE_FIRST_SEED=…` says from which on,
 //! `MULTI_HYPERBEE_SEED=17` runs one.
+#![cfg_attr(feature = "faults", allow(dead_code, unused_imports, reason = "that build runs `planted` alone"))]
 #![allow(
     clippy::unwrap_used,
     clippy::indexing_slicing,
@@ -40,12 +41,15 @@ mod device;
 mod disk;
 #[path = "../naive/fold.rs"]
 mod fold;
+#[cfg(not(feature = "faults"))]
 mod found;
 mod line;
 mod model;
 #[path = "../naive/order.rs"]
 #[allow(dead_code, reason = "the reference is used by other tests too")]
 mod naive;
+#[cfg(feature = "faults")]
+mod planted;
 mod random;
 mod replica;
 mod schedule;
@@ -109,6 +113,7 @@ fn report(seed: u64, setup: &Setup, steps: &[Step], failure: &str) -> String {
     )
 }
 
+#[cfg(not(feature = "faults"))]
 #[test]
 fn every_seed_ends_as_the_model_says() {
     // The bindings, where they are compiled in, have taken panics' voice.
