@@ -35,6 +35,12 @@ pub enum Fault {
     RevokeIgnored,
     /// An entry is written with a timestamp that follows the wall clock alone.
     ClockBack,
+    /// Finality does not wait for one of those it has not heard.
+    EarlyFinal,
+    /// A backup does not know that it is one.
+    UnmarkedBackup,
+    /// What a deleted key held stays in the state hash.
+    HashRemembers,
 }
 
 #[cfg(all(feature = "faults", feature = "bindings"))]
@@ -48,7 +54,7 @@ mod planted {
     static PLANTED: AtomicU8 = AtomicU8::new(0);
 
     impl Fault {
-        pub const ALL: [Self; 12] = [
+        pub const ALL: [Self; 15] = [
             Self::LostSync,
             Self::DroppedDiff,
             Self::WriterIgnored,
@@ -61,6 +67,9 @@ mod planted {
             Self::LinkIgnored,
             Self::RevokeIgnored,
             Self::ClockBack,
+            Self::EarlyFinal,
+            Self::UnmarkedBackup,
+            Self::HashRemembers,
         ];
     }
 

@@ -4,6 +4,7 @@ use super::engine::Work;
 use super::error::{Code, Error, Failure};
 use super::events::Reply;
 use super::store::Store;
+use crate::fault::{self, Fault};
 use crate::feed::{self, FeedRecord};
 use crate::store::WriteTxn;
 use crate::types::FeedKey;
@@ -52,7 +53,7 @@ impl Store {
 fn mark_own_feeds(txn: &mut WriteTxn<'_>) -> Result<(), Failure> {
     for mut record in feed::all(txn)? {
         if record.secret.is_some() {
-            record.unconfirmed = true;
+            record.unconfirmed = !fault::is(Fault::UnmarkedBackup);
             feed::save(txn, &record)?;
         }
     }

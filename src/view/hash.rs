@@ -7,6 +7,7 @@ use super::rows::{Row, log_key};
 use super::{ViewError, newest};
 use crate::codec::{DecodeError, Reader, put_bytes};
 use crate::crdt::{Live, parse_object};
+use crate::fault::{self, Fault};
 use crate::store::{Read, StoreError, Table, WriteTxn};
 use crate::types::Hash;
 use std::collections::BTreeSet;
@@ -117,6 +118,10 @@ pub fn keep_hash(
     txn.put(Table::Hashes, &database.to_be_bytes(), &row)
 }
 
+fn is_dead(row: Row<'_>) -> bool {
+    row.view().is_ok_and(|view| view.live.is_none())
+}
+
 /// Brings `hash`, which is that of version `from`, forward to version `to`, or over `most` versions if that is less.
 /// Returns the version reached. After an error the hash is no version's.
 pub fn advance(
@@ -140,6 +145,8 @@ pub fn advance(
     for key in changed {
         if let Some(before) = newest(txn, database, key, Some(from))?
             && let Some(element) = element(key, before)?
+            && !(fault::is(Fault::HashRemembers)
+                && newest(txn, database, key, Some(to))?.is_some_and(is_dead))
         {
             hash.subtract(&element);
         }

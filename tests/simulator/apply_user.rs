@@ -81,6 +81,9 @@ pub fn act(replica: &mut Replica, values: &[String], answer: Answer) -> Result<(
     replica.learn_own()?;
     let now = (replica.ledger.len(), replica.written_loose());
     match result {
+        Ok(Some(_)) if is_older && replica.cautious => {
+            Err(format!("appended in a backup that nobody has confirmed: {values:?}"))
+        }
         Ok(Some(_)) if is_older => {
             if now == known {
                 Err(format!("{values:?} are nowhere"))

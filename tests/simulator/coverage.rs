@@ -4,7 +4,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Everything that is counted. A name that is missing here is a panic where it is counted.
-const NAMES: [&str; 58] = [
+const NAMES: [&str; 59] = [
     "seed: merge mode",
     "seed: apply mode",
     "seed: one of each",
@@ -62,6 +62,7 @@ const NAMES: [&str; 58] = [
     "backup by hand",
     "backup by the store",
     "restore",
+    "resume",
     "partition",
 ];
 

@@ -102,14 +102,16 @@ fn number(name: &str) -> Option<u64> {
 }
 
 fn report(seed: u64, setup: &Setup, steps: &[Step], failure: &str) -> String {
-    let (fewer, failure) = shrink::shrink(steps, failure, |steps| outcome(setup, steps).err());
+    let shrink::Smaller { setup, steps: fewer, failure } =
+        shrink::shrink(setup, steps, failure, |setup, steps| outcome(setup, steps).err());
     let list: Vec<_> = fewer.iter().enumerate().map(|(at, step)| format!("  {at:3} {step:?}\n")).collect();
     let list = list.concat();
     format!(
         "seed {seed} fails; again with:\n  MULTI_HYPERBEE_SEED={seed} cargo test --no-default-features --test simulator\n\
-         {setup:?}\n{} of its {} steps are enough:\n{list}{failure}",
+         {setup:?}\n{} of its {} steps are enough, and {} devices:\n{list}{failure}",
         fewer.len(),
         steps.len(),
+        setup.devices,
     )
 }
 

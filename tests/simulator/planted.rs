@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Instant;
 
 /// Seeds within which a fault is found. Most are found by the first few.
-const BOUND: u64 = 200;
+const BOUND: u64 = 60;
 
 /// The first seed found to fail, and how.
 fn first_that_fails(bound: u64) -> Option<(u64, String)> {
@@ -41,7 +41,9 @@ fn every_planted_fault_is_found() {
     plant(None);
     assert_eq!(first_that_fails(10), None, "without a fault");
     let mut missed = Vec::new();
-    for fault in Fault::ALL {
+    let one = std::env::var("MULTI_HYPERBEE_FAULT").ok();
+    let wanted = |fault: &Fault| one.as_ref().is_none_or(|one| *one == format!("{fault:?}"));
+    for fault in Fault::ALL.into_iter().filter(wanted) {
         plant(Some(fault));
         let begin = Instant::now();
         match first_that_fails(BOUND) {

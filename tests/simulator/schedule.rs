@@ -13,6 +13,40 @@ pub enum Mode {
     Apply,
 }
 
+impl Step {
+    /// Devices that it is about.
+    pub fn devices(&self) -> [Option<usize>; 2] {
+        match *self {
+            Self::Write { at, .. }
+            | Self::Read { at, .. }
+            | Self::Snapshot { at }
+            | Self::Check { at }
+            | Self::Append { at, .. }
+            | Self::Apply { at, .. }
+            | Self::Drain { at }
+            | Self::Acknowledge { at }
+            | Self::Clock { at, .. }
+            | Self::Reopen { at }
+            | Self::Crash { at, .. }
+            | Self::Full { at, .. }
+            | Self::Backup { at, .. }
+            | Self::Restore { at } => [Some(at), None],
+            Self::Connect { a, b, .. } | Self::Meet { a, b, .. } => [Some(a), Some(b)],
+            Self::Grant { by: at, who, .. }
+            | Self::Revoke { by: at, who }
+            | Self::Wake { at, who }
+            | Self::AddPeer { at, who }
+            | Self::RemovePeer { at, who } => [Some(at), Some(who)],
+            Self::Carry { .. }
+            | Self::Cut { .. }
+            | Self::Tick
+            | Self::Part { .. }
+            | Self::Heal
+            | Self::Rest => [None; 2],
+        }
+    }
+}
+
 #[derive(Clone, Debug)]
 #[allow(clippy::struct_excessive_bools, reason = "each turns on one thing, independent of the others")]
 pub struct Setup {

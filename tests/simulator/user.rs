@@ -113,6 +113,9 @@ pub fn act(replica: &mut Replica, write: &Write) -> Result<(), String> {
     let may_refuse = is_older || replica.cautious;
     let written = match result {
         Err(error) if error.code == Code::Restored && may_refuse => Written::Conflict,
+        Ok(Written::Yes { .. }) if is_older && replica.cautious => {
+            return Err(format!("written in a backup that nobody has confirmed: {write:?}"));
+        }
         Ok(Written::Yes { .. }) if is_older => {
             let now = (replica.ledger.len(), replica.written_loose());
             return if now == known { Err(format!("{write:?} is nowhere")) } else { Ok(()) };

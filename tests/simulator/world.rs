@@ -357,9 +357,10 @@ impl World {
                 if replica.is_mute() {
                     return Err(format!("{at} does not have its own feed back"));
                 }
-                // Nobody confirms a feed of which there is nothing.
-                if replica.ledger.is_empty() {
-                    continue;
+                // Nobody confirms a feed of which there is nothing: that takes the user's word.
+                if replica.cautious && replica.ledger.is_empty() {
+                    count("resume");
+                    replica.get().store.resume().wait().map_err(text)?;
                 }
                 replica.cautious = false;
                 let done = match replica.mode {

@@ -6,6 +6,7 @@ use crate::db::engine::{DatabaseState, Work};
 use crate::db::error::{Error, Failure};
 use crate::db::events::Event;
 use crate::entry::Op;
+use crate::fault::{self, Fault};
 use crate::store::Read;
 use crate::types::{FeedKey, Position};
 
@@ -86,6 +87,9 @@ impl DatabaseState {
             if self.last_heard(txn, state.cursor.placed(), feed)?.is_none_or(|last| last < taken) {
                 unheard.push(feed);
             }
+        }
+        if fault::is(Fault::EarlyFinal) {
+            unheard.pop();
         }
         Ok(unheard)
     }
