@@ -31,6 +31,8 @@ pub(super) struct Engine {
     pub(super) feeds: BTreeMap<FeedKey, FeedRecord>,
     /// What to tell the world once the transaction is synced.
     pub(super) effects: Effects,
+    /// A transaction failed, and none was committed since: the file may have to be mapped anew.
+    pub(super) is_suspect: bool,
 }
 
 #[derive(Default)]
@@ -167,6 +169,7 @@ impl Engine {
             databases: BTreeMap::new(),
             feeds: BTreeMap::new(),
             effects: Effects::default(),
+            is_suspect: false,
         }
     }
 
@@ -176,6 +179,7 @@ impl Engine {
 
     /// Throws away what a failed transaction may have changed in memory; what is needed is read again.
     pub fn forget(&mut self) {
+        self.is_suspect = true;
         self.databases.clear();
         self.feeds.clear();
         let Effects { opened, .. } = std::mem::take(&mut self.effects);
@@ -184,6 +188,7 @@ impl Engine {
 
     /// Tells readers, subscribers and peers what the transaction that was just synced has changed.
     pub fn publish(&mut self) {
+        self.is_suspect = false;
         self.board.reads.lock().take();
         let effects = std::mem::take(&mut self.effects);
         for id in &effects.databases {

@@ -9,7 +9,7 @@
 
 use super::engine::{Engine, Work};
 use super::error::{Code, Error, Failure};
-use crate::store::{Environment, StoreError};
+use crate::store::{Environment, StoreError, WriteTxn};
 use parking_lot::{Condvar, Mutex};
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -223,9 +223,19 @@ fn fail(group: Vec<Box<dyn Job>>, error: &Error) -> Vec<Box<dyn Job>> {
     Vec::new()
 }
 
+/// Where the last commit failed, beginning may map the file anew, which waits as growing does.
+fn begin<'e>(engine: &Engine, environment: &'e Environment) -> Result<WriteTxn<'e>, StoreError> {
+    if !engine.is_suspect {
+        return environment.write();
+    }
+    let mut kept = engine.board.reads.lock();
+    kept.take();
+    environment.write()
+}
+
 fn attempt(engine: &mut Engine, group: &mut [Box<dyn Job>]) -> Attempt {
     let environment: Environment = engine.environment().clone();
-    let mut txn = match environment.write() {
+    let mut txn = match begin(engine, &environment) {
         Ok(txn) => txn,
         Err(error) => return Attempt::Failed(error.into()),
     };

@@ -1,5 +1,6 @@
 //! How often each operation and fault happened in a run: what never happens is not tested, whatever the number of seeds.
 
+use std::collections::BTreeMap;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -88,51 +89,59 @@ pub fn size(steps: usize, devices: usize) {
 
 /// What a run of many seeds came to.
 pub struct Report {
-    pub seeds: usize,
-    pub steps: usize,
-    pub devices: usize,
-    pub most_devices: usize,
+    /// How many seeds had so many steps, and so many devices.
+    pub steps: BTreeMap<usize, usize>,
+    pub devices: BTreeMap<usize, usize>,
     pub counts: Vec<(&'static str, u64)>,
 }
 
-fn median(mut of: Vec<usize>) -> usize {
-    of.sort_unstable();
-    of.get(of.len() / 2).copied().unwrap_or(0)
+pub fn report() -> Report {
+    let mut report = Report { steps: BTreeMap::new(), devices: BTreeMap::new(), counts: Vec::new() };
+    for (steps, devices) in &*SIZES.lock().unwrap() {
+        *report.steps.entry(*steps).or_default() += 1;
+        *report.devices.entry(*devices).or_default() += 1;
+    }
+    report.counts =
+        NAMES.iter().zip(&COUNTS).map(|(name, count)| (*name, count.load(Ordering::Relaxed))).collect();
+    report
 }
 
-pub fn report() -> Report {
-    let sizes = SIZES.lock().unwrap().clone();
-    let devices = sizes.iter().map(|(_, devices)| *devices);
-    Report {
-        seeds: sizes.len(),
-        steps: median(sizes.iter().map(|(steps, _)| *steps).collect()),
-        most_devices: devices.clone().max().unwrap_or(0),
-        devices: median(devices.collect()),
-        counts: NAMES
-            .iter()
-            .zip(&COUNTS)
-            .map(|(name, count)| (*name, count.load(Ordering::Relaxed)))
-            .collect(),
+fn median(of: &BTreeMap<usize, usize>) -> usize {
+    let mut left = of.values().sum::<usize>() / 2;
+    for (value, count) in of {
+        if left < *count {
+            return *value;
+        }
+        left -= count;
     }
+    0
 }
 
 impl Report {
+    pub fn seeds(&self) -> usize {
+        self.steps.values().sum()
+    }
+
+    pub fn median_steps(&self) -> usize {
+        median(&self.steps)
+    }
+
+    pub fn median_devices(&self) -> usize {
+        median(&self.devices)
+    }
+
+    pub fn most_devices(&self) -> usize {
+        self.devices.keys().max().copied().unwrap_or(0)
+    }
+
     pub fn never(&self) -> Vec<&'static str> {
         self.counts.iter().filter(|(_, count)| *count == 0).map(|(name, _)| *name).collect()
     }
 
-    /// Lines of JSON text: a soak of many processes adds them up.
+    /// JSON text: `scripts/soak.js` adds up those of many processes.
     pub fn json(&self) -> String {
-        let Self { seeds, steps, devices, most_devices, counts } = self;
         let counts: serde_json::Map<_, _> =
-            counts.iter().map(|(name, count)| ((*name).to_owned(), (*count).into())).collect();
-        serde_json::json!({
-            "seeds": seeds,
-            "median steps": steps,
-            "median devices": devices,
-            "most devices": most_devices,
-            "counts": counts,
-        })
-        .to_string()
+            self.counts.iter().map(|(name, count)| ((*name).to_owned(), (*count).into())).collect();
+        serde_json::json!({ "steps": self.steps, "devices": self.devices, "counts": counts }).to_string()
     }
 }

@@ -30,7 +30,7 @@ struct Backup {
     made: bool,
 }
 
-fn directory() -> TempDir {
+pub fn directory() -> TempDir {
     let memory = Path::new("/dev/shm");
     let mut builder = tempfile::Builder::new();
     let builder = builder.prefix("multi-hyperbee-simulator-");

@@ -104,3 +104,29 @@ fn what_is_written_while_a_connection_is_made_has_not_left() {
     ];
     super::world::run(&two, &steps).unwrap();
 }
+
+/// After LMDB's last write of a commit has failed the file is mapped anew, which waits for every read transaction: also
+/// for the one that is kept for reads to come.
+#[test]
+#[cfg(all(target_os = "linux", target_env = "gnu"))]
+fn a_disk_that_is_full_at_the_end_of_a_commit_stops_the_store_for_no_longer_than_it_is_full() {
+    let (say, done) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        let dir = super::device::directory();
+        let store = Store::open(&Location::Path(dir.path().to_owned()), &StoreOptions::default()).unwrap();
+        let db = store.database(DatabaseOptions::default()).wait().unwrap();
+        let mut failed = 0;
+        for writes in 0..8 {
+            db.write(vec![put("k", &format!(r#"{{"n":{writes}}}"#))]).wait().unwrap().remove(0).unwrap();
+            super::disk::fill(dir.path(), writes);
+            let before = get(&db, "k");
+            failed += u32::from(db.write(vec![put("k", r#"{"n":-1}"#)]).wait().is_err());
+            let after = get(&db, "k");
+            assert!(after == before || after.as_deref() == Some(r#"{"n":-1}"#), "{after:?}");
+            super::disk::empty(dir.path());
+        }
+        say.send(failed).unwrap();
+    });
+    let failed = done.recv_timeout(Duration::from_secs(30)).expect("it stands still");
+    assert!(failed > 2, "{failed}");
+}

@@ -7,6 +7,7 @@
 #![cfg_attr(feature = "faults", allow(dead_code, unused_imports, reason = "that build runs `planted` alone"))]
 #![allow(
     clippy::unwrap_used,
+    clippy::expect_used,
     clippy::indexing_slicing,
     clippy::panic,
     clippy::print_stderr,
@@ -64,7 +65,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 /// Seeds of an ordinary `cargo test`: about a minute, without optimisation, on two cores.
-const SEEDS: u64 = 400;
+const SEEDS: u64 = 300;
 
 /// Seeds at once, for each core: a seed mostly waits for its owner threads.
 const SEEDS_PER_CORE: usize = 3;
@@ -151,8 +152,9 @@ fn every_seed_ends_as_the_model_says() {
         std::fs::write(path, report.json()).unwrap();
     }
     if count >= SEEDS {
-        assert_eq!(report.never(), Vec::<&str>::new(), "never happened in {} seeds", report.seeds);
-        let (steps, devices) = (report.steps, report.devices);
-        assert!(steps >= 200 && devices >= 3 && report.most_devices >= schedule::MOST, "{}", report.json());
+        assert_eq!(report.never(), Vec::<&str>::new(), "never happened in {} seeds", report.seeds());
+        assert!(report.median_steps() >= 200, "{} steps", report.median_steps());
+        assert!(report.median_devices() >= 3, "{} devices", report.median_devices());
+        assert_eq!(report.most_devices(), schedule::MOST);
     }
 }

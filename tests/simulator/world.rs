@@ -313,7 +313,7 @@ impl World {
     fn has_ledger(&self, at: usize, of: usize) -> Result<bool, String> {
         for (here, there) in self.devices[at].replicas.iter().zip(&self.devices[of].replicas) {
             let (feed, written) = (there.local(), there.ledger.len());
-            if !here.knows(feed)? || here.blocks(feed)?.len() != written {
+            if written > 0 && (!here.knows(feed)? || here.blocks(feed)?.len() != written) {
                 return Ok(false);
             }
         }
