@@ -1,5 +1,6 @@
 //! A device: a store in a directory, its virtual clock, and a replica of each database.
 
+use super::coverage::count;
 use super::disk;
 use super::random::Random;
 use super::replica::Replica;
@@ -180,6 +181,14 @@ impl Device {
         self.replicas.iter_mut().try_for_each(Replica::look_what_is_left)
     }
 
+    /// The user's word that nothing is missing.
+    pub fn resume(&mut self) -> Result<(), String> {
+        count("resume");
+        self.store().resume().wait().map_err(|error| format!("resume: {error}"))?;
+        self.replicas.iter_mut().for_each(|replica| replica.cautious = false);
+        Ok(())
+    }
+
     pub fn has_backup(&self) -> bool {
         self.backup.is_some()
     }
@@ -191,7 +200,7 @@ impl Device {
 
     /// Whether it may not meet somebody who knows less of its feeds than it has written.
     pub fn is_older(&self) -> bool {
-        self.replicas.iter().any(|replica| replica.is_mute() || replica.cautious)
+        self.replicas.iter().any(Replica::is_older)
     }
 
     pub fn read(&mut self, random: &mut Random) -> Result<(), String> {

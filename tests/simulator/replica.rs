@@ -251,6 +251,16 @@ impl Replica {
         self.mute.is_some()
     }
 
+    /// Whether all that was acknowledged before it was put back is here.
+    pub fn has_ledger(&self) -> Result<bool, String> {
+        Ok(self.blocks(self.local())?.starts_with(&self.ledger))
+    }
+
+    /// Whether it may not meet somebody who knows less of its feed than it has written.
+    pub fn is_older(&self) -> bool {
+        self.is_mute() || self.cautious
+    }
+
     /// Whether a feed is one of the database's.
     pub fn knows(&self, feed: FeedKey) -> Result<bool, String> {
         let members = self.db().members().map_err(|error| format!("members: {error}"))?;
@@ -290,6 +300,10 @@ impl Replica {
         if let Some(rest) = blocks.strip_prefix(self.ledger.as_slice()) {
             let [again, loose] = [rest, &self.loose].map(|blocks| blocks.iter().map(|block| said(block)));
             let (again, loose) = (again.collect::<Vec<_>>(), loose.collect::<Vec<_>>());
+            // They come when what they link to is in the order.
+            if again.is_empty() && !loose.is_empty() {
+                return Ok(());
+            }
             if !again.starts_with(&loose) {
                 return Err(format!("written before the rest was here: {loose:?}, come again: {again:?}"));
             }

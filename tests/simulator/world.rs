@@ -237,7 +237,7 @@ impl World {
             return Ok(());
         }
         for (older, with) in [(a, b), (b, a)] {
-            if self.devices[older].is_older() && !self.has_ledger(with, older)? {
+            if self.devices[older].is_older() && !self.has_ledger(with, older, Replica::is_older)? {
                 return Ok(());
             }
         }
@@ -309,9 +309,10 @@ impl World {
         self.devices[at].set_clock(self.now);
     }
 
-    /// Whether one has all that another has written.
-    fn has_ledger(&self, at: usize, of: usize) -> Result<bool, String> {
-        for (here, there) in self.devices[at].replicas.iter().zip(&self.devices[of].replicas) {
+    /// Whether one has all that another has written, in the databases where that one `is_asked`.
+    fn has_ledger(&self, at: usize, of: usize, is_asked: fn(&Replica) -> bool) -> Result<bool, String> {
+        let pairs = self.devices[at].replicas.iter().zip(&self.devices[of].replicas);
+        for (here, there) in pairs.filter(|(_, there)| is_asked(there)) {
             let (feed, written) = (there.local(), there.ledger.len());
             if written > 0 && (!here.knows(feed)? || here.blocks(feed)?.len() != written) {
                 return Ok(false);
@@ -320,10 +321,10 @@ impl World {
         Ok(true)
     }
 
-    fn who_has(&self, of: usize) -> Result<Vec<usize>, String> {
+    fn who_has(&self, of: usize, is_asked: fn(&Replica) -> bool) -> Result<Vec<usize>, String> {
         let mut found = Vec::new();
         for at in (0..self.setup.devices).filter(|at| *at != of) {
-            if self.has_ledger(at, of)? {
+            if self.has_ledger(at, of, is_asked)? {
                 found.push(at);
             }
         }
@@ -332,35 +333,65 @@ impl World {
 
     /// Back to the last copy; in reach of a device that has the rest, and that nobody else needs as it is.
     fn restore(&mut self, at: usize) -> Result<(), String> {
-        let needed = (0..self.setup.devices).any(|other| other != at && self.devices[other].is_older());
-        if !self.devices[at].has_backup() || needed || self.who_has(at)?.is_empty() {
+        let count_of = self.setup.devices;
+        let mut near = (0..count_of).map(|next| (at + next) % count_of);
+        let Some(at) = near.find(|at| self.devices[*at].has_backup()) else { return Ok(()) };
+        if (0..count_of).any(|other| other != at && self.devices[other].is_older()) {
+            return Ok(());
+        }
+        if self.who_has(at, |_| true)?.is_empty() {
+            self.meet(at, (at + 1) % count_of, false)?;
+        }
+        if self.who_has(at, |_| true)?.is_empty() {
             return Ok(());
         }
         self.end_lines(&mut Random::new(10), |line| line.ends.contains(&at))?;
         count("restore");
-        self.devices[at].restore()
+        self.devices[at].restore()?;
+        // Of the users who know that nothing is missing some say so.
+        let written: usize = self.devices[at].replicas.iter().map(|replica| replica.ledger.len()).sum();
+        if self.devices[at].is_mute() || written % 2 == 0 { Ok(()) } else { self.devices[at].resume() }
     }
 
-    /// Who was put back meets first who has the rest, and writes then.
-    fn bring_back(&mut self) -> Result<(), String> {
-        for at in 0..self.setup.devices {
-            if !self.devices[at].is_older() {
-                continue;
-            }
-            for with in self.who_has(at)? {
+    /// Who was put back meets first who has the rest. Returns who was.
+    fn bring_back(&mut self) -> Result<Vec<usize>, String> {
+        let older: Vec<usize> = (0..self.setup.devices).filter(|at| self.devices[*at].is_older()).collect();
+        for at in older.iter().copied() {
+            let holders = self.who_has(at, Replica::is_older)?;
+            for with in holders.iter().copied() {
                 self.connect(at, with, Kind::Whole, &mut Random::new(11))?;
             }
             self.rest()?;
             self.end_lines(&mut Random::new(12), |_| true)?;
             for replica in &mut self.devices[at].replicas {
                 replica.learn_own()?;
-                if replica.is_mute() {
-                    return Err(format!("{at} does not have its own feed back"));
+                if !replica.has_ledger()? {
+                    let (here, all) = (replica.blocks(replica.local())?.len(), replica.ledger.len());
+                    let (loose, holders) = (replica.written_loose(), &holders);
+                    return Err(format!(
+                        "{at} does not have its own feed back from {holders:?}: {here} of {all}, and wrote {loose}; {:?}",
+                        replica.take_events(true)
+                    ));
                 }
                 // Nobody confirms a feed of which there is nothing: that takes the user's word.
                 if replica.cautious && replica.ledger.is_empty() {
-                    count("resume");
                     replica.get().store.resume().wait().map_err(text)?;
+                }
+            }
+        }
+        Ok(older)
+    }
+
+    /// Who was put back, and has met everybody, writes again.
+    fn write_again(&mut self, older: &[usize]) -> Result<(), String> {
+        for at in older {
+            for replica in &mut self.devices[*at].replicas {
+                replica.settle();
+                replica.learn_own()?;
+                if replica.is_mute() {
+                    return Err(format!(
+                        "{at} does not have its own feed back, with what was written meanwhile"
+                    ));
                 }
                 replica.cautious = false;
                 let done = match replica.mode {
@@ -373,7 +404,7 @@ impl World {
                 done.map_err(|what| format!("{at}, put back and confirmed: {what}"))?;
             }
         }
-        Ok(())
+        if older.is_empty() { Ok(()) } else { self.rest() }
     }
 
     /// Grants or revokes a writer, if the device may: in each of the databases.
@@ -453,7 +484,7 @@ impl World {
     fn finish(&mut self) -> Result<(), String> {
         self.groups = 0;
         self.end_lines(&mut Random::new(5), |_| true)?;
-        self.bring_back()?;
+        let older = self.bring_back()?;
         for a in 0..self.setup.devices {
             for b in 0..a {
                 self.connect(a, b, Kind::Whole, &mut Random::new(6))?;
@@ -464,6 +495,7 @@ impl World {
             (0..self.setup.devices).try_for_each(|at| self.wake(at, feed))?;
         }
         self.rest()?;
+        self.write_again(&older)?;
         self.check()?;
         self.quieten()?;
         self.end_lines(&mut Random::new(7), |_| true)?;

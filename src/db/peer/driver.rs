@@ -19,6 +19,8 @@ pub(super) struct RemoteFeed {
     pub signed: u64,
     /// At a length that is here it says another root: it holds another branch.
     pub contradicts: bool,
+    /// It was shown longer than it was here.
+    pub was_ahead: bool,
     /// The length of an own feed when this peer was last asked to confirm it, plus one.
     pub asked_at: u64,
     /// How far what we have sent reaches.

@@ -1,6 +1,8 @@
 //! What is asked for, and what becomes of what arrives.
 
+use super::driver::RemoteFeed;
 use super::{MAX_UNVERIFIED, Peer, State};
+use crate::db::board::PublishedFeed;
 use crate::db::error::{Code, Error};
 use crate::feed::{self, FeedError, Received};
 use crate::merkle::Node;
@@ -63,26 +65,40 @@ enum Stored {
     Forked,
 }
 
+impl RemoteFeed {
+    /// What it has is asked for again: from there the place where the branches part is searched for.
+    pub(super) fn holds_another_branch(&mut self) {
+        self.contradicts = true;
+        self.inflight.again = Some(self.length.saturating_sub(1));
+    }
+}
+
 impl State {
     /// What the other side says it has of a feed, against what is here.
     pub(super) fn heard(&mut self, state: &FeedState, peer: &Peer) {
         let contradicts = self.contradicts(state, peer);
+        let is_ahead = self.here(&state.feed, peer).is_some_and(|feed| feed.length < state.length);
         let remote = self.remote.entry(state.feed).or_default();
         if state.length >= remote.length {
             (remote.length, remote.root) = (state.length, state.root);
+            remote.was_ahead = is_ahead;
             if contradicts && !remote.contradicts {
-                remote.contradicts = true;
-                remote.inflight.again = Some(state.length.saturating_sub(1));
+                remote.holds_another_branch();
             }
         }
         remote.signed = remote.signed.max(state.signed);
     }
 
+    fn here(&self, feed: &FeedKey, peer: &Peer) -> Option<PublishedFeed> {
+        self.databases(peer).iter().find_map(|open| open.feeds.read().get(feed).cloned())
+    }
+
     /// Whether it shows another root than ours at a length that is here.
-    fn contradicts(&self, state: &FeedState, peer: &Peer) -> bool {
+    pub(super) fn contradicts(&self, state: &FeedState, peer: &Peer) -> bool {
         let Some(shared) = self.shared.as_ref().filter(|_| state.length > 0) else { return false };
-        let here = self.databases(peer).iter().find_map(|open| open.feeds.read().get(&state.feed).cloned());
-        let Some(feed) = here.filter(|feed| !feed.forked && feed.length >= state.length) else {
+        let Some(feed) =
+            self.here(&state.feed, peer).filter(|feed| !feed.forked && feed.length >= state.length)
+        else {
             return false;
         };
         if let Some(head) = feed.head.filter(|head| head.length == state.length) {

@@ -3,6 +3,7 @@
 use super::{Peer, State};
 use crate::db::board::PublishedFeed;
 use crate::types::FeedKey;
+use crate::wire::FeedState;
 use std::sync::atomic::Ordering;
 
 impl State {
@@ -36,6 +37,7 @@ impl State {
     /// Brings up to date whether the other side shows more of an own feed than is here; asks the owner thread to take a
     /// peer that shows no more for a confirmation, where one is needed.
     pub(super) fn note_claims(&mut self, peer: &Peer) {
+        self.compare_overtaken(peer);
         let mut claims = false;
         let mut confirming = Vec::new();
         for (key, feed) in self.own_feeds(peer) {
@@ -63,6 +65,24 @@ impl State {
         let Some(shared) = &self.shared else { return };
         for (key, length, root) in confirming {
             shared.windowed_job(move |work| work.confirm(key, length, root), peer.clone(), |_, _| {});
+        }
+    }
+
+    /// Where an own feed was shorter than the other side showed it, and is not any more, its own entries may have taken
+    /// the place of those: only now the roots can be compared.
+    fn compare_overtaken(&mut self, peer: &Peer) {
+        for (feed, own) in self.own_feeds(peer) {
+            let Some(remote) = self.remote.get_mut(&feed) else { continue };
+            if !remote.was_ahead || remote.contradicts || remote.length > own.length {
+                continue;
+            }
+            remote.was_ahead = false;
+            let state = FeedState { feed, length: remote.length, root: remote.root, signed: remote.signed };
+            if self.contradicts(&state, peer)
+                && let Some(remote) = self.remote.get_mut(&feed)
+            {
+                remote.holds_another_branch();
+            }
         }
     }
 
