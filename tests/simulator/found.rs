@@ -1,6 +1,6 @@
 //! What the simulator has found, each as the shortest story that shows it.
 
-use super::schedule::{Setup, Step};
+use super::schedule::{Mode, Setup, Step};
 use multi_hyperbee::db::{
     DatabaseOptions, Db, Expect, Location, PeerOptions, Store, StoreOptions, Transport, Write,
 };
@@ -103,6 +103,29 @@ fn what_is_written_while_a_connection_is_made_has_not_left() {
         Step::Write { at: 1, seed: 16_430_261_910_162_684_434 },
     ];
     super::world::run(&two, &steps).unwrap();
+}
+
+/// A peer shows four blocks of an own feed of which fewer are here; then so many are written here that they are more.
+#[test]
+fn what_a_peer_showed_of_an_own_feed_is_compared_once_what_is_written_overtakes_it() {
+    let setup = Setup { modes: vec![Mode::Apply], optimistic: true, ..Setup::plain(3) };
+    let steps = [
+        Step::Grant { by: 0, who: 1, indexer: false },
+        Step::Meet { a: 2, b: 0, once: true },
+        Step::Backup { at: 1, made: false },
+        Step::Append { at: 1, seed: 17_970_122_486_401_067_540 },
+        Step::Append { at: 1, seed: 16_122_466_181_330_819_802 },
+        Step::Grant { by: 1, who: 1, indexer: false },
+        Step::Apply { at: 2, seed: 16_930_459_291_475_728_574 },
+        Step::Restore { at: 0 },
+        Step::Connect { a: 2, b: 1, seed: 1_620_323_626_637_481_104 },
+        Step::Append { at: 1, seed: 9_521_275_265_391_873_725 },
+        Step::Carry { seed: 3_618_883_050_042_751_722 },
+        Step::Carry { seed: 2_036_232_603_858_082_022 },
+        Step::Carry { seed: 9_350_905_211_771_200_791 },
+        Step::Append { at: 1, seed: 12_603_345_601_257_306_679 },
+    ];
+    super::world::run(&setup, &steps).unwrap();
 }
 
 /// After LMDB's last write of a commit has failed the file is mapped anew, which waits for every read transaction: also
