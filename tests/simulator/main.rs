@@ -40,11 +40,14 @@ mod check_apply;
 mod coverage;
 mod device;
 mod disk;
+mod faults;
+mod finish;
 #[path = "../naive/fold.rs"]
 mod fold;
 #[cfg(not(feature = "faults"))]
 mod found;
 mod line;
+mod members;
 mod model;
 #[path = "../naive/order.rs"]
 #[allow(dead_code, reason = "the reference is used by other tests too")]
@@ -53,6 +56,7 @@ mod naive;
 mod planted;
 mod random;
 mod replica;
+mod restore;
 mod schedule;
 mod shrink;
 mod user;

@@ -21,6 +21,7 @@ pub struct Seen {
     pub base: (Stamp, u64),
 }
 
+#[expect(clippy::struct_excessive_bools, reason = "each is about one thing, independent of the others")]
 pub struct Replica {
     pub mode: Mode,
     secret: [u8; 32],
