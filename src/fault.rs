@@ -47,48 +47,42 @@ pub enum Fault {
 compile_error!("`faults` is for tests of the Rust library: build with --no-default-features");
 
 #[cfg(feature = "faults")]
-mod planted {
-    use super::Fault;
-    use std::sync::atomic::{AtomicU8, Ordering};
+static PLANTED: std::sync::atomic::AtomicU8 = std::sync::atomic::AtomicU8::new(0);
 
-    static PLANTED: AtomicU8 = AtomicU8::new(0);
-
-    impl Fault {
-        pub const ALL: [Self; 15] = [
-            Self::LostSync,
-            Self::DroppedDiff,
-            Self::WriterIgnored,
-            Self::FoldByArrival,
-            Self::ShortUndo,
-            Self::UnverifiedBlock,
-            Self::ReusedVersion,
-            Self::UnanchoredEarly,
-            Self::StaleAnswer,
-            Self::LinkIgnored,
-            Self::RevokeIgnored,
-            Self::ClockBack,
-            Self::EarlyFinal,
-            Self::UnmarkedBackup,
-            Self::HashRemembers,
-        ];
-    }
-
-    /// From now on, in all of this process.
-    pub fn plant(fault: Option<Fault>) {
-        PLANTED.store(fault.map_or(0, |fault| fault as u8), Ordering::SeqCst);
-    }
-
-    pub(crate) fn is(fault: Fault) -> bool {
-        PLANTED.load(Ordering::Relaxed) == fault as u8
-    }
+#[cfg(feature = "faults")]
+impl Fault {
+    pub const ALL: [Self; 15] = [
+        Self::LostSync,
+        Self::DroppedDiff,
+        Self::WriterIgnored,
+        Self::FoldByArrival,
+        Self::ShortUndo,
+        Self::UnverifiedBlock,
+        Self::ReusedVersion,
+        Self::UnanchoredEarly,
+        Self::StaleAnswer,
+        Self::LinkIgnored,
+        Self::RevokeIgnored,
+        Self::ClockBack,
+        Self::EarlyFinal,
+        Self::UnmarkedBackup,
+        Self::HashRemembers,
+    ];
 }
 
+/// From now on, in all of this process.
 #[cfg(feature = "faults")]
-pub(crate) use planted::is;
-#[cfg(feature = "faults")]
-pub use planted::plant;
+pub fn plant(fault: Option<Fault>) {
+    PLANTED.store(fault.map_or(0, |fault| fault as u8), std::sync::atomic::Ordering::SeqCst);
+}
 
 /// Whether that fault is planted.
+#[cfg(feature = "faults")]
+pub(crate) fn is(fault: Fault) -> bool {
+    PLANTED.load(std::sync::atomic::Ordering::Relaxed) == fault as u8
+}
+
+/// Whether that fault is planted: never, in this build.
 #[cfg(not(feature = "faults"))]
 pub(crate) const fn is(_: Fault) -> bool {
     false

@@ -40,7 +40,12 @@ impl Line {
         random: &mut Random,
     ) -> Result<Self, String> {
         let plain = random.chance(30);
-        let forger = (plain && kind == Kind::Weak && random.chance(20)).then(|| random.clone());
+        // With a turned bit a feed of one database can be announced as a stranger of another in the same store: what it
+        // does there is nothing, but it is there.
+        let may_mix = ends.into_iter().any(|at| {
+            devices[at].replicas.len() > 1 && devices[at].replicas.iter().any(|replica| replica.optimistic)
+        });
+        let forger = (plain && kind == Kind::Weak && random.chance(20) && !may_mix).then(|| random.clone());
         if forger.is_some() {
             let replicas = ends.into_iter().flat_map(|at| &devices[at].replicas);
             replicas.for_each(|replica| replica.lied_to.set(true));
