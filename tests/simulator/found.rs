@@ -128,6 +128,20 @@ fn what_a_peer_showed_of_an_own_feed_is_compared_once_what_is_written_overtakes_
     super::world::run(&setup, &steps).unwrap();
 }
 
+/// That a feed has grown names no topic: it is said of the databases on whose topics the feed was announced.
+#[test]
+fn a_feed_of_one_database_that_grows_is_no_stranger_of_another() {
+    let modes = vec![Mode::Merge, Mode::Apply];
+    let setup = Setup { modes, optimistic: true, shared: false, ..Setup::plain(3) };
+    let steps = [
+        Step::AddPeer { at: 2, who: 0 },
+        Step::Connect { a: 0, b: 2, seed: 1_572_350_417_254_529_592 },
+        Step::Carry { seed: 7_740_306_126_784_326_617 },
+        Step::Grant { by: 0, who: 0, indexer: true },
+    ];
+    super::world::run(&setup, &steps).unwrap();
+}
+
 /// After LMDB's last write of a commit has failed the file is mapped anew, which waits for every read transaction: also
 /// for the one that is kept for reads to come.
 #[test]

@@ -62,6 +62,9 @@ impl State {
                 for feed in &feeds {
                     self.heard(feed, peer);
                 }
+                if let Some(shown) = self.topics.get_mut(&topic) {
+                    shown.named.extend(feeds.iter().map(|state| state.feed));
+                }
                 self.meet_strangers(topic, &feeds, peer);
                 if first_complete {
                     self.heard_all(topic, peer);
@@ -70,7 +73,9 @@ impl State {
             }
             Event::Have(feed) => {
                 self.heard(&feed, peer);
-                for topic in self.topics.keys().copied().collect::<Vec<_>>() {
+                // It names no topic: it is said on those on which the feed was announced.
+                let topics = self.topics.iter().filter(|(_, shown)| shown.named.contains(&feed.feed));
+                for topic in topics.map(|(id, _)| *id).collect::<Vec<_>>() {
                     self.meet_strangers(topic, std::slice::from_ref(&feed), peer);
                 }
             }
@@ -180,6 +185,7 @@ impl State {
                 heard: false,
                 heard_own: false,
                 said_own: false,
+                named: BTreeSet::new(),
                 unmet: Vec::new(),
                 told_forks: BTreeSet::new(),
                 access: super::access::Talk::default(),

@@ -131,6 +131,8 @@ struct Shown {
     said_own: bool,
     /// Feeds whose fork was shown on it, or by the other side.
     told_forks: BTreeSet<FeedKey>,
+    /// Feeds that the other side has announced on it: as many as it may announce at all.
+    named: BTreeSet<FeedKey>,
     /// Feeds announced before it was known whether the database takes in such as it does not know.
     unmet: Vec<FeedState>,
     access: access::Talk,
