@@ -180,3 +180,26 @@ fn a_fork_that_is_known_is_still_known_after_a_restart() {
         found.is_some()
     });
 }
+
+/// Everything that decides what a view is, and the view: equal, or why not.
+fn agree(dbs: &[&Db]) -> bool {
+    let claims: Vec<_> = dbs.iter().map(|db| db.state_claim().unwrap()).collect();
+    claims.iter().all(|claim| *claim == claims[0])
+}
+
+#[test]
+fn replicas_that_held_different_branches_come_to_one_view() {
+    let Forked { creator, one, two, other, _stores, _dir, .. } = forked();
+    let wires = [connect(&creator, &other), connect(&one, &creator), connect(&two, &other)];
+    carry_until(&wires.each_ref(), || agree(&[&creator, &other, &one, &two]));
+    // The creator has linked the first branch, and is believed before others.
+    for db in [&creator, &other, &one, &two] {
+        assert!(get(db, "one/2").is_some(), "what the creator had linked counts");
+        assert!(get(db, "two/0").is_none(), "of the other branch nothing does");
+        assert!(get(db, "before").is_some(), "what both branches have in common counts");
+        assert!(get(db, "creator saw").is_some() && get(db, "other saw").is_some(), "linkers go on");
+    }
+    put(&other, "later", "{}");
+    carry_until(&wires.each_ref(), || get(&one, "later").is_some());
+    carry_until(&wires.each_ref(), || agree(&[&creator, &other, &one, &two]));
+}

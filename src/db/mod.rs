@@ -25,6 +25,7 @@ mod engine;
 mod error;
 mod events;
 mod feeds;
+mod forks;
 mod handler;
 mod ingest;
 mod invite;

@@ -108,6 +108,8 @@ pub(super) enum Halt {
     Frozen,
     /// A block of a newer version.
     Newer,
+    /// It is a branch of a feed that has forked: what counts of it is placed as that feed's.
+    Branch,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -140,6 +142,7 @@ impl MemberRow {
             Halt::None => 0,
             Halt::Frozen => 1,
             Halt::Newer => 2,
+            Halt::Branch => 3,
         });
         out
     }
@@ -155,6 +158,7 @@ impl MemberRow {
                 0 => Halt::None,
                 1 => Halt::Frozen,
                 2 => Halt::Newer,
+                3 => Halt::Branch,
                 tag => return Err(DecodeError::UnknownTag { what: "halt", tag: tag.into() }),
             },
         };

@@ -98,7 +98,7 @@ pub fn verify(
     }
     // A head is verified once, not once for each part of what it covers.
     if ![record.head, record.cover, record.tip].contains(&Some(head)) {
-        head.verify(&record.key)?;
+        head.verify(record.signer())?;
     }
     // Blocks first: they tell where exactly two branches part.
     compare_blocks(&tree, record, start, &proved, &head)?;

@@ -8,6 +8,7 @@ use crate::db::events::Event;
 use crate::entry::Op;
 use crate::store::Read;
 use crate::types::{FeedKey, Position};
+use std::collections::BTreeMap;
 
 /// How far a sequence is final. In merge mode nothing of it applies.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -38,6 +39,19 @@ impl DatabaseState {
             timestamp: applied.last.at.map(|at| at.effective.time),
             waiting_for: self.waiting_for.clone(),
         }
+    }
+
+    /// Whether anything final stands at or after what `from` says of its feed.
+    pub fn has_final(&self, txn: &impl Read, from: &BTreeMap<FeedKey, u64>) -> Result<bool, Failure> {
+        let Some(applied) = &self.applied else { return Ok(false) };
+        let source = self.source(txn, &[]);
+        for index in (0..applied.last.length).rev() {
+            let turn = source.row(index)?.placement.turn;
+            if from.get(&turn.at.writer).is_some_and(|from| turn.end > *from) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     /// Where the last batch of `feed` in the sequence stands.
