@@ -324,6 +324,6 @@ impl<'e, 't> Work<'e, 't> {
                 }
             }
         }
-        Ok(())
+        self.settle_due()
     }
 }

@@ -168,6 +168,16 @@ impl Work<'_, '_> {
         Ok(())
     }
 
+    /// After something was placed: what it has linked may be earlier evidence than all before.
+    pub fn settle_due(&mut self) -> Result<(), Failure> {
+        let due: BTreeSet<FeedKey> =
+            self.engine.databases.values().flat_map(|database| &database.forks_due).copied().collect();
+        for key in due {
+            self.settle_fork(key)?;
+        }
+        Ok(())
+    }
+
     fn settle_once(&mut self, key: FeedKey) -> Result<(), Failure> {
         let parting = self.parting(&key)?;
         let Some(record) = self.feed(&key)?.cloned() else { return Ok(()) };

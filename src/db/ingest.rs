@@ -114,6 +114,7 @@ impl Work<'_, '_> {
             }
         }
         self.append_raw_again(key)?;
+        self.settle_due()?;
         Ok(Ok(()))
     }
 
