@@ -254,8 +254,9 @@ impl Work<'_, '_> {
         Ok(())
     }
 
-    /// The branch that the first witness has linked, of those of which anything is here; without one, the one whose block
-    /// at the common length has the lower hash.
+    /// The branch that the first witness has linked, of those of which anything is here: first those who were ever indexers,
+    /// then all others, each by their own time. Without a witness, the one whose block at the common length has the lower
+    /// hash.
     fn choose(
         &mut self,
         key: &FeedKey,
@@ -271,11 +272,18 @@ impl Work<'_, '_> {
         let mut all = Vec::new();
         for id in databases {
             let found = order::witnesses(self.txn, *id, number)?;
-            let database = self.database(*id)?;
-            let indexers = database.named_indexers();
+            self.database(*id)?;
+            let Some(database) = self.engine.databases.get(id) else { return Err(Error::closed().into()) };
+            let creator = database.row.key;
+            let mut indexers = if database.row.apply {
+                database.indexers_made(&*self.txn)?
+            } else {
+                database.named_indexers()
+            };
+            indexers.insert(creator);
             for witness in found {
                 let Some(writer) = database.writers.get(&witness.writer) else { continue };
-                let class = u8::from(!indexers.as_ref().is_none_or(|indexers| indexers.contains(writer)));
+                let class = u8::from(!indexers.contains(writer));
                 all.push(((class, witness.time, *writer, witness.seq), witness));
             }
         }
@@ -369,15 +377,11 @@ impl DatabaseState {
             .collect()
     }
 
-    /// Merge mode: the creator and whom it has made an indexer, in what nobody doubts of its feed. They are believed
-    /// before all others. None: all are believed alike.
-    fn named_indexers(&self) -> Option<BTreeSet<FeedKey>> {
-        if self.row.apply {
-            return None;
-        }
+    /// Merge mode: whom the creator has made an indexer, in what nobody doubts of its feed.
+    fn named_indexers(&self) -> BTreeSet<FeedKey> {
         let creator = self.row.key;
         let undoubted = self.forks.get(&creator).map_or(u64::MAX, |forked| forked.common);
-        let mut found = BTreeSet::from([creator]);
+        let mut found = BTreeSet::new();
         for batch in self.order.controls().iter().filter(|batch| batch.writer == creator) {
             for control in batch.controls.iter().filter(|control| control.seq() < undoubted) {
                 if let Control::Grant { writer, indexer: true, .. } = control {
@@ -385,7 +389,7 @@ impl DatabaseState {
                 }
             }
         }
-        Some(found)
+        found
     }
 
     /// What readiness asks, answered from `txn`.

@@ -1,14 +1,14 @@
 //! What nothing can move any more, who is waited for, and when this replica should speak.
 
 use crate::apply::{AppliedState, Outcome};
-use crate::causal::Past;
+use crate::causal::{Change, Past};
 use crate::db::engine::{DatabaseState, Work};
 use crate::db::error::{Error, Failure};
 use crate::db::events::Event;
 use crate::entry::Op;
 use crate::store::Read;
 use crate::types::{FeedKey, Position};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// How far a sequence is final. In merge mode nothing of it applies.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -52,6 +52,18 @@ impl DatabaseState {
             }
         }
         Ok(false)
+    }
+
+    /// Whom the sequence has ever made an indexer.
+    pub fn indexers_made(&self, txn: &impl Read) -> Result<BTreeSet<FeedKey>, Failure> {
+        let mut found = BTreeSet::new();
+        let Some(applied) = &self.applied else { return Ok(found) };
+        let source = self.source(txn, &[]);
+        for index in 0..applied.cursor.index() {
+            let made = source.row(index)?.placement.changes.into_iter();
+            found.extend(made.filter(|change| makes_indexer(change)).map(|change| change.feed));
+        }
+        Ok(found)
     }
 
     /// Where the last batch of `feed` in the sequence stands.
@@ -240,4 +252,8 @@ impl Work<'_, '_> {
         self.place_silent(id)?;
         Ok(true)
     }
+}
+
+pub(super) fn makes_indexer(change: &Change) -> bool {
+    change.after.is_some_and(|member| member.indexer)
 }
