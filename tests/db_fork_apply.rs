@@ -56,11 +56,13 @@ impl Device {
     fn finals(&self) -> Vec<(FeedKey, u64)> {
         let length = self.one.db.finality().unwrap().length;
         let mut found = Vec::new();
-        self.one.db.sequence(0, length, |entry| {
-            found.push((entry.batch.writer, entry.batch.seq));
-            true
-        })
-        .unwrap();
+        self.one
+            .db
+            .sequence(0, length, |entry| {
+                found.push((entry.batch.writer, entry.batch.seq));
+                true
+            })
+            .unwrap();
         found
     }
 }
@@ -68,8 +70,7 @@ impl Device {
 /// Everything flows between all of them until it rests.
 fn flow(devices: &[&Device]) {
     let pairs = (0..devices.len()).flat_map(|a| (0..a).map(move |b| (a, b)));
-    let wires: Vec<Wire> =
-        pairs.map(|(a, b)| connect(&devices[a].one.db, &devices[b].one.db)).collect();
+    let wires: Vec<Wire> = pairs.map(|(a, b)| connect(&devices[a].one.db, &devices[b].one.db)).collect();
     let (mut still, start) = (0, Instant::now());
     while still < 10 {
         assert!(start.elapsed() < Duration::from_secs(30), "it never rests");
