@@ -5,7 +5,12 @@ mod apply_support;
 mod support;
 
 use apply_support::{Applier, options, settle};
-use multi_hyperbee::db::{DatabaseOptions, Event, Location, Store, StoreOptions, Subscription, WallClock};
+use multi_hyperbee::codec::Reader;
+use multi_hyperbee::db::{
+    DatabaseOptions, Event, FeedChoice, Location, Store, StoreOptions, Subscription, WallClock,
+};
+use multi_hyperbee::feed::branches;
+use multi_hyperbee::merkle::Parting;
 use multi_hyperbee::types::FeedKey;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -182,6 +187,10 @@ fn nothing_final_changes(misled_at: u64) {
         assert!(device.has("misled/2") && device.has("creator/1"));
     }
     assert!(claims(&all));
+    for device in all {
+        let report = device.store.verify(|_| ()).wait().unwrap();
+        assert_eq!(report.damages.iter().map(ToString::to_string).collect::<Vec<_>>(), [""; 0]);
+    }
     assert!(creator.finals().len() > finals.len(), "finality goes on");
 }
 
@@ -193,4 +202,27 @@ fn a_fork_at_block_0_of_a_long_final_feed_changes_nothing_that_was_final() {
 #[test]
 fn nor_does_it_if_the_one_who_was_misled_has_a_clock_that_is_behind() {
     nothing_final_changes(1);
+}
+
+#[test]
+fn a_key_in_two_hands_makes_nobody_store_without_bound() {
+    let Stolen { creator, writer, misled, thief, .. } = stolen(3, 5_000);
+    let all = [&creator, &writer, &misled, &thief];
+    // Nobody has seen this, and so nobody has linked it.
+    let large = vec![b'x'; 8 << 20];
+    for _ in 0..11 {
+        thief.one.append_with(vec![large.clone()], false).unwrap();
+    }
+    flow(&all);
+    let proof = creator.heard.take().into_iter().find_map(|event| match event {
+        Event::Fork { proof, .. } => Some(proof),
+        _ => None,
+    });
+    let parting = Parting::decode(&mut Reader::new(&proof.unwrap())).unwrap();
+    for branch in branches(&writer.local(), &parting) {
+        let feed = creator.store.feed(FeedChoice::Key(branch)).wait().unwrap();
+        let bytes = feed.info().unwrap().byte_length;
+        assert!(bytes < 80 << 20, "{bytes} bytes are kept of a branch that does not count");
+    }
+    assert!(creator.has("misled/1") && creator.has("true/2"), "and it holds up nobody");
 }

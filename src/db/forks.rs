@@ -13,6 +13,7 @@ use crate::merkle::Parting;
 use crate::order::{self, Batches, Forked, OrderError, Placing, Witness, batch_start, read_batch};
 use crate::store::Read;
 use crate::types::{FeedKey, Hash};
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Blocks of a branch that does not count which are fetched though nobody has linked them: what a key that signs two
@@ -212,10 +213,9 @@ impl Work<'_, '_> {
         for branch in feed::branches(key, parting) {
             let Some(number) = self.feed(&branch)?.map(|record| record.id) else { continue };
             let database = self.database(id)?;
-            if !database.members.contains_key(&branch) {
-                let (added, merged, until) = (false, 0, 0);
-                let halt = Halt::Branch;
-                database.members.insert(branch, MemberRow { feed: number, added, merged, until, halt });
+            if let Entry::Vacant(vacant) = database.members.entry(branch) {
+                let (added, merged, until, halt) = (false, 0, 0, Halt::Branch);
+                vacant.insert(MemberRow { feed: number, added, merged, until, halt });
                 database.writers.insert(number, branch);
                 database.dirty.members.insert(branch);
                 self.engine.effects.feeds.insert(branch);
@@ -234,17 +234,28 @@ impl Work<'_, '_> {
         length: u64,
     ) -> Result<(), Failure> {
         let parting = self.parting(key)?;
+        let number = self.database(id)?.members.get(key).map(|member| member.feed);
+        let found = number.map(|number| order::witnesses(self.txn, id, number)).transpose()?;
+        let linked = found.iter().flatten().map(|witness| witness.length).max().unwrap_or(0).max(length);
         for branch in feed::branches(key, &parting) {
             let Some(record) = self.feed(&branch)?.cloned() else { continue };
             let base = feed::byte_length_at(self.txn, &record, parting.common)?;
-            let unasked = if record.byte_length.saturating_sub(base) < MAX_BRANCH_BYTES {
-                parting.common.saturating_add(MAX_BRANCH_BLOCKS)
-            } else {
-                record.length
+            let is_chosen = match chosen {
+                Some(chosen) => chosen == branch,
+                // It was settled before, and stays.
+                None => {
+                    self.database(id)?.members.get(&branch).is_some_and(|member| member.until == u64::MAX)
+                }
             };
-            let until = if chosen == Some(branch) { u64::MAX } else { unasked.max(length) };
+            let until = if is_chosen {
+                u64::MAX
+            } else if record.byte_length.saturating_sub(base) < MAX_BRANCH_BYTES {
+                linked.max(parting.common.saturating_add(MAX_BRANCH_BLOCKS))
+            } else {
+                linked.max(record.length)
+            };
             let database = self.database(id)?;
-            if database.members.get(&branch).is_some_and(|member| member.until < until)
+            if database.members.get(&branch).is_some_and(|member| member.until != until)
                 && let Some(member) = database.member_mut(&branch)
             {
                 member.until = until;
@@ -252,6 +263,17 @@ impl Work<'_, '_> {
             }
         }
         Ok(())
+    }
+
+    /// Whether any database wants more of a branch than is here.
+    pub fn wants_branch(&mut self, record: &FeedRecord) -> Result<bool, Failure> {
+        for id in self.databases_of(&record.key)? {
+            let member = self.database(id)?.members.get(&record.key);
+            if member.is_some_and(|member| member.until > record.length) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     /// The branch that the first witness has linked, of those of which anything is here: first those who were ever indexers,

@@ -43,6 +43,9 @@ impl Work<'_, '_> {
             }
             // Whatever branch its head is of: it signs the common part.
             (record.cover, record.tip) = (None, None);
+        } else if !self.wants_branch(&record)? {
+            // It was asked for before there was more of it than is kept.
+            return Ok(Ok(()));
         }
         let taken = match feed::verify(self.txn, &record, received) {
             Ok(verified) => self.take_in(record, &verified, BTreeMap::new())?,

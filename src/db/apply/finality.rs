@@ -61,7 +61,7 @@ impl DatabaseState {
         let source = self.source(txn, &[]);
         for index in 0..applied.cursor.index() {
             let made = source.row(index)?.placement.changes.into_iter();
-            found.extend(made.filter(|change| makes_indexer(change)).map(|change| change.feed));
+            found.extend(made.filter(makes_indexer).map(|change| change.feed));
         }
         Ok(found)
     }
