@@ -79,17 +79,20 @@ fn flow(devices: &[&Device]) {
     let (mut still, start) = (0, Instant::now());
     while still < 10 {
         assert!(start.elapsed() < Duration::from_secs(30), "it never rests");
-        let moved = wires.iter().fold(false, |moved, wire| wire.carry(usize::MAX) || moved);
+        let mut moved = false;
+        for wire in &wires {
+            moved |= wire.carry(usize::MAX);
+        }
         for device in devices {
             device.store.settled().wait().unwrap();
             settle(&[&device.one]);
         }
         still = if moved { 0 } else { still + 1 };
         if !moved {
-            wires.iter().for_each(|wire| {
+            for wire in &wires {
                 wire.a.tick();
                 wire.b.tick();
-            });
+            }
         }
     }
     wires.iter().for_each(Wire::close);

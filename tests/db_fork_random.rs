@@ -151,7 +151,10 @@ impl World {
         let start = Instant::now();
         let mut still = 0;
         while still < 12 && start.elapsed() < Duration::from_secs(20) {
-            let moved = wires.iter().fold(false, |moved, wire| wire.carry(usize::MAX) || moved);
+            let mut moved = false;
+            for wire in wires {
+                moved |= wire.carry(usize::MAX);
+            }
             // What came is on disk, and what that made is ready to be sent.
             self.devices.iter().for_each(|device| drop(device.store.settled().wait()));
             if done() {
@@ -241,7 +244,9 @@ impl World {
 /// What a link to all of these blocks carries; that it is the document's root is tested with the tree.
 fn root(blocks: &[Vec<u8>]) -> [u8; 16] {
     let mut roots = Roots::new();
-    blocks.iter().for_each(|block| roots.push(Node::leaf(block), |_, _, _| ()));
+    for block in blocks {
+        roots.push(Node::leaf(block), |_, _, _| ());
+    }
     roots.hash()[..16].try_into().unwrap()
 }
 
@@ -266,7 +271,7 @@ fn settle(world: &World) {
             && devices.iter().all(|device| device.db.is_flushed().unwrap())
     });
     let progress: Vec<_> = devices.iter().map(|device| device.db.progress().unwrap()).collect();
-    assert!(same, "views that stay different: {:#?}", progress);
+    assert!(same, "views that stay different: {progress:#?}");
 }
 
 fn check(mut world: World, acts: &[Act]) {

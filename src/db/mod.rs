@@ -17,6 +17,7 @@ mod admit;
 mod again;
 mod apply;
 mod board;
+mod branches;
 mod compare;
 mod conflicts;
 mod database;
