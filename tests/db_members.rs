@@ -216,7 +216,7 @@ fn a_revoke_that_does_not_count_removes_nobody() {
     b.remove_writer(local(&a), false).wait().unwrap();
     let wire = connect(&a, &b);
     let settled =
-        |db: &Db| db.members().unwrap().iter().all(|member| member.length >= 2 || member.key == local(&b));
+        |db: &Db| db.members().unwrap().iter().all(|member| member.length >= 3 || member.key == local(&b));
     carry_until(&[&wire], || {
         settled(&a)
             && settled(&b)
