@@ -90,6 +90,15 @@ test('a copy that wrote before it met anybody: its writes come again after what 
   assert.deepEqual(forks, [])
 })
 
+/** Waits until all show the same. */
+async function alike(dbs) {
+  for (;;) {
+    const hashes = await Promise.all(dbs.map((db) => db.stateHash()))
+    if (hashes.every((hash) => hash.equals(hashes[0]))) return
+    await new Promise((resolve) => setTimeout(resolve, 10))
+  }
+}
+
 /** Two copies of one writer that both wrote, each heard by another peer. */
 async function forked(t) {
   const [folder, copied] = [directory(t), directory(t)]
@@ -128,14 +137,72 @@ test('ERR_FORKED: two copies that were both heard are found out, and everything 
   for (const db of [original, copyOf]) {
     await assert.rejects(db.put('refused', { n: 1 }), { code: 'ERR_FORKED', message: /new key pair/ })
   }
-  // What was acknowledged on either side is still there, and others go on, in both directions.
-  assert.equal((await original.get('one')).value.n, 1)
-  assert.equal((await copyOf.get('two')).value.n, 2)
   await peer.put('from the peer', { n: 1 })
   await other.put('from the other', { n: 2 })
   while ((await peer.get('from the other')) === null) await new Promise((resolve) => setTimeout(resolve, 5))
   while ((await other.get('from the peer')) === null) await new Promise((resolve) => setTimeout(resolve, 5))
+  await alike(all)
+  for (const db of all) {
+    assert.equal((await db.get('before')).value.n, 0)
+    const kept = [await db.get('one'), await db.get('two')]
+    assert.equal(kept.filter((entry) => entry !== null).length, 1, 'one of the two histories counts')
+  }
   assert.deepEqual(warnings, [])
+})
+
+test('a backup that was resumed while the original went on: all devices come to one view, and go on', async (t) => {
+  const [folder, target] = [directory(t), directory(t)]
+  const creator = await open(t)
+  const phone = await openWriter(t, creator)
+  const desk = await open(t, folder, { key: creator.key })
+  await creator.addWriter(desk.local.key)
+  const away = connect(creator, phone)
+  const links = connect(creator, desk)
+  await converge(creator, phone, desk)
+  await desk.put('desk/before', { n: 0 })
+  await converge(creator, phone, desk)
+  for (const stream of away) stream.destroy()
+  await desk.store.backup(target)
+  await desk.put('desk/after', { n: 1 })
+  await converge(creator, desk)
+  await creator.put('creator/saw it', { n: 2 })
+  for (const stream of links) stream.destroy()
+
+  // The misuse: something newer does exist.
+  const copied = await open(t, target, { key: creator.key })
+  await copied.store.resume({ mine: true })
+  const late = await open(t, ':memory:', { key: creator.key })
+  await creator.addWriter(late.local.key)
+  await copied.put('copy/after', { n: 3 })
+  const apart = connect(copied, phone)
+  while ((await phone.get('copy/after')) === null) await new Promise((resolve) => setTimeout(resolve, 5))
+  await phone.put('phone/saw the copy', { n: 4 })
+  for (const stream of apart) stream.destroy()
+
+  const all = [creator, phone, desk, copied, late]
+  const found = all.slice(0, 4).map((db) => once(db, 'fork').then(([fork]) => fork))
+  for (const db of all.slice(1)) connect(creator, db)
+  for (const fork of await Promise.all(found)) assert.ok(fork.feed.equals(desk.local.key))
+  await phone.put('phone/later', { n: 5 })
+  while ((await late.get('phone/later')) === null) await new Promise((resolve) => setTimeout(resolve, 5))
+  while ((await copied.get('phone/later')) === null) await new Promise((resolve) => setTimeout(resolve, 5))
+  await alike(all)
+  for (const db of all) {
+    assert.equal((await db.get('desk/after')).value.n, 1, 'the creator had built on it')
+    assert.equal(await db.get('copy/after'), null)
+    assert.equal((await db.get('phone/saw the copy')).value.n, 4)
+  }
+  for (const db of [desk, copied]) await assert.rejects(db.put('refused', { n: 6 }), { code: 'ERR_FORKED' })
+
+  // A new writer takes the place of the forked one.
+  const name = 'instead'
+  const instead = await open(t, desk.store, { key: creator.key, name })
+  await creator.addWriter(instead.local.key)
+  await creator.removeWriter(desk.local.key)
+  connect(creator, instead)
+  while (!instead.writable) await new Promise((resolve) => setTimeout(resolve, 5))
+  await instead.put('desk/again', { n: 7 })
+  while ((await late.get('desk/again')) === null) await new Promise((resolve) => setTimeout(resolve, 5))
 })
 
 test('backup: a copy made while it is written, which writes after a peer or the user has confirmed it', async (t) => {

@@ -180,3 +180,79 @@ fn a_fork_that_is_known_is_still_known_after_a_restart() {
         found.is_some()
     });
 }
+
+/// Everything that decides what a view is, and the view: equal, or why not.
+fn agree(dbs: &[&Db]) -> bool {
+    let claims: Vec<_> = dbs.iter().map(|db| db.state_claim().unwrap()).collect();
+    claims.iter().all(|claim| *claim == claims[0])
+}
+
+#[test]
+fn replicas_that_held_different_branches_come_to_one_view() {
+    let Forked { creator, one, two, other, _stores, _dir, .. } = forked();
+    let wires = [connect(&creator, &other), connect(&one, &creator), connect(&two, &other)];
+    carry_until(&wires.each_ref(), || agree(&[&creator, &other, &one, &two]));
+    // The creator has linked the first branch, and is believed before others.
+    for db in [&creator, &other, &one, &two] {
+        assert!(get(db, "one/2").is_some(), "what the creator had linked counts");
+        assert!(get(db, "two/0").is_none(), "of the other branch nothing does");
+        assert!(get(db, "before").is_some(), "what both branches have in common counts");
+        assert!(get(db, "creator saw").is_some() && get(db, "other saw").is_some(), "linkers go on");
+    }
+    put(&other, "later", "{}");
+    carry_until(&wires.each_ref(), || get(&one, "later").is_some());
+    carry_until(&wires.each_ref(), || agree(&[&creator, &other, &one, &two]));
+}
+
+#[test]
+fn a_third_history_is_not_taken_and_holds_up_only_who_built_on_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let stores = [support::memory(), support::memory(), support::memory()];
+    let creator = create(&stores[0]);
+    let key = creator.info().unwrap().key;
+    let [other, misled] = [join(&stores[1], key), join(&stores[2], key)];
+    let first = open(&dir.path().join("one"));
+    let one = join(&first, key);
+    let feed = local(&one);
+    for db in [&one, &other, &misled] {
+        creator.add_writer(local(db), false).wait().unwrap();
+    }
+    for db in [&other, &misled, &one] {
+        sync(&creator, db, &[key]);
+    }
+    one.close().wait().unwrap();
+    first.close().wait().unwrap();
+    let mut copies = Vec::new();
+    for name in ["one", "two", "three"] {
+        let to = dir.path().join(name);
+        std::fs::create_dir_all(&to).unwrap();
+        if name != "one" {
+            std::fs::copy(dir.path().join("one/data.mdb"), to.join("data.mdb")).unwrap();
+        }
+    }
+    for (name, peer) in [("one", &creator), ("two", &other), ("three", &misled)] {
+        let store = open(&dir.path().join(name));
+        let db = join(&store, key);
+        put(&db, name, "{}");
+        sync(&db, peer, &[feed]);
+        copies.push((store, db));
+    }
+    put(&creator, "creator saw", "{}");
+    put(&other, "other saw", "{}");
+    put(&misled, "misled saw", "{}");
+    let wires = [connect(&creator, &other)];
+    carry_until(&wires.each_ref(), || agree(&[&creator, &other]) && get(&creator, "other saw").is_some());
+    let more = [connect(&creator, &misled), connect(&other, &misled)];
+    let all: Vec<_> = wires.iter().chain(&more).collect();
+    let mut refused = None;
+    carry_until(&all, || {
+        refused = misled.write(vec![put_write("later", "{}")]).wait().unwrap().remove(0).err();
+        refused.is_some()
+    });
+    assert_eq!(refused.unwrap().code, Code::Restored, "it goes on with a new key");
+    put(&other, "goes on", "{}");
+    carry_until(&all, || get(&creator, "goes on").is_some() && get(&misled, "goes on").is_some());
+    for db in [&creator, &other, &misled] {
+        assert!(get(db, "one").is_some() && get(db, "two").is_none() && get(db, "three").is_none());
+    }
+}

@@ -80,7 +80,8 @@ fn a_link_into_a_batch_fetches_all_of_the_batch() {
         block(first(1, 6, Vec::new()), Op::Value(b"beyond")),
     ];
     linked.append(batch).wait().unwrap();
-    let link = Link { feed: linked.key(), length: 1, root: [0; 16] };
+    let root = linked.tree_hash(Some(1)).unwrap()[..16].try_into().unwrap();
+    let link = Link { feed: linked.key(), length: 1, root };
     let linking = raw(&s1, "linking");
     linking.append(vec![block(first(1, 7, vec![link]), Op::Value(b"f"))]).wait().unwrap();
     let b = open(&s2, Some(key));
@@ -96,6 +97,22 @@ fn a_link_into_a_batch_fetches_all_of_the_batch() {
         rounds_after > 20
     });
     assert_eq!((have(linked.key()), have(linking.key())), (3, 1));
+}
+
+#[test]
+fn a_link_to_another_history_than_ours_waits() {
+    let store = memory();
+    let db = store.database(DatabaseOptions { open: true, ..DatabaseOptions::default() }).wait().unwrap();
+    let (linked, linking) = (raw(&store, "linked"), raw(&store, "linking"));
+    linked.append(vec![block(first(1, 5, Vec::new()), register("there", "v"))]).wait().unwrap();
+    let link = Link { feed: linked.key(), length: 1, root: [0; 16] };
+    linking.append(vec![block(first(1, 7, vec![link]), register("f", "v"))]).wait().unwrap();
+    for feed in [&linked, &linking] {
+        db.add_peer(feed.key()).wait().unwrap();
+    }
+    assert!(get(&db, "there").is_some() && get(&db, "f").is_none());
+    put(&db, "mine", "{}");
+    assert!(get(&db, "mine").is_some());
 }
 
 #[test]

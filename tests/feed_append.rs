@@ -4,7 +4,7 @@
 mod feed_support;
 
 use feed_support::{Peer, SECRET, blocks, environment, feed, naive_roots};
-use multi_hyperbee::feed::{self, Appender, FeedError, FeedRecord, Seed};
+use multi_hyperbee::feed::{self, Appender, BranchOf, FeedError, FeedRecord, Seed};
 use multi_hyperbee::merkle::{Head, Node, Nodes as _, flat};
 use multi_hyperbee::store::{Read as _, Table};
 use multi_hyperbee::types::FeedKey;
@@ -112,13 +112,14 @@ fn full_record() -> FeedRecord {
         secret: Some(Seed::new([10; 32])),
         forked: true,
         unconfirmed: true,
+        branch: Some(BranchOf { feed: FeedKey([11; 32]), base: 12 }),
     }
 }
 
 #[test]
 fn records_round_trip_and_every_truncation_and_unknown_flag_fails() {
     let full = full_record();
-    for keep in 0..64_u8 {
+    for keep in 0..128_u8 {
         let mut record = full.clone();
         record.head = record.head.filter(|_| keep & 1 != 0);
         record.cover = record.cover.filter(|_| keep & 2 != 0);
@@ -126,6 +127,7 @@ fn records_round_trip_and_every_truncation_and_unknown_flag_fails() {
         record.secret = record.secret.filter(|_| keep & 8 != 0);
         record.forked = keep & 16 != 0;
         record.unconfirmed = keep & 32 != 0;
+        record.branch = record.branch.filter(|_| keep & 64 != 0);
         let mut row = record.encode();
         assert_eq!(row[0], keep);
         assert_eq!(FeedRecord::decode(feed(), &row).as_ref(), Ok(&record));
@@ -138,9 +140,12 @@ fn records_round_trip_and_every_truncation_and_unknown_flag_fails() {
     let mut row = full.encode();
     let head = |length: &str| format!("{length}0000000000000007{}{}", "08".repeat(32), "09".repeat(64));
     let heads = ["0000000000000004", "0000000000000007", "0000000000000008"].map(head).concat();
-    let numbers = "3f01020304000000000000000500000000000000060000000000000003";
-    assert_eq!(hex::encode(&row), format!("{numbers}{heads}{}", "0a".repeat(32)));
-    row[0] |= 64;
+    let numbers = "7f01020304000000000000000500000000000000060000000000000003";
+    assert_eq!(
+        hex::encode(&row),
+        format!("{numbers}{heads}{}{}000000000000000c", "0a".repeat(32), "0b".repeat(32))
+    );
+    row[0] |= 128;
     assert!(FeedRecord::decode(feed(), &row).is_err());
     assert!(!format!("{full:?}").contains("10, 10"), "a secret is never printed");
 }

@@ -1,6 +1,6 @@
 use super::{BatchFacts, Past};
 use crate::fault::{self, Fault};
-use crate::types::{Effective, FeedKey};
+use crate::types::{Effective, FeedKey, Link};
 
 /// Which links are read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,11 +31,10 @@ pub trait Placed {
     /// The end of the batch that entry `length - 1` of `feed` belongs to. Asked of placed entries only.
     fn batch_end(&self, feed: FeedKey, length: u64) -> Result<u64, Self::Error>;
 
-    /// What a link to `length` of `feed` is read as: shorter only if the feed has forked and no more of it will come, so
-    /// that nobody waits. 0: as no link.
-    fn read_as(&self, feed: FeedKey, length: u64) -> Result<u64, Self::Error> {
-        let _ = feed;
-        Ok(length)
+    /// What a link is read as: another length than it says only if the feed has forked and it names the branch that does
+    /// not count; 0: as no link. None: what it names is not here, though so much of the feed may be.
+    fn read_as(&self, link: &Link) -> Result<Option<u64>, Self::Error> {
+        Ok(Some(link.length))
     }
 
     /// The past of the batch of `feed` that ends at `length`, the batch itself included (`feed` to `length`).
@@ -79,22 +78,21 @@ pub fn resolve<P: Placed>(batch: &BatchFacts, rule: LinkRule, placed: &P) -> Res
     }
 
     let mut read = Vec::new();
-    let mut unread: Vec<(FeedKey, u64)> = batch
-        .links
-        .iter()
-        .filter(|link| link.feed != batch.writer && link.length > 0)
-        .map(|link| (link.feed, link.length))
-        .collect();
+    let mut unread: Vec<Link> =
+        batch.links.iter().filter(|link| link.feed != batch.writer && link.length > 0).copied().collect();
     // The least fixpoint: each link read may bring a grant into the past that opens another link.
     loop {
         let mut closed = Vec::new();
         let mut grew = false;
-        for (feed, length) in unread {
+        for link in unread {
+            let feed = link.feed;
             if !rule.reads(feed, &past, placed)? {
-                closed.push((feed, length));
+                closed.push(link);
                 continue;
             }
-            let length = placed.read_as(feed, length)?;
+            let Some(length) = placed.read_as(&link)? else {
+                return Ok(Readiness::Waits { feed, length: link.length });
+            };
             if length == 0 {
                 continue;
             }

@@ -12,6 +12,7 @@ use super::engine::Work;
 use super::error::Failure;
 use super::place::{Changes, Pending};
 use super::rows::{DatabaseRow, MemberRow};
+use super::withdraw::Finals;
 use crate::causal::WalkSource as _;
 use crate::codec::limits::MAX_LIST_BYTES;
 use crate::codec::{Reader, put_varint};
@@ -82,7 +83,8 @@ impl Work<'_, '_> {
         let mut taken_out = BTreeMap::new();
         for id in databases {
             let mut pending = Pending::default();
-            self.withdraw(id, key, length, &mut pending)?;
+            self.withdraw(id, key, length, Finals::Go, &mut pending)?;
+            self.forget_witness(id, key, length)?;
             self.database(id)?.again |= self.engine_local(id) == Some(key);
             taken_out.insert(id, pending);
         }
@@ -119,7 +121,7 @@ impl Work<'_, '_> {
     }
 
     /// Whether every database of this store that has placed a feed is open: only then can all of them follow a cut.
-    fn is_open_everywhere(&self, feed: &FeedKey) -> Result<bool, Failure> {
+    pub fn is_open_everywhere(&self, feed: &FeedKey) -> Result<bool, Failure> {
         for row in self.txn.range(Table::Databases, Bound::Included(&[0]), Bound::Excluded(&[1]))? {
             let row = DatabaseRow::decode(row?.1).map_err(|error| Failure::damaged(&error))?;
             let has_it = self.txn.get(Table::Members, &MemberRow::key_of(row.id, feed))?.is_some();

@@ -153,13 +153,17 @@ impl PublishedFeed {
 
     /// Whether `length`, or all of it that is wanted, is here, as far as it ever can be.
     pub fn has(&self, length: u64) -> bool {
-        self.forked || self.length >= length.min(self.until)
+        self.length >= length.min(self.until)
     }
 
     /// Whether `length`, or all of it that is wanted, is here and in the order, as far as it ever can be.
     pub fn is_up_to(&self, length: u64) -> bool {
         let wanted = length.min(self.until);
-        self.forked || self.halt != Halt::None || (self.length >= wanted && self.placed >= wanted)
+        match self.halt {
+            Halt::None => self.length >= wanted && self.placed >= wanted,
+            Halt::Branch => self.length >= wanted,
+            Halt::Frozen | Halt::Newer => true,
+        }
     }
 }
 

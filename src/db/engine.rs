@@ -74,6 +74,8 @@ pub(super) struct DatabaseState {
     pub links_due: bool,
     /// Feeds that have forked.
     pub forks: BTreeMap<FeedKey, Forked>,
+    /// Those of which something was linked that was not known yet.
+    pub forks_due: BTreeSet<FeedKey>,
     /// Own blocks wait to be appended again.
     pub again: bool,
     /// Feeds that hold blocks beyond what is placed.
@@ -327,6 +329,6 @@ impl<'e, 't> Work<'e, 't> {
                 }
             }
         }
-        Ok(())
+        self.settle_due()
     }
 }

@@ -2,11 +2,8 @@
 
 use super::engine::Work;
 use super::error::{Code, Error, Failure};
-use super::events::Event;
 use super::place::Pending;
 use crate::feed::{self, FeedError, FeedRecord, Fork, Received, VerifiedBlocks};
-use crate::merkle::Parting;
-use crate::order::Forked;
 use crate::types::FeedKey;
 use std::collections::BTreeMap;
 
@@ -20,14 +17,44 @@ impl Work<'_, '_> {
         // Own blocks of this very transaction are part of the feed.
         self.finish_feed(&key)?;
         let Some(record) = self.feed(&key)?.cloned() else { return Ok(Ok(())) };
-        // What was on its way when the feed was found to have forked.
-        if record.forked {
-            return Ok(Ok(()));
+        if record.forked || record.branch.is_some() {
+            return self.ingest_forked(record, received);
         }
         match feed::verify(self.txn, &record, received) {
             Ok(verified) => self.take_in(record, &verified, BTreeMap::new()),
             Err(FeedError::Fork(fork)) => self.contradicted(key, received, fork),
             Err(error) => own_or_theirs(error),
+        }
+    }
+
+    /// Of a feed that has forked what is common to its branches is taken under its own name, the rest under theirs. A third
+    /// history has no name, and is not taken.
+    fn ingest_forked(
+        &mut self,
+        mut record: FeedRecord,
+        received: &Received<'_>,
+    ) -> Result<Result<(), FeedError>, Failure> {
+        let feed = *record.signer();
+        if record.forked {
+            let parting = feed::load_parting(self.txn, &feed)?;
+            if parting.is_none_or(|parting| record.length >= parting.common) {
+                // It was on its way when the fork was found.
+                return Ok(Ok(()));
+            }
+            // Whatever branch its head is of: it signs the common part.
+            (record.cover, record.tip) = (None, None);
+        } else if !self.wants_branch(&record)? {
+            // It was asked for before there was more of it than is kept.
+            return Ok(Ok(()));
+        }
+        let taken = match feed::verify(self.txn, &record, received) {
+            Ok(verified) => self.take_in(record, &verified, BTreeMap::new())?,
+            Err(error) => own_or_theirs(error)?,
+        };
+        match taken {
+            Ok(()) => self.settle_fork(feed).map(Ok),
+            Err(FeedError::Fork(_)) => Ok(Err(FeedError::Forked { feed })),
+            Err(error) => Ok(Err(error)),
         }
     }
 
@@ -91,6 +118,7 @@ impl Work<'_, '_> {
             }
         }
         self.append_raw_again(key)?;
+        self.settle_due()?;
         Ok(Ok(()))
     }
 
@@ -104,44 +132,6 @@ impl Work<'_, '_> {
             }
         }
         Ok(found)
-    }
-
-    /// Keeps a proof that a feed has forked, reports it, and takes nothing more of the feed. What is here stays, and goes
-    /// on counting. The caller has verified the proof.
-    pub fn note_fork(&mut self, key: FeedKey, parting: &Parting) -> Result<(), Failure> {
-        let Some(mut record) = self.feed(&key)?.cloned() else { return Ok(()) };
-        if record.forked {
-            return Ok(());
-        }
-        feed::save_parting(self.txn, &key, parting)?;
-        feed::mark_forked(self.txn, &mut record)?;
-        let here = record.length;
-        self.engine.feeds.insert(key, record);
-        self.engine.effects.feeds.insert(key);
-        let mut proof = Vec::new();
-        parting.encode_into(&mut proof);
-        for id in self.databases_of(&key)? {
-            self.event(id, Event::Fork { feed: key, length: parting.common, proof: proof.clone() });
-            self.engine.effects.databases.insert(id);
-            // Who waited for more of it waits no longer.
-            let database = self.database(id)?;
-            database.forks.insert(key, Forked { common: parting.common, here });
-            database.behind.extend(database.members.keys().copied());
-            self.place_ready(id)?;
-        }
-        Ok(())
-    }
-
-    /// As [`Work::note_fork`], for a proof that a peer sent of a feed that is here. The error is the sender's.
-    pub fn hear_fork(&mut self, key: FeedKey, parting: &Parting) -> Result<Result<(), FeedError>, Failure> {
-        self.finish_feed(&key)?;
-        if self.feed(&key)?.is_none_or(|record| record.forked) {
-            return Ok(Ok(()));
-        }
-        if let Err(error) = parting.verify(&key) {
-            return Ok(Err(error.into()));
-        }
-        self.note_fork(key, parting).map(Ok)
     }
 
     /// From now on blocks of these own feeds may leave the machine, unless a peer was met meanwhile that may have more of

@@ -5,6 +5,7 @@ use super::engine::Work;
 use super::error::{Code, Error, Failure};
 use super::events::Event;
 use super::place::Pending;
+use super::rows::Halt;
 use crate::apply::{self, Outcome};
 use crate::causal::{Control, ControlBatch, Intervals, OrderState};
 use crate::order;
@@ -109,7 +110,7 @@ pub(super) fn list(txn: &ReadTxn, inner: &Inner) -> Result<Vec<Member>, Error> {
             removed_by: if membership.is_some() { None } else { last_revoke(&order, key) },
         }
     };
-    Ok(feeds.iter().map(member).collect())
+    Ok(feeds.iter().filter(|(_, feed)| feed.halt != Halt::Branch).map(member).collect())
 }
 
 /// In apply mode: what the sequence says.
@@ -142,7 +143,7 @@ fn list_applied(txn: &ReadTxn, inner: &Inner) -> Result<Vec<Member>, Failure> {
             removed_by: if membership.is_some() { None } else { removed_by.get(key).copied() },
         }
     };
-    Ok(feeds.iter().map(member).collect())
+    Ok(feeds.iter().filter(|(_, feed)| feed.halt != Halt::Branch).map(member).collect())
 }
 
 /// Who wrote the revoke, in force where it stands, that ended the feed's last membership.
@@ -181,7 +182,7 @@ pub(super) fn progress(inner: &Inner) -> Vec<FeedProgress> {
         key: *key,
         have: feed.length,
         placed: feed.placed,
-        want: feed.tip.max(announced.get(key).copied().unwrap_or(0)),
+        want: feed.tip.max(announced.get(key).copied().unwrap_or(0).min(feed.until)),
     };
-    feeds.iter().map(feed).collect()
+    feeds.iter().filter(|(_, feed)| feed.halt != Halt::Branch).map(feed).collect()
 }

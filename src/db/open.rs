@@ -14,7 +14,7 @@ use crate::clock::Clock;
 use crate::codec::Reader;
 use crate::entry::{Genesis, Mode, Op};
 use crate::feed::{self, Seed};
-use crate::order::{self, Batches, Forked};
+use crate::order::{self, Batches};
 use crate::store::{Read, Table};
 use crate::types::{Effective, FeedKey};
 use std::collections::{BTreeMap, BTreeSet};
@@ -91,6 +91,7 @@ impl Work<'_, '_> {
         }
         self.begin_own_feed(id)?;
         self.place_ready(id)?;
+        self.begin_forks(id)?;
         self.append_again(id)?;
         self.place_silent(id)
     }
@@ -224,6 +225,7 @@ impl Work<'_, '_> {
             links_due: true,
             again: false,
             forks: BTreeMap::new(),
+            forks_due: BTreeSet::new(),
             behind: BTreeSet::new(),
             published: state.version,
             dirty: Dirty::default(),
@@ -236,12 +238,22 @@ impl Work<'_, '_> {
         };
         database.again = self.keeps(database.members.get(&database.row.local))?;
         for feed in database.members.keys().copied().collect::<Vec<_>>() {
-            let (length, is_forked) =
-                self.feed(&feed)?.map_or((0, false), |record| (record.length, record.forked));
-            if is_forked && let Some(parting) = feed::load_parting(self.txn, &feed)? {
-                database.forks.insert(feed, Forked { common: parting.common, here: length });
-            }
-            let wanted = database.members.get(&feed).map_or(0, |member| member.until);
+            let length = match self.feed(&feed)?.cloned() {
+                None => 0,
+                Some(record) => {
+                    database
+                        .forks
+                        .extend(super::forks::forked(self.txn, &record)?.map(|forked| (feed, forked)));
+                    record.length
+                }
+            };
+            // Of a forked feed what is wanted comes as branches.
+            let is_forked = database.forks.contains_key(&feed);
+            let wanted = if is_forked {
+                u64::MAX
+            } else {
+                database.members.get(&feed).map_or(0, |member| member.until)
+            };
             if length.min(wanted) > database.order.placed().get(&feed) {
                 database.behind.insert(feed);
             }

@@ -10,7 +10,7 @@ use crate::clock::Drift;
 use crate::crdt::Change;
 use crate::entry::Op;
 use crate::feed;
-use crate::order::{self, Batch, BatchError, Batches, OrderError, Placing, read_batch};
+use crate::order::{self, Batch, BatchError, Batches, OrderError, read_batch};
 use crate::store::WriteTxn;
 use crate::types::{Effective, FeedKey, Position};
 use crate::view::{Added, Removed, ViewError, change_of};
@@ -119,7 +119,7 @@ impl Work<'_, '_> {
         let Some(database) = self.engine.databases.get_mut(&id) else { return Err(Error::closed().into()) };
         let Some(&member) = database.members.get(&feed) else { return Ok(Step::Stays) };
         let seq = database.order.placed().get(&feed);
-        if member.halt == Halt::Frozen || seq >= length {
+        if matches!(member.halt, Halt::Frozen | Halt::Branch) || seq >= length {
             database.behind.remove(&feed);
             return Ok(Step::Stays);
         }
@@ -141,15 +141,14 @@ impl Work<'_, '_> {
             database.row.optimistic = genesis.optimistic;
             database.dirty.row = true;
         }
-        let batches = Batches { txn: &*self.txn, database: id, numbers: &database.members };
-        let readiness = resolve(
-            &batch.facts,
-            link_rule(database),
-            &Placing { batches, order: &database.order, forks: &database.forks },
-        )?;
+        let seen = database.witnesses_in(&batch.facts);
+        let readiness = resolve(&batch.facts, link_rule(database), &database.placing(&*self.txn))?;
         let (past, effective, read) = match readiness {
             Readiness::Ready { past, effective, read } => (past, effective, read),
-            Readiness::Waits { feed: on, length } => return self.wait_for(id, feed, on, length),
+            Readiness::Waits { feed: on, length } => {
+                self.note_witnesses(id, &seen)?;
+                return self.wait_for(id, feed, on, length);
+            }
         };
         if let Err(Drift { ahead }) = database.clock.observe(batch.facts.timestamp, now, database.max_drift) {
             let ahead_ms = u64::try_from(ahead.as_millis()).unwrap_or(u64::MAX);
@@ -169,6 +168,7 @@ impl Work<'_, '_> {
             database.own_past.raise(feed, facts.end());
             database.own_last = effective;
         }
+        self.note_witnesses(id, &seen)?;
         let placed = Placement { facts, past, effective, has_read: !read.is_empty() };
         if self.place(id, member.feed, placed)? {
             pending.add(member.feed, changes);
@@ -208,10 +208,14 @@ impl Work<'_, '_> {
     /// links to is a stranger too, and its own batches are not longer than what is taken of one.
     fn wait_for(&mut self, id: u32, feed: FeedKey, on: FeedKey, length: u64) -> Result<Step, Failure> {
         let database = self.database(id)?;
-        if !database.is_stranger(&feed) || database.row.open {
+        if database.is_stranger(&feed) && !database.row.open {
+            if on != feed {
+                self.meet(id, on)?;
+            }
+        } else if database.forks.contains_key(&on) {
+            self.want_branches(id, &on, None, length)?;
+        } else {
             self.learn(id, on, length)?;
-        } else if on != feed {
-            self.meet(id, on)?;
         }
         Ok(Step::Stays)
     }
@@ -228,6 +232,7 @@ impl Work<'_, '_> {
             }
             let Some(member) = database.members.get(&feed) else { return Ok(()) };
             if member.until < until
+                && !database.forks.contains_key(&feed)
                 && let Some(member) = database.member_mut(&feed)
             {
                 let is_first = member.until == 0;
@@ -239,7 +244,7 @@ impl Work<'_, '_> {
             return Ok(());
         }
         let record = self.feed_or_new(&feed)?;
-        let (number, length) = (record.id, record.length);
+        let (number, length, is_forked) = (record.id, record.length, record.forked);
         let database = self.database(id)?;
         let member =
             MemberRow { feed: number, added: false, merged: 0, until, halt: Halt::None, stranger: false };
@@ -250,6 +255,11 @@ impl Work<'_, '_> {
             database.behind.insert(feed);
         }
         self.engine.effects.feeds.insert(feed);
+        if is_forked {
+            // Another database of this store knows.
+            self.begin_fork(id, feed)?;
+            self.database(id)?.forks_due.insert(feed);
+        }
         Ok(())
     }
 

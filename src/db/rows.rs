@@ -108,6 +108,8 @@ pub(super) enum Halt {
     Frozen,
     /// A block of a newer version.
     Newer,
+    /// It is a branch of a feed that has forked: what counts of it is placed as that feed's.
+    Branch,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -142,6 +144,7 @@ impl MemberRow {
             Halt::None => 0,
             Halt::Frozen => 1,
             Halt::Newer => 2,
+            Halt::Branch => 3,
         });
         out.push(self.stranger.into());
         out
@@ -158,6 +161,7 @@ impl MemberRow {
                 0 => Halt::None,
                 1 => Halt::Frozen,
                 2 => Halt::Newer,
+                3 => Halt::Branch,
                 tag => return Err(DecodeError::UnknownTag { what: "halt", tag: tag.into() }),
             },
             stranger: reader.bool("stranger")?,

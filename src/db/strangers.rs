@@ -45,6 +45,12 @@ impl DatabaseState {
 }
 
 impl Work<'_, '_> {
+    /// Takes in what a peer announced: blocks of it may be here already.
+    pub fn meet_all(&mut self, id: u32, feeds: &[FeedKey]) -> Result<(), Failure> {
+        feeds.iter().try_for_each(|feed| self.meet(id, *feed))?;
+        self.place_ready(id)
+    }
+
     /// Takes in a feed that a peer announced, while there is room. Harmless if it is known.
     pub fn meet(&mut self, id: u32, feed: FeedKey) -> Result<(), Failure> {
         let database = self.database(id)?;

@@ -10,6 +10,15 @@ use crate::causal::{PlacedBatch, WalkSource as _};
 use crate::order::{self, Batches, OrderError, read_batch};
 use crate::types::{FeedKey, Position};
 
+/// What becomes of what was final.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Finals {
+    /// What hangs on batches that leave is final no more.
+    Go,
+    /// It stays: nothing of it leaves, and whoever was heard comes back.
+    Stay,
+}
+
 impl Work<'_, '_> {
     /// Takes out of a database's order what it has placed of `feed` from `length` on, and every batch that has any of
     /// that in its past. What of it counted is pending; all of it waits to be placed again.
@@ -20,8 +29,29 @@ impl Work<'_, '_> {
         id: u32,
         feed: FeedKey,
         length: u64,
+        finals: Finals,
         pending: &mut Pending,
     ) -> Result<(), Failure> {
+        let parts = self.parts_after(id, feed, length)?;
+        for (other, from, to) in &parts {
+            self.withdraw_part(id, *other, *from, *to, pending)?;
+        }
+        self.forget_own_end(id)?;
+        if self.database(id)?.row.apply {
+            let stays: Vec<Stays> = parts.iter().map(|(feed, from, _)| (*feed, *from)).collect();
+            self.withdraw_applied(id, feed, &stays, finals)?;
+        }
+        Ok(())
+    }
+
+    /// Of each feed the part that has anything of `feed` from `length` on in its past, that part itself included: feed,
+    /// from, to.
+    pub fn parts_after(
+        &mut self,
+        id: u32,
+        feed: FeedKey,
+        length: u64,
+    ) -> Result<Vec<(FeedKey, u64, u64)>, Failure> {
         self.database(id)?;
         let Some(database) = self.engine.databases.get(&id) else { return Err(Error::closed().into()) };
         let batches = Batches { txn: &*self.txn, database: id, numbers: &database.members };
@@ -40,15 +70,7 @@ impl Work<'_, '_> {
                 parts.push((other, low, placed));
             }
         }
-        for (other, from, to) in &parts {
-            self.withdraw_part(id, *other, *from, *to, pending)?;
-        }
-        self.forget_own_end(id)?;
-        if self.database(id)?.row.apply {
-            let stays: Vec<Stays> = parts.iter().map(|(feed, from, _)| (*feed, *from)).collect();
-            self.withdraw_applied(id, feed, &stays)?;
-        }
-        Ok(())
+        Ok(parts)
     }
 
     fn withdraw_part(

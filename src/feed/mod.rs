@@ -14,6 +14,7 @@
 //! travel (`wire`).
 
 mod append;
+mod branch;
 mod check;
 mod error;
 mod fork;
@@ -27,6 +28,7 @@ mod tree;
 mod truncate;
 
 pub use append::Appender;
+pub use branch::{BranchOf, adopt, agreed, branch_off, branches};
 pub use check::{FeedCheck, Flaw, check};
 pub use error::{FeedError, Fork};
 pub use fork::{load_parting, mark_forked, parting, save_parting};

@@ -100,7 +100,7 @@ pub fn verify(
     // A head is verified once, not once for each part of what it covers.
     let is_known = [record.head, record.cover, record.tip].contains(&Some(head));
     if !is_known && !fault::is(Fault::UnverifiedBlock) {
-        head.verify(&record.key)?;
+        head.verify(record.signer())?;
     }
     // Blocks first: they tell where exactly two branches part.
     compare_blocks(&tree, record, start, &proved, &head)?;

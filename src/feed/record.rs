@@ -2,12 +2,13 @@
 //!
 //! ```text
 //! flags u8 ‖ id u32 ‖ length u64 ‖ byte length u64 ‖ left u64 ‖ [head 112] ‖ [cover 112] ‖ [tip 112] ‖ [seed 32]
-//! flags = 1 head | 2 cover | 4 tip | 8 seed | 16 forked | 32 unconfirmed
+//!     ‖ [branch of: feed 32 ‖ base u64]
+//! flags = 1 head | 2 cover | 4 tip | 8 seed | 16 forked | 32 unconfirmed | 64 branch
 //! ```
 //!
 //! Other flags, a missing or trailing byte make it invalid.
 
-use super::{FeedError, Seed};
+use super::{BranchOf, FeedError, Seed};
 use crate::codec::{DecodeError, Reader};
 use crate::merkle::Head;
 use crate::store::{Read, Table, WriteTxn};
@@ -38,6 +39,8 @@ pub struct FeedRecord {
     /// An own feed out of a backup: more of it may have been written and sent since. Nothing is appended or offered
     /// before a peer that had it, or the user, has said otherwise.
     pub unconfirmed: bool,
+    /// Set if this is no feed of its own but a branch of one.
+    pub branch: Option<BranchOf>,
 }
 
 const HEAD: u8 = 1;
@@ -46,12 +49,23 @@ const TIP: u8 = 4;
 const SEED: u8 = 8;
 const FORKED: u8 = 16;
 const UNCONFIRMED: u8 = 32;
+const BRANCH: u8 = 64;
 const NEXT_FEED: &[u8] = b"next-feed";
 
 impl FeedRecord {
     /// Length of the last complete head: what is served.
     pub fn complete(&self) -> u64 {
         self.head.map_or(0, |head| head.length)
+    }
+
+    /// Whose key signs its heads.
+    pub fn signer(&self) -> &FeedKey {
+        self.branch.as_ref().map_or(&self.key, |of| &of.feed)
+    }
+
+    /// Blocks below this are not here: those of a branch stand in its feed.
+    pub fn base(&self) -> u64 {
+        self.branch.map_or(0, |of| of.base)
     }
 
     /// Length of the longest signed head seen.
@@ -71,7 +85,8 @@ impl FeedRecord {
             | flag(TIP, self.tip.is_some())
             | flag(SEED, self.secret.is_some())
             | flag(FORKED, self.forked)
-            | flag(UNCONFIRMED, self.unconfirmed);
+            | flag(UNCONFIRMED, self.unconfirmed)
+            | flag(BRANCH, self.branch.is_some());
         let mut out = vec![flags];
         out.extend_from_slice(&self.id.to_be_bytes());
         for number in [self.length, self.byte_length, self.left] {
@@ -83,13 +98,16 @@ impl FeedRecord {
         if let Some(secret) = &self.secret {
             out.extend_from_slice(secret.as_bytes());
         }
+        if let Some(of) = &self.branch {
+            of.encode_into(&mut out);
+        }
         out
     }
 
     pub fn decode(key: FeedKey, row: &[u8]) -> Result<Self, DecodeError> {
         let mut reader = Reader::new(row);
         let flags = reader.u8("feed flags")?;
-        if flags >= UNCONFIRMED << 1 {
+        if flags >= BRANCH << 1 {
             return Err(DecodeError::UnknownTag { what: "feed flags", tag: flags.into() });
         }
         let id = reader.u32("feed id")?;
@@ -98,9 +116,10 @@ impl FeedRecord {
         let mut head = |bit| (flags & bit != 0).then(|| Head::decode(&mut reader)).transpose();
         let (head, cover, tip) = (head(HEAD)?, head(COVER)?, head(TIP)?);
         let secret = (flags & SEED != 0).then(|| reader.array("feed seed").map(Seed::new)).transpose()?;
+        let branch = (flags & BRANCH != 0).then(|| BranchOf::decode(&mut reader)).transpose()?;
         reader.finish("feed record")?;
         let (forked, unconfirmed) = (flags & FORKED != 0, flags & UNCONFIRMED != 0);
-        Ok(Self { key, id, length, byte_length, head, cover, tip, left, secret, forked, unconfirmed })
+        Ok(Self { key, id, length, byte_length, head, cover, tip, left, secret, forked, unconfirmed, branch })
     }
 }
 
@@ -154,6 +173,7 @@ pub fn create(txn: &mut WriteTxn<'_>, key: FeedKey, secret: Option<Seed>) -> Res
         secret,
         forked,
         unconfirmed,
+        branch: None,
     };
     save(txn, &record)?;
     Ok(record)

@@ -54,7 +54,7 @@ pub fn prove<'t>(
     known: Known,
 ) -> Result<Outgoing<'t>, FeedError> {
     let (length, held) = (against.length, record.complete());
-    if start > end || end > length || length > held {
+    if start > end || end > length || length > held || start < record.base() {
         return Err(FeedError::NotServed { start, end, length, held });
     }
     let corrupt = |what| FeedError::Corrupt { feed_id: record.id, what };

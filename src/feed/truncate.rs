@@ -2,7 +2,7 @@ use super::record::save;
 
 use super::tree::{PACK, StoredTree, tier_length, tiers};
 use super::{FeedError, FeedRecord};
-use crate::merkle::{Head, Node};
+use crate::merkle::{Head, Node, Roots};
 use crate::store::{Read, Table, WriteTxn, block_key, tree_key};
 
 /// Cuts one's own feed to `length` blocks and signs that length, so that what is elsewhere can be taken and the
@@ -16,6 +16,14 @@ pub fn truncate(txn: &mut WriteTxn<'_>, record: &mut FeedRecord, length: u64) ->
     if length < record.left {
         return Err(FeedError::HasLeft { left: record.left, length });
     }
+    let roots = cut(txn, record, length)?;
+    record.head = (length > 0).then(|| Head::sign(&secret.signing_key(), &roots));
+    record.cover = None;
+    save(txn, record)
+}
+
+/// Takes away the blocks from `length` on, and the tree over them. Which heads are left the caller says.
+pub(super) fn cut(txn: &mut WriteTxn<'_>, record: &mut FeedRecord, length: u64) -> Result<Roots, FeedError> {
     let roots = StoredTree { txn: &*txn, feed_id: record.id }.roots(length)?;
     for tier in tiers(record.length) {
         let (keep, had) = (tier_length(length, tier), tier_length(record.length, tier));
@@ -33,7 +41,5 @@ pub fn truncate(txn: &mut WriteTxn<'_>, record: &mut FeedRecord, length: u64) ->
         txn.delete(Table::Blocks, &block_key(record.id, seq))?;
     }
     (record.length, record.byte_length) = (length, roots.byte_length());
-    record.head = (length > 0).then(|| Head::sign(&secret.signing_key(), &roots));
-    record.cover = None;
-    save(txn, record)
+    Ok(roots)
 }

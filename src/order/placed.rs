@@ -11,7 +11,7 @@ use super::{OrderError, batch_start};
 use crate::causal::{ControlBatch, Controls, OrderState, Past, Placed, PlacedBatch, WalkRule, WalkSource};
 use crate::codec::{Reader, put_varint};
 use crate::store::{Read, StoreError, Table, WriteTxn};
-use crate::types::{Effective, FeedKey};
+use crate::types::{Effective, FeedKey, Hash, Link};
 use std::collections::BTreeMap;
 use std::ops::Bound;
 
@@ -134,20 +134,28 @@ pub struct Batches<'a, T, N> {
     pub numbers: &'a N,
 }
 
+/// The root hash of a feed, by its number, at a length that is here. (Trees are `feed`'s.)
+pub type RootAt<T> = fn(&T, u32, u64) -> Result<Hash, OrderError>;
+
 /// What readiness asks about them.
 pub struct Placing<'a, T, N> {
     pub batches: Batches<'a, T, N>,
     pub order: &'a OrderState,
     pub forks: &'a BTreeMap<FeedKey, Forked>,
+    pub root_at: RootAt<T>,
 }
 
-/// A feed that has forked: nothing more of it is taken.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// A feed that has forked, as links to it are read.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Forked {
     /// Blocks below this are the same in both branches.
     pub common: u64,
-    /// Blocks of one of them are here up to this.
+    /// What a link into the branch that does not count is read as: `common`, or less, if a batch stands across it.
+    pub read_as: u64,
+    /// Blocks of the one that counts are here up to this.
     pub here: u64,
+    /// The other branch: this store's number for it, and how much of it is here.
+    pub other: Option<(u32, u64)>,
 }
 
 impl<T: Read, N: Numbers> Batches<'_, T, N> {
@@ -189,6 +197,12 @@ impl<T: Read, N: Numbers> WalkSource for Batches<'_, T, N> {
     }
 }
 
+impl<T: Read, N: Numbers> Placing<'_, T, N> {
+    fn is_of(&self, number: u32, link: &Link) -> Result<bool, OrderError> {
+        Ok((self.root_at)(self.batches.txn, number, link.length)?.starts_with(&link.root))
+    }
+}
+
 impl<T: Read, N: Numbers> Placed for Placing<'_, T, N> {
     type Error = OrderError;
 
@@ -196,9 +210,23 @@ impl<T: Read, N: Numbers> Placed for Placing<'_, T, N> {
         Ok(self.order.placed().get(&feed))
     }
 
-    fn read_as(&self, feed: FeedKey, length: u64) -> Result<u64, OrderError> {
-        let forked = self.forks.get(&feed).filter(|forked| length > forked.here);
-        Ok(forked.map_or(length, |forked| forked.common))
+    /// By its root a link says which history it is of.
+    fn read_as(&self, link: &Link) -> Result<Option<u64>, OrderError> {
+        let Link { feed, length, .. } = *link;
+        let Some(forked) = self.forks.get(&feed) else {
+            let is_here = length <= self.length(feed)?;
+            return Ok((!is_here || self.is_of(self.batches.number(feed)?, link)?).then_some(length));
+        };
+        if length <= forked.common {
+            return Ok(Some(length));
+        }
+        if length <= forked.here && self.is_of(self.batches.number(feed)?, link)? {
+            return Ok(Some(length));
+        }
+        match forked.other {
+            Some((number, here)) if length <= here && self.is_of(number, link)? => Ok(Some(forked.read_as)),
+            _ => Ok(None),
+        }
     }
 
     fn batch_end(&self, feed: FeedKey, length: u64) -> Result<u64, OrderError> {

@@ -95,6 +95,7 @@ impl Work<'_, '_> {
         let before = Rights::of(database);
         let published = database.state.version;
         let mut state = database.applied()?.clone();
+        let is_replay = in_flight.start.index() < state.cursor.index();
         self.undo(id, &mut state, in_flight)?;
         let (mut granted, mut acknowledged) = (BTreeSet::new(), Vec::new());
         self.replay(id, &mut state, in_flight, results, &mut granted, &mut acknowledged)?;
@@ -113,6 +114,10 @@ impl Work<'_, '_> {
         let to = state.version;
         database.applied = Some(state);
         database.links_due = true;
+        if is_replay || !granted.is_empty() {
+            // Who is believed first about a feed that has forked may be another now.
+            database.forks_due.extend(database.forks.keys().copied());
+        }
         database.dirty.applied = true;
         database.dirty.state = true;
         let after = Rights::of(database);

@@ -1,7 +1,7 @@
 //! What nothing can move any more, who is waited for, and when this replica should speak.
 
 use crate::apply::{AppliedState, Outcome};
-use crate::causal::Past;
+use crate::causal::{Change, Past};
 use crate::db::engine::{DatabaseState, Work};
 use crate::db::error::{Error, Failure};
 use crate::db::events::Event;
@@ -9,6 +9,7 @@ use crate::entry::Op;
 use crate::fault::{self, Fault};
 use crate::store::Read;
 use crate::types::{FeedKey, Position};
+use std::collections::{BTreeMap, BTreeSet};
 
 /// How far a sequence is final. In merge mode nothing of it applies.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -39,6 +40,31 @@ impl DatabaseState {
             timestamp: applied.last.at.map(|at| at.effective.time),
             waiting_for: self.waiting_for.clone(),
         }
+    }
+
+    /// Whether anything final stands at or after what `from` says of its feed.
+    pub fn has_final(&self, txn: &impl Read, from: &BTreeMap<FeedKey, u64>) -> Result<bool, Failure> {
+        let Some(applied) = &self.applied else { return Ok(false) };
+        let source = self.source(txn, &[]);
+        for index in (0..applied.last.length).rev() {
+            let turn = source.row(index)?.placement.turn;
+            if from.get(&turn.at.writer).is_some_and(|from| turn.end > *from) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// Whom the sequence has ever made an indexer.
+    pub fn indexers_made(&self, txn: &impl Read) -> Result<BTreeSet<FeedKey>, Failure> {
+        let mut found = BTreeSet::new();
+        let Some(applied) = &self.applied else { return Ok(found) };
+        let source = self.source(txn, &[]);
+        for index in 0..applied.cursor.index() {
+            let made = source.row(index)?.placement.changes.into_iter();
+            found.extend(made.filter(makes_indexer).map(|change| change.feed));
+        }
+        Ok(found)
     }
 
     /// Where the last batch of `feed` in the sequence stands.
@@ -230,4 +256,8 @@ impl Work<'_, '_> {
         self.place_silent(id)?;
         Ok(true)
     }
+}
+
+pub(super) fn makes_indexer(change: &Change) -> bool {
+    change.after.is_some_and(|member| member.indexer)
 }

@@ -5,6 +5,7 @@ use crate::causal::{Cursor, Sequence as _};
 use crate::db::engine::{DatabaseState, Work};
 use crate::db::error::{Error, Failure};
 use crate::db::events::Event;
+use crate::db::withdraw::Finals;
 use crate::store::Read;
 use crate::types::{FeedKey, Position};
 use std::collections::BTreeSet;
@@ -15,14 +16,22 @@ pub type Stays = (FeedKey, u64);
 impl Work<'_, '_> {
     /// Takes back the sequence to before the first batch that is above what `stays` of its feed. What `apply` was handed
     /// is not committed any more. What was final without anybody else's word may be so no longer: that is told.
-    pub fn withdraw_applied(&mut self, id: u32, feed: FeedKey, stays: &[Stays]) -> Result<(), Failure> {
+    pub fn withdraw_applied(
+        &mut self,
+        id: u32,
+        feed: FeedKey,
+        stays: &[Stays],
+        finals: Finals,
+    ) -> Result<(), Failure> {
         let database = self.database(id)?;
         let mut state = database.applied()?.clone();
         let final_before = state.last.length;
         state.generation += 1;
         let Some(database) = self.engine.databases.get(&id) else { return Err(Error::closed().into()) };
         if let Some((cursor, unheard)) = database.before_any(&*self.txn, &state, stays)? {
-            database.leave_final(&*self.txn, &mut state, &cursor, &unheard)?;
+            if finals == Finals::Go {
+                database.leave_final(&*self.txn, &mut state, &cursor, &unheard)?;
+            }
             if cursor.index() < state.cursor.index() {
                 self.take_back(id, &mut state, cursor.index())?;
             }

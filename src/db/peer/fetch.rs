@@ -61,7 +61,7 @@ enum Stored {
     Parted {
         at: u64,
     },
-    /// That is proved: of this feed nothing more is taken.
+    /// That is proved, or it is a third history: of this feed nothing more is asked here.
     Forked,
 }
 
@@ -131,8 +131,10 @@ impl State {
                         let until = remote.length.min(feed.until);
                         let from = remote.inflight.again.map_or(feed.length, |again| again.min(feed.length));
                         let until = remote.inflight.parts_at.map_or(until, |at| at.saturating_add(1));
-                        let is_wanted = feed.length < until || remote.contradicts;
-                        (is_wanted && from < until && !feed.forked).then_some((*key, from, until))
+                        // Of a feed that has forked no more is wanted than what its branches have in common.
+                        let is_doubted = remote.contradicts && !feed.forked;
+                        let is_wanted = feed.length < until || is_doubted;
+                        (is_wanted && from < until).then_some((*key, from, until))
                     })
                     .collect()
             };
@@ -239,6 +241,7 @@ impl Peer {
             Ok(Ok(())) => Ok(Stored::Taken),
             Ok(Err(FeedError::Gap { .. })) => Ok(Stored::Gap),
             Ok(Err(FeedError::Fork(fork))) if !fork.is_exact => Ok(Stored::Contradicted),
+            Ok(Err(FeedError::Forked { .. })) => Ok(Stored::Forked),
             // From that block alone the proof was made.
             Ok(Err(FeedError::Fork(fork))) if fork.by == start && end == start.saturating_add(1) => {
                 Ok(Stored::Forked)

@@ -35,11 +35,7 @@ impl State {
             };
             if !unknown.is_empty() {
                 let id = open.id;
-                shared.windowed_job(
-                    move |work| unknown.iter().try_for_each(|feed| work.meet(id, *feed)),
-                    peer.clone(),
-                    |_, _| {},
-                );
+                shared.windowed_job(move |work| work.meet_all(id, &unknown), peer.clone(), |_, _| {});
             }
         }
     }

@@ -63,7 +63,9 @@ impl State {
             return Ok(Served::Waits(serving));
         }
         let served = record.as_ref().and_then(|record| record.head.map(|head| (record, head)));
-        let Some((record, head)) = served.filter(|(_, head)| head.length >= serving.end) else {
+        let Some((record, head)) =
+            served.filter(|(record, head)| head.length >= serving.end && serving.next >= record.base())
+        else {
             if let Some(id) = serving.answer {
                 let _ = self.session.refuse(id);
             }

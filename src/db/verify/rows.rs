@@ -10,7 +10,7 @@ use crate::db::handler;
 use crate::db::rows::{DatabaseRow, MemberRow, StateRow};
 use crate::feed::FeedRecord;
 use crate::merkle::Parting;
-use crate::order;
+use crate::order::{self, Witness};
 use crate::store::{Read as _, Table};
 use crate::types::FeedKey;
 use crate::view;
@@ -76,6 +76,7 @@ fn check(table: Table, key: &[u8], value: &[u8]) -> Result<(), Unreadable> {
             Ok(reader.finish("the proof of a fork")?)
         }
         Table::Sequence | Table::Applied => Ok(apply::check_row(table, key, value)?),
+        Table::Witnesses => Ok(Witness::decode(key, value).map(drop)?),
         Table::Unmerged => handler::check_row(key, value).map_err(Into::into),
         Table::Commits => Err("a row of commits".into()),
     }

@@ -8,7 +8,7 @@ use crate::db::error::{Code, Error, Failure};
 use crate::db::place::{Pending, Placement};
 use crate::entry::{BatchHead, Entry, Op, Place};
 use crate::feed::{self, Appender};
-use crate::order::{Batches, Placing, control};
+use crate::order::control;
 use crate::types::{Effective, FeedKey, Link, Position};
 
 impl Work<'_, '_> {
@@ -106,6 +106,8 @@ impl Work<'_, '_> {
             self.own_readiness(id, &facts, &database.own_past, database.own_last)?;
         let position = facts.position(effective);
         let length = facts.end();
+        let seen = database.witnesses_in(&facts);
+        self.note_witnesses(id, &seen)?;
         let database = self.database(id)?;
         database.own_past.clone_from(&past);
         database.own_past.raise(local, length);
@@ -169,12 +171,7 @@ impl Work<'_, '_> {
             return Ok((past.clone(), effective, false));
         }
         let Some(database) = self.engine.databases.get(&id) else { return Err(Error::closed().into()) };
-        let batches = Batches { txn: &*self.txn, database: id, numbers: &database.members };
-        match resolve(
-            facts,
-            link_rule(database),
-            &Placing { batches, order: &database.order, forks: &database.forks },
-        )? {
+        match resolve(facts, link_rule(database), &database.placing(&*self.txn))? {
             Readiness::Ready { past, effective, read } => Ok((past, effective, !read.is_empty())),
             // What is linked is placed: that is how it came to be linked.
             Readiness::Waits { feed, .. } => {
@@ -189,7 +186,7 @@ impl Work<'_, '_> {
             return Ok(Vec::new());
         }
         let Some(database) = self.engine.databases.get(&id) else { return Err(Error::closed().into()) };
-        let DatabaseState { row, order, own_past, applied, forks, .. } = database;
+        let DatabaseState { row, order, own_past, applied, .. } = database;
         // Only what the own past does not reach is looked at, and only feeds of which something counts are named: what
         // is named, others have to fetch.
         let counts = |feed: &FeedKey| match applied {
@@ -202,9 +199,8 @@ impl Work<'_, '_> {
                 candidates.raise(feed, length);
             }
         }
-        let batches = Batches { txn: &*self.txn, database: id, numbers: &database.members };
-        let wanted =
-            causal::links(row.local, link_rule(database), &candidates, &Placing { batches, order, forks })?;
+        let placing = database.placing(&*self.txn);
+        let wanted = causal::links(row.local, link_rule(database), &candidates, &placing)?;
         let mut links = Vec::with_capacity(wanted.len());
         for (feed, length) in wanted {
             let Some(record) = self.feed(&feed)?.cloned() else { continue };
