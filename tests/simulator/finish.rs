@@ -12,6 +12,7 @@ impl World {
         self.groups = 0;
         self.end_lines(&mut Random::new(5), |_| true)?;
         let older = self.bring_back()?;
+        self.all_are_back = true;
         for a in 0..self.setup.devices {
             for b in 0..a {
                 self.connect(a, b, Kind::Whole, &mut Random::new(6))?;
