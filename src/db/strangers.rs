@@ -13,6 +13,7 @@ use super::error::Failure;
 use super::rows::MemberRow;
 use crate::store::Table;
 use crate::types::FeedKey;
+use std::collections::BTreeSet;
 
 /// Feeds of strangers in one database: bounds what announcements make us remember and look through.
 pub(super) const MAX_STRANGERS: usize = 256;
@@ -25,6 +26,12 @@ const MAX_STRANGER_BYTES: u64 = 64 << 20;
 
 /// Announced feeds in a database whose every feed counts: bounds what whoever knows its key can make us keep.
 const MAX_OPEN_FEEDS: usize = 16_384;
+
+/// The strangers of a database, and the bytes they hold: counted once for many that are met.
+struct Room {
+    strangers: BTreeSet<FeedKey>,
+    bytes: u64,
+}
 
 impl DatabaseState {
     pub fn takes_strangers(&self) -> bool {
@@ -46,29 +53,50 @@ impl DatabaseState {
 
 impl Work<'_, '_> {
     /// Takes in what a peer announced: blocks of it may be here already.
-    pub fn meet_all(&mut self, id: u32, feeds: &[FeedKey]) -> Result<(), Failure> {
-        feeds.iter().try_for_each(|feed| self.meet(id, *feed))?;
+    pub fn meet_all(&mut self, id: u32, feeds: &BTreeSet<FeedKey>) -> Result<(), Failure> {
+        let mut room = self.room(id)?;
+        feeds.iter().try_for_each(|feed| self.meet_within(id, *feed, &mut room))?;
         self.place_ready(id)
     }
 
     /// Takes in a feed that a peer announced, while there is room. Harmless if it is known.
     pub fn meet(&mut self, id: u32, feed: FeedKey) -> Result<(), Failure> {
+        let mut room = self.room(id)?;
+        self.meet_within(id, feed, &mut room)
+    }
+
+    fn room(&mut self, id: u32) -> Result<Room, Failure> {
+        let database = self.database(id)?;
+        let is_open = database.row.open;
+        let strangers: BTreeSet<FeedKey> =
+            database.members.keys().filter(|feed| database.is_stranger(feed)).copied().collect();
+        let bytes = if is_open { 0 } else { self.bytes_of(&strangers)? };
+        Ok(Room { strangers, bytes })
+    }
+
+    fn meet_within(&mut self, id: u32, feed: FeedKey, room: &mut Room) -> Result<(), Failure> {
         let database = self.database(id)?;
         if !database.takes_strangers() || !database.may_be_met(&feed) {
             return Ok(());
         }
-        let strangers: Vec<FeedKey> =
-            database.members.keys().filter(|feed| database.is_stranger(feed)).copied().collect();
         if database.row.open {
-            return if strangers.len() < MAX_OPEN_FEEDS { self.meet_as(id, feed, u64::MAX) } else { Ok(()) };
+            return if room.strangers.len() < MAX_OPEN_FEEDS {
+                room.strangers.insert(feed);
+                self.meet_as(id, feed, u64::MAX)
+            } else {
+                Ok(())
+            };
         }
-        if self.bytes_of(&strangers)? >= MAX_STRANGER_BYTES {
+        if room.bytes >= MAX_STRANGER_BYTES {
             return Ok(());
         }
-        if strangers.len() >= MAX_STRANGERS {
-            let Some(silent) = self.silent_one(&strangers)? else { return Ok(()) };
+        if room.strangers.len() >= MAX_STRANGERS {
+            let Some(silent) = self.silent_one(&room.strangers)? else { return Ok(()) };
             self.forget_stranger(id, &silent)?;
+            room.strangers.remove(&silent);
         }
+        room.strangers.insert(feed);
+        room.bytes = room.bytes.saturating_add(self.feed(&feed)?.map_or(0, |record| record.byte_length));
         let linked = self.database(id)?.members.get(&feed).map_or(0, |member| member.until);
         self.meet_as(id, feed, linked.saturating_add(MAX_STRANGER_BLOCKS))
     }
@@ -99,7 +127,7 @@ impl Work<'_, '_> {
         if database.row.open || !database.is_stranger(grown) {
             return Ok(());
         }
-        let strangers: Vec<FeedKey> =
+        let strangers: BTreeSet<FeedKey> =
             database.members.keys().filter(|feed| database.is_stranger(feed)).copied().collect();
         if self.bytes_of(&strangers)? < MAX_STRANGER_BYTES {
             return Ok(());
@@ -113,7 +141,7 @@ impl Work<'_, '_> {
         Ok(())
     }
 
-    fn bytes_of(&mut self, feeds: &[FeedKey]) -> Result<u64, Failure> {
+    fn bytes_of(&mut self, feeds: &BTreeSet<FeedKey>) -> Result<u64, Failure> {
         let mut bytes: u64 = 0;
         for feed in feeds {
             bytes = bytes.saturating_add(self.feed(feed)?.map_or(0, |record| record.byte_length));
@@ -121,7 +149,7 @@ impl Work<'_, '_> {
         Ok(bytes)
     }
 
-    fn silent_one(&mut self, strangers: &[FeedKey]) -> Result<Option<FeedKey>, Failure> {
+    fn silent_one(&mut self, strangers: &BTreeSet<FeedKey>) -> Result<Option<FeedKey>, Failure> {
         for feed in strangers {
             if self.feed(feed)?.is_none_or(|record| record.length == 0) {
                 return Ok(Some(*feed));

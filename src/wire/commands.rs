@@ -100,15 +100,20 @@ impl Session {
         Ok((named, held))
     }
 
-    /// A feed announced before has changed.
-    pub fn have(&mut self, state: &FeedState) -> Result<(), CommandError> {
+    /// A feed announced before has changed. False: the last word on it has not left, and nothing was said; what is new is
+    /// said later, so that lengths do not pile up behind a peer that does not read.
+    pub fn have(&mut self, state: &FeedState) -> Result<bool, CommandError> {
         self.check_open()?;
         let feed = state.feed;
         let (alias, _) = self.ours.live(&feed).ok_or(CommandError::UnknownFeed { feed })?;
+        let Some(last) = self.ours.last_have(alias) else { return Ok(false) };
+        if !self.outbox.has_left(*last) {
+            return Ok(false);
+        }
         let held = Held::from(state);
+        *last = self.outbox.push(message::have(alias, &held));
         self.ours.heard(alias, &held);
-        self.outbox.push(message::have(alias, &held));
-        Ok(())
+        Ok(true)
     }
 
     /// Asks for blocks `start..end` of a feed the peer has announced.

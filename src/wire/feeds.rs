@@ -3,6 +3,7 @@
 use super::TopicId;
 use super::limits::{MAX_FEEDS_PER_SESSION, MAX_FEEDS_PER_TOPIC};
 use super::message::{Held, Named};
+use super::outbox::Place;
 use crate::types::FeedKey;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -13,6 +14,8 @@ struct Announced {
     reach: u64,
     /// Open topics it is announced on.
     topics: u32,
+    /// Where the last Have of it stands in what is sent.
+    have: Place,
 }
 
 /// The feeds one side has announced.
@@ -87,7 +90,7 @@ impl Feeds {
             });
         }
         let alias = self.by_alias.len() as u64;
-        self.by_alias.push(Announced { feed, reach: 0, topics: 0 });
+        self.by_alias.push(Announced { feed, reach: 0, topics: 0, have: 0 });
         self.by_key.insert(feed, alias);
         Ok(alias)
     }
@@ -149,6 +152,11 @@ impl Feeds {
     pub fn live(&self, feed: &FeedKey) -> Option<(u64, Numbered)> {
         let alias = *self.by_key.get(feed)?;
         self.numbered(alias).ok().filter(|numbered| numbered.live).map(|numbered| (alias, numbered))
+    }
+
+    /// Where the last Have of a feed stands in what is sent.
+    pub fn last_have(&mut self, alias: u64) -> Option<&mut Place> {
+        self.announced_mut(alias).map(|announced| &mut announced.have)
     }
 
     fn announced_mut(&mut self, alias: u64) -> Option<&mut Announced> {

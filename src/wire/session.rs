@@ -44,6 +44,8 @@ pub struct Session {
     pub(super) asked: Requests,
     /// A Blocks message that is arriving in pieces: its length and what is here.
     pub(super) piece: Option<(u64, Vec<u8>)>,
+    /// Bytes that came in pieces.
+    pub(super) pieced: u64,
     pub(super) said_done: bool,
     pub(super) heard_done: bool,
     pub(super) ping_open: bool,
@@ -88,6 +90,7 @@ impl Session {
             serving: Requests::default(),
             asked: Requests::default(),
             piece: None,
+            pieced: 0,
             said_done: false,
             heard_done: false,
             ping_open: false,
@@ -234,6 +237,11 @@ impl Session {
     /// Why the session died, if it did.
     pub fn error(&self) -> Option<&ProtocolError> {
         self.error.as_ref()
+    }
+
+    /// Bytes of messages in pieces that have come so far.
+    pub fn pieced(&self) -> u64 {
+        self.pieced
     }
 
     pub fn role(&self) -> Role {

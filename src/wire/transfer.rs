@@ -79,6 +79,7 @@ impl Session {
             return Err(ProtocolError::Piece { total, offset, expected });
         }
         here.extend_from_slice(bytes);
+        self.pieced = self.pieced.saturating_add(bytes.len() as u64);
         if end < total {
             self.piece = Some((total, here));
             return Ok(());

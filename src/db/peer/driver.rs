@@ -175,7 +175,9 @@ impl State {
 
     /// Both sides have it: says what is here, but for own feeds, whose state elsewhere is heard first.
     fn open_topic(&mut self, id: TopicId, topic: Topic, peer: &Peer) {
-        peer.0.unheard.store(true, Ordering::Release);
+        if self.may_be_awaited(&topic) {
+            peer.0.unheard.store(true, Ordering::Release);
+        }
         peer.0.fresh.store(false, Ordering::Release);
         self.topics.insert(
             id,
@@ -186,7 +188,7 @@ impl State {
                 heard_own: false,
                 said_own: false,
                 named: BTreeSet::new(),
-                unmet: Vec::new(),
+                unmet: BTreeMap::new(),
                 told_forks: BTreeSet::new(),
                 access: super::access::Talk::default(),
                 compared: super::compare::Compared::default(),
@@ -284,10 +286,25 @@ impl State {
             if reached >= before && self.session.remote().is_some_and(|remote| remote.live && remote.download)
             {
                 remote.sent = length;
-                self.serving.push_back(Serving { answer: None, feed: key, next: reached, end: length });
-            } else if let Some(state) = state_of(key, &feed) {
-                let _ = self.session.have(&state);
+                self.serve_push(key, reached, length);
+            } else if let Some(state) = state_of(key, &feed)
+                && self.session.have(&state) == Ok(false)
+                && let Some(said) = self.topics.get_mut(&id).and_then(|shown| shown.said.get_mut(&key))
+            {
+                // It is said at the next occasion, the next tick at the latest.
+                *said = before;
             }
+        }
+    }
+
+    /// Pushes blocks. Those that wait already are gone on with: a peer that does not read makes us remember one range of
+    /// each feed.
+    fn serve_push(&mut self, feed: FeedKey, next: u64, end: u64) {
+        let continued =
+            |serving: &&mut Serving| serving.answer.is_none() && serving.feed == feed && serving.end == next;
+        match self.serving.iter_mut().find(continued) {
+            Some(serving) => serving.end = end,
+            None => self.serving.push_back(Serving { answer: None, feed, next, end }),
         }
     }
 

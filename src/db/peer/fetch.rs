@@ -1,19 +1,23 @@
 //! What is asked for, and what becomes of what arrives.
 
 use super::driver::RemoteFeed;
-use super::{MAX_UNVERIFIED, Peer, State};
+use super::{MAX_UNVERIFIED, MESSAGE_COST, Peer, State};
 use crate::db::board::PublishedFeed;
 use crate::db::error::{Code, Error};
 use crate::feed::{self, FeedError, Received};
 use crate::merkle::Node;
 use crate::types::FeedKey;
 use crate::wire::limits::{MAX_REQUEST_BLOCKS, MAX_REQUESTS};
-use crate::wire::{Blocks, FeedState, RequestId};
+use crate::wire::{Blocks, FeedState, ProofNode, RequestId};
 
 /// What was asked of a feed over this connection and is not stored yet.
 #[derive(Default)]
 pub(super) struct Inflight {
     request: Option<RequestId>,
+    /// The tick in which it was asked for, or something of it last came.
+    asked_at: u32,
+    /// It was refused: others may ask first whoever has it.
+    yields: bool,
     /// Messages whose blocks wait for the owner thread.
     storing: u32,
     /// Where the next request begins instead of at the end of what is here.
@@ -124,7 +128,10 @@ impl State {
         for open in self.databases(peer) {
             let wanted: Vec<_> = {
                 let feeds = open.feeds.read();
-                let behind = self.remote.iter().filter(|(_, remote)| remote.inflight.is_idle());
+                let behind = self
+                    .remote
+                    .iter()
+                    .filter(|(_, remote)| remote.inflight.is_idle() && !remote.inflight.yields);
                 behind
                     .filter_map(|(key, remote)| {
                         let feed = feeds.get(key)?;
@@ -146,10 +153,14 @@ impl State {
                     continue;
                 }
                 let end = until.min(from.saturating_add(MAX_REQUEST_BLOCKS));
+                let is_first = self.session.requests_open() == 0;
                 match self.session.request(key, from, end) {
                     Ok(id) => {
                         if let Some(remote) = self.remote.get_mut(&key) {
                             remote.inflight.request = Some(id);
+                            remote.inflight.asked_at = self.ticks;
+                        }
+                        if is_first {
                             self.heard_at = self.ticks;
                         }
                     }
@@ -162,14 +173,41 @@ impl State {
 
     /// Lets others fetch what was asked here and does not come. What comes late is taken all the same.
     pub(super) fn notice_stall(&mut self, peer: &Peer) {
-        let asked = self.remote.values().any(|remote| remote.inflight.request.is_some());
-        let silent = asked && self.ticks.saturating_sub(self.heard_at) >= super::STALL_PATIENCE;
-        let Some(shared) = self.shared.as_ref().filter(|_| silent && !self.stalled) else { return };
+        let pieced = self.session.pieced();
+        if pieced.saturating_sub(std::mem::replace(&mut self.pieced, pieced)) >= super::MIN_PIECE_PROGRESS {
+            self.is_answered();
+        }
+        let Some(shared) = &self.shared else { return };
+        let ticks = self.ticks;
+        let is_late = |since: u32, patience: u32| ticks.saturating_sub(since) >= patience;
+        let is_silent = self.session.requests_open() > 0 && is_late(self.heard_at, super::STALL_PATIENCE);
         let mut claims = shared.board.claims.lock();
         let held = claims.len();
-        claims.retain(|_, holder| *holder != peer.0.id);
+        let remote = &self.remote;
+        claims.retain(|feed, holder| {
+            let is_owed = |remote: &RemoteFeed| {
+                let Inflight { request, asked_at, .. } = remote.inflight;
+                request.is_some() && is_late(asked_at, super::FEED_PATIENCE)
+            };
+            *holder != peer.0.id || !(is_silent || remote.get(feed).is_some_and(is_owed))
+        });
         self.released |= claims.len() < held;
-        self.stalled = true;
+        self.stalled |= is_silent;
+    }
+
+    /// Something came that was asked for.
+    fn is_answered(&mut self) {
+        self.heard_at = self.ticks;
+        self.stalled = false;
+    }
+
+    /// What was refused may be asked for again, now that others could have asked.
+    pub(super) fn fetch_refused(&mut self, peer: &Peer) {
+        let yielding = self.remote.values_mut().filter(|remote| remote.inflight.yields);
+        let yielded = yielding.map(|remote| remote.inflight.yields = false).count();
+        if yielded > 0 {
+            self.fetch(peer);
+        }
     }
 
     /// Gives a feed up, if nothing of it is on its way over this connection.
@@ -187,15 +225,25 @@ impl State {
     pub(super) fn refused(&mut self, feed: &FeedKey, next: u64, peer: &Peer) {
         if let Some(remote) = self.remote.get_mut(feed) {
             remote.inflight.request = None;
+            remote.inflight.yields = true;
             remote.length = remote.length.min(next);
         }
+        if self.session.requests_open() == 0 {
+            self.is_answered();
+        }
         self.release(feed, peer);
+        self.released = true;
     }
 
     /// Hands blocks to the owner thread, which verifies and stores them.
     pub(super) fn received(&mut self, feed: FeedKey, blocks: Blocks, finished: bool, peer: &Peer) {
         let end = blocks.start.saturating_add(blocks.blocks.len() as u64);
+        if blocks.answer.is_some() {
+            self.is_answered();
+        }
+        let ticks = self.ticks;
         let remote = self.remote.entry(feed).or_default();
+        remote.inflight.asked_at = ticks;
         remote.length = remote.length.max(end);
         if finished {
             remote.inflight.request = None;
@@ -205,7 +253,7 @@ impl State {
         if let Some(remote) = self.remote.get_mut(&feed) {
             remote.inflight.storing += 1;
         }
-        let bytes = blocks.blocks.iter().map(Vec::len).sum::<usize>();
+        let bytes = cost(&blocks);
         self.unverified += bytes;
         let span = (blocks.start, end);
         shared.windowed_job(
@@ -214,6 +262,12 @@ impl State {
             move |peer, result| peer.stored(feed, span, bytes, result),
         );
     }
+}
+
+/// What blocks take while they wait for the owner thread.
+fn cost(blocks: &Blocks) -> usize {
+    let held = blocks.blocks.iter().map(|block| block.len() + size_of::<Vec<u8>>()).sum::<usize>();
+    held + blocks.nodes.len() * size_of::<ProofNode>() + MESSAGE_COST
 }
 
 fn received(blocks: &Blocks) -> Received<'_> {
@@ -258,6 +312,7 @@ impl Peer {
         };
         let mut goes_on = false;
         let failed = self.with_state(|state, peer| {
+            let mut is_taken = false;
             let was_full = state.unverified >= MAX_UNVERIFIED;
             state.unverified -= bytes.min(state.unverified);
             goes_on = was_full && state.unverified < MAX_UNVERIFIED;
@@ -270,6 +325,7 @@ impl Peer {
                         inflight.parts_at = None;
                     }
                     Ok(Stored::Taken) => {
+                        is_taken = true;
                         inflight.again = inflight.again.map(|again| again.max(end));
                         inflight.parts_at = None;
                         remote.contradicts = false;
@@ -284,6 +340,9 @@ impl Peer {
                     }
                     Ok(Stored::Gap | Stored::Doubted) | Err(_) => {}
                 }
+            }
+            if is_taken {
+                state.note_delivered(&feed, peer);
             }
             state.release(&feed, peer);
             match outcome {

@@ -4,6 +4,7 @@ use super::{Peer, State};
 use crate::db::strangers::MAX_STRANGERS;
 use crate::types::FeedKey;
 use crate::wire::{FeedState, TopicId, TopicKind};
+use std::collections::BTreeSet;
 
 impl State {
     /// Hands on what was announced on a database's topic, if that database takes such feeds. Who has just joined does not
@@ -19,11 +20,11 @@ impl State {
                 let is_joining = open.feeds.read().get(&open.info.key).is_none_or(|feed| feed.placed == 0);
                 let room = MAX_STRANGERS.saturating_sub(shown.unmet.len());
                 if is_joining && open.info.apply {
-                    shown.unmet.extend(announced.iter().take(room).copied());
+                    shown.unmet.extend(announced.iter().take(room).map(|state| (state.feed, *state)));
                 }
                 continue;
             }
-            let unknown: Vec<FeedKey> = {
+            let unknown: BTreeSet<FeedKey> = {
                 let feeds = open.feeds.read();
                 let is_unknown = |state: &&FeedState| match feeds.get(&state.feed) {
                     None => state.length > 0,
@@ -33,20 +34,39 @@ impl State {
                 };
                 announced.iter().filter(is_unknown).map(|state| state.feed).collect()
             };
-            if !unknown.is_empty() {
-                let id = open.id;
-                shared.windowed_job(move |work| work.meet_all(id, &unknown), peer.clone(), |_, _| {});
+            if unknown.is_empty() {
+                continue;
             }
+            if std::mem::replace(&mut self.is_meeting, true) {
+                // As many as may be announced on a topic, each once: jobs do not pile up.
+                let is_unknown = |state: &&FeedState| unknown.contains(&state.feed);
+                shown.unmet.extend(announced.iter().filter(is_unknown).map(|state| (state.feed, *state)));
+                continue;
+            }
+            let id = open.id;
+            shared.windowed_job(
+                move |work| work.meet_all(id, &unknown),
+                peer.clone(),
+                |peer, _| {
+                    peer.with_state(|state, peer| {
+                        state.is_meeting = false;
+                        state.meet_kept(peer);
+                    });
+                },
+            );
         }
     }
 
     /// What was kept until it was known whether the database takes strangers.
     pub(super) fn meet_kept(&mut self, peer: &Peer) {
+        if self.is_meeting {
+            return;
+        }
         let kept: Vec<_> = self
             .topics
             .iter_mut()
             .filter(|(_, shown)| !shown.unmet.is_empty())
-            .map(|(id, shown)| (*id, std::mem::take(&mut shown.unmet)))
+            .map(|(id, shown)| (*id, std::mem::take(&mut shown.unmet).into_values().collect::<Vec<_>>()))
             .collect();
         for (id, unmet) in kept {
             self.meet_strangers(id, &unmet, peer);

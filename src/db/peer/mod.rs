@@ -54,9 +54,20 @@ const OWN_FEED_PATIENCE: u32 = 5;
 /// claim keeps us silent.
 const CLAIM_PATIENCE: u32 = 30;
 
-/// Ticks without a byte after which what was asked of a connection may be fetched over another: a peer that announces
-/// and then is silent keeps nobody from the feed.
+/// Ticks without an answer after which what was asked of a connection may be fetched over another: a peer that announces
+/// and does not deliver, whatever else it says, keeps nobody from the feed.
 const STALL_PATIENCE: u32 = 10;
+
+/// Ticks after which one feed of which nothing came may be fetched over another, though answers about others come: a peer
+/// that serves one feed cannot hold another.
+const FEED_PATIENCE: u32 = 60;
+
+/// Bytes of a message in pieces that count, between two ticks, as an answer that goes on: a byte now and then does not.
+const MIN_PIECE_PROGRESS: u64 = 1 << 10;
+
+/// What a received message counts while it waits for the owner thread, besides its blocks and nodes: messages without
+/// blocks are not free.
+const MESSAGE_COST: usize = 512;
 
 /// Ticks a connection may take to say who it is.
 const HANDSHAKE_PATIENCE: u32 = 20;
@@ -98,12 +109,20 @@ struct State {
     released: bool,
     /// The peer has none of what was shown to it.
     nothing_shared: bool,
-    /// The tick in which bytes last came, or were last asked for.
+    /// The tick in which an answer last came, or the first of those that are due was asked for.
     heard_at: u32,
-    /// Bytes are due and none have come for [`STALL_PATIENCE`]: others may fetch what was asked here.
+    /// Bytes that had come in pieces at the last tick.
+    pieced: u64,
+    /// An answer is due and none has come for [`STALL_PATIENCE`]: others may fetch what was asked here.
     stalled: bool,
     ticks: u32,
     own_allowed: bool,
+    /// Ticks for which each topic's first vector was waited for, also if it was withdrawn and opened again.
+    awaited: BTreeMap<Topic, u32>,
+    /// Ticks for which more of an own feed was claimed and nothing of it delivered.
+    claimed: u32,
+    /// Announced feeds are being looked at: others wait for that.
+    is_meeting: bool,
     /// Ticks that own blocks have waited to leave.
     waited: u32,
     /// The owner was asked to note that own blocks leave.
@@ -133,8 +152,9 @@ struct Shown {
     told_forks: BTreeSet<FeedKey>,
     /// Feeds that the other side has announced on it: as many as it may announce at all.
     named: BTreeSet<FeedKey>,
-    /// Feeds announced before it was known whether the database takes in such as it does not know.
-    unmet: Vec<FeedState>,
+    /// Feeds announced before it was known whether the database takes in such as it does not know, or while others are
+    /// looked at.
+    unmet: BTreeMap<FeedKey, FeedState>,
     access: access::Talk,
     compared: compare::Compared,
 }
@@ -152,8 +172,6 @@ impl Peer {
             if state.shared.is_none() {
                 return true;
             }
-            state.heard_at = state.ticks;
-            state.stalled = false;
             let taken = state.session.receive(bytes);
             state.take_events(peer);
             if let Err(error) = taken {
@@ -252,7 +270,7 @@ impl Peer {
         }
     }
 
-    /// Lets the other connections fetch what this one has given up.
+    /// Lets the other connections fetch what this one has given up; what they do not want it may ask for again.
     fn hand_over(&self) {
         let shared = {
             let mut state = self.0.state.lock();
@@ -266,6 +284,7 @@ impl Peer {
                 peer.with_state(State::fetch);
             }
         }
+        self.with_state(State::fetch_refused);
     }
 
     /// Takes the connection off the board: nothing more is fetched or told.

@@ -1,20 +1,29 @@
 //! One's own feeds on a connection: what others have of them comes first, and only then does more of them leave.
 
-use super::{Peer, State};
+use super::{CLAIM_PATIENCE, OWN_FEED_PATIENCE, Peer, State};
 use crate::db::board::PublishedFeed;
 use crate::types::FeedKey;
-use crate::wire::FeedState;
+use crate::wire::{FeedState, Topic};
 use std::sync::atomic::Ordering;
 
 impl State {
     /// Brings up to date whether first vectors are awaited. True if none is.
     pub(super) fn note_heard(&mut self, peer: &Peer) -> bool {
-        let heard = self.topics.values().all(|shown| shown.heard);
-        if heard {
+        if self.topics.values().all(|shown| shown.heard || !self.may_be_awaited(&shown.topic)) {
             peer.0.unheard.store(false, Ordering::Release);
             self.is_heard_news = true;
         }
-        heard
+        self.has_heard_all()
+    }
+
+    fn has_heard_all(&self) -> bool {
+        self.topics.values().all(|shown| shown.heard)
+    }
+
+    /// Whether a topic's first vector is still worth waiting for: what does not come holds our own blocks back once, and
+    /// not for each of them.
+    pub(super) fn may_be_awaited(&self, topic: &Topic) -> bool {
+        self.awaited.get(topic).is_none_or(|ticks| *ticks < OWN_FEED_PATIENCE)
     }
 
     /// Nobody waits for what this connection may show: so far it shares nothing.
@@ -34,12 +43,20 @@ impl State {
         own
     }
 
+    /// Blocks of a feed came and fitted: a claim to have more of it may be waited for again.
+    pub(super) fn note_delivered(&mut self, feed: &FeedKey, peer: &Peer) {
+        if self.claimed > 0 && self.own_feeds(peer).iter().any(|(own, _)| own == feed) {
+            self.claimed = 0;
+        }
+    }
+
     /// Brings up to date whether the other side shows more of an own feed than is here; asks the owner thread to take a
     /// peer that shows no more for a confirmation, where one is needed.
     pub(super) fn note_claims(&mut self, peer: &Peer) {
         self.compare_overtaken(peer);
         let mut claims = false;
         let mut confirming = Vec::new();
+        let is_heard = self.has_heard_all();
         for (key, feed) in self.own_feeds(peer) {
             let Some(remote) = self.remote.get_mut(&key) else { continue };
             claims |= !feed.forked && (remote.length > feed.length || remote.contradicts);
@@ -47,7 +64,6 @@ impl State {
                 && remote.length <= feed.length
                 && remote.signed <= feed.length
                 && !remote.contradicts;
-            let is_heard = !peer.0.unheard.load(Ordering::Acquire);
             if is_heard
                 && feed.unconfirmed
                 && shows_all
@@ -59,6 +75,8 @@ impl State {
                 confirming.push((key, remote.length, remote.root));
             }
         }
+        // A claim of which nothing came in all that time is none.
+        claims &= self.claimed < CLAIM_PATIENCE;
         if peer.0.claims.swap(claims, Ordering::AcqRel) && !claims {
             self.is_heard_news = true;
         }
@@ -113,7 +131,17 @@ impl State {
 
     /// A tick has passed: own blocks do not wait for ever.
     pub(super) fn wait_to_leave(&mut self, peer: &Peer) {
-        if self.ticks >= super::OWN_FEED_PATIENCE {
+        for shown in self.topics.values().filter(|shown| !shown.heard) {
+            let ticks = self.awaited.entry(shown.topic).or_default();
+            *ticks = ticks.saturating_add(1);
+        }
+        if peer.0.unheard.load(Ordering::Acquire) {
+            self.note_heard(peer);
+        }
+        if peer.0.claims.load(Ordering::Acquire) {
+            self.claimed = self.claimed.saturating_add(1);
+        }
+        if self.ticks >= OWN_FEED_PATIENCE {
             self.note_nothing_shared(peer);
         }
         if self.own_feeds(peer).iter().any(|(_, feed)| feed.waits_to_leave()) {

@@ -1,0 +1,108 @@
+//! Heads that are claimed and never delivered, and silence: nobody is kept from what others have.
+
+use crate::attacker::*;
+use crate::scene::Scene;
+use multi_hyperbee::wire::Config;
+
+/// As src/db/peer/mod.rs has them.
+const STALL_PATIENCE: u32 = 10;
+const OWN_FEED_PATIENCE: u32 = 5;
+const CLAIM_PATIENCE: u32 = 30;
+
+/// Claims much of a third device's feed, and has been asked for it.
+fn claimant(scene: &mut Scene) -> Attacker {
+    let feed = scene.c.info().unwrap().local;
+    scene.disconnect();
+    let mut attacker = Attacker::member(&scene.a);
+    attacker.announce(&[(feed, 1_000)]);
+    attacker.read();
+    assert_eq!(attacker.count(REQUEST), 1);
+    scene.reconnect();
+    attacker
+}
+
+#[test]
+fn a_claimed_head_that_never_comes_keeps_nobody_from_the_feed() {
+    let mut scene = Scene::new();
+    let mut attacker = claimant(&mut scene);
+    scene.undisturbed_within(STALL_PATIENCE + 1, &mut [(&mut attacker, &mut |_| ())]);
+    scene.undisturbed();
+    scene.sound();
+}
+
+#[test]
+fn who_owes_blocks_buys_no_time_with_other_words() {
+    let mut scene = Scene::new();
+    let mut attacker = claimant(&mut scene);
+    let mut chat = |attacker: &mut Attacker| {
+        attacker.read();
+        attacker.say(PING, &[]);
+    };
+    scene.undisturbed_within(STALL_PATIENCE + 1, &mut [(&mut attacker, &mut chat)]);
+    scene.sound();
+}
+
+#[test]
+fn who_owes_blocks_buys_no_time_with_the_first_piece_of_one() {
+    let mut scene = Scene::new();
+    let mut attacker = claimant(&mut scene);
+    let mut offset = 0;
+    let mut dribble = |attacker: &mut Attacker| {
+        attacker.say(PIECE, &[varints(&[5 << 20, offset, 1]), vec![BLOCKS]].concat());
+        offset += 1;
+    };
+    scene.undisturbed_within(STALL_PATIENCE + 1, &mut [(&mut attacker, &mut dribble)]);
+    scene.sound();
+}
+
+#[test]
+fn who_refuses_and_claims_again_is_asked_after_the_others() {
+    let mut scene = Scene::new();
+    let mut attacker = claimant(&mut scene);
+    let refused = std::cell::Cell::new(0);
+    let mut again = |attacker: &mut Attacker| {
+        attacker.read();
+        while refused.get() < attacker.count(REQUEST) as u64 {
+            attacker.bytes(
+                &[
+                    frame(REFUSE, &varints(&[refused.get()])),
+                    frame(HAVE, &[varints(&[0]), held(1_000)].concat()),
+                ]
+                .concat(),
+            );
+            refused.set(refused.get() + 1);
+        }
+    };
+    scene.undisturbed_within(2, &mut [(&mut attacker, &mut again)]);
+    assert!(refused.get() > 0);
+    scene.undisturbed_within(2, &mut [(&mut attacker, &mut again)]);
+    scene.sound();
+}
+
+#[test]
+fn a_claim_to_have_more_of_our_own_feed_silences_us_once() {
+    let mut scene = Scene::new();
+    let own = scene.a.info().unwrap().local;
+    let mut attacker = Attacker::member(&scene.a);
+    attacker.announce(&[(own, 1_000)]);
+    let mut more = 1_000;
+    let mut claim = |attacker: &mut Attacker| {
+        more += 1;
+        attacker.have(0, more);
+    };
+    scene.undisturbed_within(CLAIM_PATIENCE + 1, &mut [(&mut attacker, &mut claim)]);
+    scene.undisturbed();
+    claim(&mut attacker);
+    scene.undisturbed();
+    scene.sound();
+}
+
+#[test]
+fn a_first_vector_that_never_ends_silences_us_once() {
+    let mut scene = Scene::new();
+    let mut attacker = Attacker::proved(&scene.a, Config::default());
+    scene.undisturbed_within(OWN_FEED_PATIENCE + 1, &mut [(&mut attacker, &mut |_| ())]);
+    scene.undisturbed();
+    assert_eq!(attacker.failed(), None);
+    scene.sound();
+}
