@@ -6,6 +6,7 @@ use multi_hyperbee::wire::Config;
 
 /// As src/db/peer/mod.rs has them.
 const STALL_PATIENCE: u32 = 10;
+const FEED_PATIENCE: u32 = 60;
 const OWN_FEED_PATIENCE: u32 = 5;
 const CLAIM_PATIENCE: u32 = 30;
 
@@ -52,6 +53,35 @@ fn who_owes_blocks_buys_no_time_with_the_first_piece_of_one() {
         offset += 1;
     };
     scene.undisturbed_within(STALL_PATIENCE + 1, &mut [(&mut attacker, &mut dribble)]);
+    scene.sound();
+}
+
+#[test]
+fn who_serves_one_feed_holds_another_no_longer_than_its_patience() {
+    let mut scene = Scene::new();
+    let blocks: Vec<Vec<u8>> = (0..100).map(|n| vec![n; 10]).collect();
+    let own = Feed::new(8, Vec::new()).key();
+    scene.a.add_writer(own, false).wait().unwrap();
+    scene.undisturbed();
+    let feed = scene.c.info().unwrap().local;
+    scene.disconnect();
+    let mut attacker = Attacker::member(&scene.a);
+    attacker.announce(&[(feed, 1_000), (own, 100)]);
+    attacker.read();
+    let asked: Vec<u8> =
+        attacker.heard.iter().filter(|(tag, _)| *tag == REQUEST).map(|(_, body)| body[0]).collect();
+    let request = asked.iter().position(|alias| *alias == 1).unwrap() as u64;
+    assert_eq!(asked.len(), 2);
+    scene.reconnect();
+    let mut next = 0;
+    let mut serve = |attacker: &mut Attacker| {
+        let one = Feed::new(8, blocks[..=next].to_vec()).from(next);
+        attacker.say(BLOCKS, &one.encode(1, request + 1));
+        next += 1;
+    };
+    scene.undisturbed_within(FEED_PATIENCE + 1, &mut [(&mut attacker, &mut serve)]);
+    assert_eq!(attacker.failed(), None);
+    assert!(next > STALL_PATIENCE as usize);
     scene.sound();
 }
 

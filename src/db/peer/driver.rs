@@ -42,8 +42,14 @@ pub(super) const OWN_FEED_SAID: u8 = 0;
 impl State {
     /// Everything the session has to say, in order.
     pub(super) fn take_events(&mut self, peer: &Peer) {
+        let mut any = false;
         while let Some(event) = self.session.event() {
+            any = true;
             self.take_event(event, peer);
+        }
+        if !any {
+            // Bytes that come one at a time cost no more than bytes.
+            return;
         }
         self.refresh(None, peer);
         self.check_synced(peer);
