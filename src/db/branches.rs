@@ -28,8 +28,8 @@ impl Work<'_, '_> {
             let Some(number) = self.feed(&branch)?.map(|record| record.id) else { continue };
             let database = self.database(id)?;
             if let Entry::Vacant(vacant) = database.members.entry(branch) {
-                let (added, merged, until, halt) = (false, 0, 0, Halt::Branch);
-                vacant.insert(MemberRow { feed: number, added, merged, until, halt });
+                let (added, merged, until, halt, stranger) = (false, 0, 0, Halt::Branch, false);
+                vacant.insert(MemberRow { feed: number, added, merged, until, halt, stranger });
                 database.writers.insert(number, branch);
                 database.dirty.members.insert(branch);
                 self.engine.effects.feeds.insert(branch);
@@ -61,7 +61,8 @@ impl Work<'_, '_> {
                     self.database(id)?.members.get(&branch).is_some_and(|member| member.until == u64::MAX)
                 }
             };
-            let until = if is_chosen {
+            // Of a stranger no more is taken for having forked.
+            let until = if is_chosen && !self.database(id)?.is_stranger(key) {
                 u64::MAX
             } else if record.byte_length.saturating_sub(base) < MAX_BRANCH_BYTES {
                 linked.max(parting.common.saturating_add(MAX_BRANCH_BLOCKS))

@@ -40,6 +40,7 @@ mod restore;
 mod rows;
 mod state_hash;
 mod store;
+mod strangers;
 mod streams;
 #[cfg(test)]
 mod tests;
