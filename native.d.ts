@@ -76,6 +76,7 @@ export declare class NativeDb {
   applied(writer: Buffer, length: number): boolean
   isFlushed(): boolean
   progress(): Array<NativeProgress>
+  syncStatus(): NativeSyncStatus
   /** `callback` is called when there are events, once until they are taken. */
   subscribe(callback: () => void): void
   takeEvents(): Array<NativeEvent>
@@ -182,6 +183,7 @@ export declare class NativeStore {
   feed(key?: Buffer | undefined | null, name?: string | undefined | null, secret?: Buffer | undefined | null): Promise<NativeFeed>
   replicate(options: NativePeerOptions, wake: () => void): NativePeer
   verify(wake: () => void): NativeVerification
+  status(): NativeStoreStatus
 }
 
 /** A verification under way. */
@@ -331,6 +333,68 @@ export interface NativeProgress {
   have: number
   placed: number
   want: number
+}
+
+export interface NativeReason {
+  code: string
+  message: string
+  feed?: Buffer
+  on?: Buffer
+  length?: number
+  peer?: number
+}
+
+export interface NativeFeedStatus {
+  key: Buffer
+  have: number
+  placed: number
+  want: number
+  writable: boolean
+  reason?: NativeReason
+}
+
+export interface NativePeerFeed {
+  key: Buffer
+  ours: number
+  theirs: number
+  asked?: Array<number>
+  sending?: Array<number>
+  received: number
+  sent: number
+  idle?: string
+}
+
+export interface NativePeerStatus {
+  id: number
+  open: boolean
+  synced: boolean
+  received: number
+  sent: number
+  downloadRate: number
+  uploadRate: number
+  unstored: number
+  silent: boolean
+  feeds: Array<NativePeerFeed>
+}
+
+export interface NativeSyncStatus {
+  synced: boolean
+  feeds: Array<NativeFeedStatus>
+  unlisted: number
+  peers: Array<NativePeerStatus>
+  reason?: NativeReason
+}
+
+export interface NativeDatabaseStatus {
+  name: string
+  key: Buffer
+  status: NativeSyncStatus
+}
+
+export interface NativeStoreStatus {
+  databases: Array<NativeDatabaseStatus>
+  peers: Array<NativePeerStatus>
+  reason?: NativeReason
 }
 
 /** Either `diff` is there, with `current` (packed as `getInto` does) if there is a value; or `a` and `b` are. */

@@ -32,7 +32,7 @@ class MultiHyperbee extends EventEmitter {
       options.handlers === null ? new Members(this, this._session) : new MembersInApply(this, this._session)
     this._access = new Access(this, this._session)
     this._reports = new Events(this, this._session)
-    this._progress = new Progress(this._session, this.store._shared.streams)
+    this._progress = new Progress(this, this._session, this.store._shared.streams)
     this._local = null
     this._closing = null
     this.store._shared.open.add(this)
@@ -202,15 +202,6 @@ class MultiHyperbee extends EventEmitter {
     return replicate({ owner: this.store._shared, open, offer, db: this }, isInitiatorOrStream, options)
   }
 
-  status() {
-    return { ...this._progress.status(), error: this._reports.error }
-  }
-
-  syncProgress(options) {
-    this._session.accept()
-    return this._progress.changes(() => this.status(), options)
-  }
-
   close() {
     if (this._closing === null) this._closing = this._close()
     return this._closing
@@ -237,7 +228,7 @@ const PARTS = {
     'getSync getMany del batch conflicts createReadStream createHistoryStream createDiffStream watch getAndWatch ' +
     'peek getBySeq getHeader checkout snapshot sub',
   _members: 'addPeer removePeer getPeers addWriter removeWriter writers getDiff createUnionStream',
-  _progress: 'applied heads',
+  _progress: 'applied heads status syncProgress',
   _access: 'requestAccess waitForWritable createInvite'
 }
 

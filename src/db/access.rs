@@ -149,6 +149,11 @@ pub(super) struct AccessState {
 }
 
 impl AccessState {
+    /// How it stands with what this replica asks.
+    pub fn access(&self) -> Access {
+        self.asking.as_ref().map_or(Access::NotAsked, |(_, state)| *state)
+    }
+
     /// What is still to be asked, or waiting to be answered.
     pub fn asking(&self) -> Option<Arc<Asking>> {
         let (asking, state) = self.asking.as_ref()?;
@@ -242,8 +247,8 @@ impl Db {
 
     pub fn access(&self) -> Result<Access, Error> {
         let inner = self.inner()?;
-        let access = inner.open.access.lock();
-        Ok(access.asking.as_ref().map_or(Access::NotAsked, |(_, state)| *state))
+        let access = inner.open.access.lock().access();
+        Ok(access)
     }
 
     /// Rejects what a writer asks. False: it does not ask. To accept is [`Db::add_writer`].

@@ -3,6 +3,7 @@
 use super::access::AccessState;
 use super::apply::{ApplyDesk, Finality};
 use super::engine::DatabaseState;
+use super::error::Error;
 use super::events::{Event, Subscribers};
 use super::handler::Functions;
 use super::peer::Peer;
@@ -28,6 +29,8 @@ pub(super) struct Board {
     pub reads: Mutex<Option<ReadTxn>>,
     /// Who listens to single feeds.
     listeners: Mutex<BTreeMap<FeedKey, Arc<Subscribers>>>,
+    /// Why the last transaction was not committed; none: it was.
+    pub failure: Mutex<Option<Error>>,
     /// Which connection is fetching a feed: no block is asked for twice.
     pub claims: Mutex<BTreeMap<FeedKey, u64>>,
 }
@@ -124,6 +127,8 @@ pub(super) struct PublishedFeed {
     /// How much of it is wanted.
     pub until: u64,
     pub halt: Halt,
+    /// What the next batch of it waits for: a feed, and how much of that.
+    pub waits: Option<(FeedKey, u64)>,
 }
 
 impl PublishedFeed {
@@ -198,6 +203,19 @@ impl Board {
         !peers.is_empty() && !peers.iter().any(|peer| peer.may_show_more(waited))
     }
 
+    /// A transaction was not committed: whoever looks at the status sees why.
+    pub fn failed(&self, error: &Error) {
+        *self.failure.lock() = Some(error.clone());
+        self.tell_all(&Event::Progress);
+    }
+
+    pub fn tell_all(&self, event: &Event) {
+        let open: Vec<_> = self.databases.read().values().cloned().collect();
+        for open in open {
+            open.subscribers.send(event);
+        }
+    }
+
     pub fn add_peer(&self, peer: Peer) {
         self.peers.lock().push(peer);
     }
@@ -236,6 +254,7 @@ impl Board {
             published.indexer = granted.is_some_and(|member| member.indexer);
             published.until = member.until;
             published.halt = member.halt;
+            published.waits = state.waits.get(key).copied();
             if let Some(record) = records.get(key) {
                 published.take(record);
             }
@@ -286,6 +305,7 @@ impl PublishedFeed {
             indexer: false,
             until: u64::MAX,
             halt: Halt::None,
+            waits: None,
         }
     }
 

@@ -208,10 +208,7 @@ impl Db {
     /// Whether all that live connections have announced of this database is here, placed, and merged.
     pub fn is_flushed(&self) -> Result<bool, Error> {
         let inner = self.inner()?;
-        let peers = inner.shared.board.peers();
-        let placed =
-            super::members::is_placed(&inner) && peers.iter().all(|peer| peer.has_delivered(inner.open.id));
-        Ok(placed && !self.is_merging(super::handler::ANY_KEY)?)
+        Ok(inner.has_arrived() && !self.is_merging(super::handler::ANY_KEY)?)
     }
 
     /// Per feed: what is here, what is placed, what somebody announced.

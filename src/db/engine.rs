@@ -76,6 +76,8 @@ pub(super) struct DatabaseState {
     pub again: bool,
     /// Feeds that hold blocks beyond what is placed.
     pub behind: BTreeSet<FeedKey>,
+    /// What the next batch of a feed waits for: a feed, and how much of that.
+    pub waits: BTreeMap<FeedKey, (FeedKey, u64)>,
     /// The version when the transaction began.
     pub published: u64,
     pub dirty: Dirty,

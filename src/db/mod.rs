@@ -37,6 +37,7 @@ mod reads;
 mod restore;
 mod rows;
 mod state_hash;
+mod status;
 mod store;
 mod streams;
 #[cfg(test)]
@@ -66,8 +67,9 @@ pub use handler::{ANY_KEY, Candidate, Functions, Question, Round, Runner};
 pub use invite::Invite;
 pub use members::{FeedProgress, Member};
 pub use open::discovery_key;
-pub use peer::{Peer, PeerEvent, PeerOptions, Transport};
+pub use peer::{Idle, Peer, PeerEvent, PeerFeed, PeerOptions, PeerStatus, Transport};
 pub use reads::{History, HistoryEntry, Range, Scan, ViewEntry};
+pub use status::{FeedStatus, Reason, StoreStatus, SyncStatus, Why};
 pub use store::{Store, StoreOptions};
 pub use verify::{Damage, Progress, Report, Stage};
 pub use write::{Expect, Write, Written};

@@ -219,6 +219,7 @@ impl Work<'_, '_> {
             again: false,
             forks: BTreeMap::new(),
             behind: BTreeSet::new(),
+            waits: BTreeMap::new(),
             published: state.version,
             dirty: Dirty::default(),
             handler: HandlerRow::load(self.txn, id)?,

@@ -126,7 +126,7 @@ impl Work<'_, '_> {
         let batch = match read_batch(self.txn, database.row.key, feed, member.feed, seq, length) {
             Ok(batch) => batch,
             // A link may have ended in the middle of it.
-            Err(BatchError::Incomplete { end }) => return self.wait_for(id, feed, end),
+            Err(BatchError::Incomplete { end }) => return self.wait_for(id, feed, feed, end),
             Err(BatchError::Store(error)) => return Err(error.into()),
             Err(BatchError::Newer) => return self.halt(id, feed, Halt::Newer),
             Err(BatchError::Invalid) => return self.halt(id, feed, Halt::Frozen),
@@ -149,7 +149,7 @@ impl Work<'_, '_> {
         )?;
         let (past, effective, read) = match readiness {
             Readiness::Ready { past, effective, read } => (past, effective, read),
-            Readiness::Waits { feed: on, length } => return self.wait_for(id, on, length),
+            Readiness::Waits { feed: on, length } => return self.wait_for(id, feed, on, length),
         };
         if let Err(Drift { ahead }) = database.clock.observe(batch.facts.timestamp, now, database.max_drift) {
             let ahead_ms = u64::try_from(ahead.as_millis()).unwrap_or(u64::MAX);
@@ -160,6 +160,7 @@ impl Work<'_, '_> {
             // Who is granted is what `apply` makes of it.
             facts.controls.clear();
         }
+        database.waits.remove(&feed);
         // A build before this one may not have been able to read it.
         database.set_halt(&feed, Halt::None);
         changes.stand_at(facts.position(effective));
@@ -205,7 +206,8 @@ impl Work<'_, '_> {
     }
 
     /// A batch needs what is not here or not placed: that feed is fetched so far at least.
-    fn wait_for(&mut self, id: u32, on: FeedKey, length: u64) -> Result<Step, Failure> {
+    fn wait_for(&mut self, id: u32, feed: FeedKey, on: FeedKey, length: u64) -> Result<Step, Failure> {
+        self.database(id)?.waits.insert(feed, (on, length));
         self.learn(id, on, length)?;
         Ok(Step::Stays)
     }

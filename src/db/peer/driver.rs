@@ -21,6 +21,11 @@ pub(super) struct RemoteFeed {
     pub contradicts: bool,
     /// The length of an own feed when this peer was last asked to confirm it, plus one.
     pub asked_at: u64,
+    /// The most it has announced. `length` is less where it did not give it.
+    pub announced: u64,
+    /// Blocks that came, and that were sent.
+    pub received_blocks: u64,
+    pub sent_blocks: u64,
     /// How far what we have sent reaches.
     pub sent: u64,
     pub inflight: Inflight,
@@ -60,6 +65,9 @@ impl State {
                 for feed in &feeds {
                     self.heard(feed, peer);
                 }
+                if let Some(shown) = self.topics.get_mut(&topic) {
+                    shown.announced.extend(feeds.iter().map(|feed| feed.feed));
+                }
                 if first_complete {
                     self.heard_all(topic, peer);
                     self.tell_progress(peer);
@@ -89,7 +97,7 @@ impl State {
     }
 
     /// Nothing was committed, and yet all that was announced may be here now: whoever waits for that looks again.
-    fn tell_progress(&self, peer: &Peer) {
+    pub(super) fn tell_progress(&self, peer: &Peer) {
         let Some(shared) = &self.shared else { return };
         for open in self.databases(peer) {
             shared.board.send(open.id, &crate::db::events::Event::Progress);
@@ -169,6 +177,7 @@ impl State {
             Shown {
                 topic,
                 said: BTreeMap::new(),
+                announced: BTreeSet::new(),
                 heard: false,
                 heard_own: false,
                 said_own: false,

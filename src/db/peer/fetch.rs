@@ -12,6 +12,8 @@ use crate::wire::{Blocks, FeedState, RequestId};
 #[derive(Default)]
 pub(super) struct Inflight {
     request: Option<RequestId>,
+    /// What of it has not come: from, to (exclusive).
+    asked: (u64, u64),
     /// Messages whose blocks wait for the owner thread.
     storing: u32,
     /// Where the next request begins instead of at the end of what is here.
@@ -25,6 +27,15 @@ pub(super) struct Inflight {
 }
 
 impl Inflight {
+    /// What was asked for and has not come.
+    pub fn asked(&self) -> Option<(u64, u64)> {
+        self.request.map(|_| self.asked)
+    }
+
+    pub fn is_storing(&self) -> bool {
+        self.storing > 0
+    }
+
     fn is_idle(&self) -> bool {
         self.request.is_none() && self.storing == 0
     }
@@ -68,6 +79,7 @@ impl State {
     pub(super) fn heard(&mut self, state: &FeedState, peer: &Peer) {
         let contradicts = self.contradicts(state, peer);
         let remote = self.remote.entry(state.feed).or_default();
+        remote.announced = remote.announced.max(state.length);
         if state.length >= remote.length {
             (remote.length, remote.root) = (state.length, state.root);
             if contradicts && !remote.contradicts {
@@ -132,6 +144,7 @@ impl State {
                     Ok(id) => {
                         if let Some(remote) = self.remote.get_mut(&key) {
                             remote.inflight.request = Some(id);
+                            remote.inflight.asked = (from, end);
                             self.heard_at = self.ticks;
                         }
                     }
@@ -152,6 +165,7 @@ impl State {
         claims.retain(|_, holder| *holder != peer.0.id);
         self.released |= claims.len() < held;
         self.stalled = true;
+        self.tell_progress(peer);
     }
 
     /// Gives a feed up, if nothing of it is on its way over this connection.
@@ -179,6 +193,9 @@ impl State {
         let end = blocks.start.saturating_add(blocks.blocks.len() as u64);
         let remote = self.remote.entry(feed).or_default();
         remote.length = remote.length.max(end);
+        remote.announced = remote.announced.max(end);
+        remote.received_blocks = remote.received_blocks.saturating_add(blocks.blocks.len() as u64);
+        remote.inflight.asked.0 = remote.inflight.asked.0.max(end);
         if finished {
             remote.inflight.request = None;
         }

@@ -21,8 +21,10 @@ mod open;
 mod own;
 mod scope;
 mod serve;
+mod status;
 mod transport;
 
+pub use status::{Idle, PeerFeed, PeerStatus};
 pub use transport::{PeerEvent, PeerOptions, Transport};
 
 use super::error::{Code, Error};
@@ -93,6 +95,11 @@ struct State {
     remote: BTreeMap<FeedKey, RemoteFeed>,
     serving: VecDeque<Serving>,
     unverified: usize,
+    /// Bytes that came and went.
+    received: status::Meter,
+    sent: status::Meter,
+    /// Whether this side fetches anything over it.
+    downloads: bool,
     /// A feed was given up that another connection may go on with.
     released: bool,
     /// The peer has none of what was shown to it.
@@ -123,6 +130,8 @@ struct Shown {
     topic: Topic,
     /// Feeds announced on it, and up to what length.
     said: BTreeMap<FeedKey, u64>,
+    /// Feeds the other side has announced on it; the session bounds how many.
+    announced: BTreeSet<FeedKey>,
     /// The other side's first vector is all here.
     heard: bool,
     /// The other side has announced its own feed too.
@@ -148,7 +157,10 @@ impl Peer {
                 return true;
             }
             state.heard_at = state.ticks;
-            state.stalled = false;
+            state.received.count(bytes.len());
+            if std::mem::take(&mut state.stalled) {
+                state.tell_progress(peer);
+            }
             let taken = state.session.receive(bytes);
             state.take_events(peer);
             if let Err(error) = taken {
@@ -173,6 +185,7 @@ impl Peer {
         let events = state.events.len();
         state.fill(max.max(MAX_OUTGOING), self);
         let bytes = state.session.pull(max);
+        state.sent.count(bytes.as_ref().map_or(0, Vec::len));
         let is_news = state.events.len() > events;
         drop(state);
         if is_news {
@@ -207,6 +220,7 @@ impl Peer {
                 state.fail(error);
             }
             state.notice_stall(peer);
+            state.measure(peer);
             state.wait_to_leave(peer);
             state.refresh(None, peer);
             state.compare_claims(peer);

@@ -94,9 +94,9 @@ impl State {
         if self.session.send_blocks(serving.feed, &message).is_err() {
             return Ok(Served::All);
         }
-        if let Some(remote) = self.remote.get_mut(&serving.feed) {
-            remote.sent = remote.sent.max(out.end);
-        }
+        let remote = self.remote.entry(serving.feed).or_default();
+        remote.sent = remote.sent.max(out.end);
+        remote.sent_blocks = remote.sent_blocks.saturating_add(out.blocks.len() as u64);
         serving.next = out.end;
         Ok(if serving.next < serving.end { Served::Rest(serving) } else { Served::All })
     }
