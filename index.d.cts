@@ -67,6 +67,7 @@ declare namespace MultiHyperbee {
   export import SyncStatus = all.SyncStatus
   export import StoreStatus = all.StoreStatus
   export import Reason = all.Reason
+  export import RelayOptions = all.RelayOptions
   export import FeedStatus = all.FeedStatus
   export import PeerFeed = all.PeerFeed
   export import PeerStatus = all.PeerStatus

@@ -332,6 +332,8 @@ export interface Options<K = string, V = any> {
   optimistic?: boolean
   /** How soon (ms) an idle indexer acknowledges what it has seen: 10,000 by default, 0 never. */
   ackInterval?: number
+  /** Stores and forwards the feeds of `key` without reading them: whatever reads or writes is `ERR_RELAY`. */
+  relay?: boolean | RelayOptions
 }
 
 /** One value, as `apply` gets it. */
@@ -575,6 +577,14 @@ export interface FeedProgress {
   want: number
 }
 
+/** How much a relay keeps. What only strangers who know the key announce shares a tenth of it. */
+export interface RelayOptions {
+  /** 4,096 by default. */
+  maxFeeds?: number
+  /** Bytes of blocks, and 128 for each block; 16 GiB by default. */
+  maxBytes?: number
+}
+
 /** Why nothing moves. */
 export interface Reason {
   /**
@@ -582,10 +592,11 @@ export interface Reason {
    * `waiting-for-link`: an entry builds on what is not here (`on`) · `incomplete-batch` · `upgrade-needed` ·
    * `unreadable`: no version can read it · `choking`: a peer (`peer`) has it and does not give it · `not-downloading` ·
    * `forked` · `restored`: this device's own feed may have more elsewhere · `disk-full` · `store-failed` ·
-   * `held-back`: own blocks wait until others have said what they have · `apply-paused`: `apply` threw or interrupted
+   * `relay-full`: a relay's limits allow no more · `held-back`: own blocks wait until others have said what they have · `apply-paused`: `apply` threw or interrupted
    */
   code:
     | 'no-peer'
+    | 'relay-full'
     | 'not-granted'
     | 'waiting-for-link'
     | 'incomplete-batch'
@@ -1049,6 +1060,11 @@ export class Store {
   list(): Buffer[]
   replicate(isInitiator: boolean, options?: ReplicateOptions & { stream?: Duplex }): ReplicationStream
   replicate(stream: Duplex, options?: ReplicateOptions & { isInitiator?: boolean }): ReplicationStream
+  /**
+   * Stores and forwards the feeds of a database without reading them, as long as what it gives back is open: it has
+   * `replicate`, `status`, `flush` and `close`, and whatever reads or writes is `ERR_RELAY`.
+   */
+  relay(key: Key, options?: RelayOptions & { name?: string }): MultiHyperbee
   /** Where replication of everything open in it stands. Reads memory only. */
   status(): StoreStatus
   /** Copies what is committed now into a directory that holds no store yet; writing goes on meanwhile. A store opened

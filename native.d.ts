@@ -253,6 +253,8 @@ export interface NativeDbOptions {
   open: boolean
   apply: boolean
   optimistic: boolean
+  /** There: a relay. How many feeds and bytes it keeps. */
+  relay?: Array<number>
   maxDrift: number
 }
 

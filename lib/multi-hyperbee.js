@@ -6,6 +6,7 @@ const { translated } = require('./errors.js')
 const { parseArguments, makeFunctions, seedOf } = require('./options.js')
 const { Session, translatedAsync } = require('./session.js')
 const { MergeMode } = require('./merge-mode.js')
+const { RelayMode, MembersInRelay } = require('./relay-mode.js')
 const { ApplyMode } = require('./apply/mode.js')
 const { Store } = require('./store.js')
 const { Members, MembersInApply } = require('./members.js')
@@ -28,8 +29,9 @@ class MultiHyperbee extends EventEmitter {
     this._ownsStore = typeof options.storage === 'string'
     this.store = this._ownsStore ? new Store(options.storage) : options.storage
     this._session = new Session(() => this._open(options))
-    this._members =
-      options.handlers === null ? new Members(this, this._session) : new MembersInApply(this, this._session)
+    this._isRelay = options.relay !== null
+    const Who = this._isRelay ? MembersInRelay : options.handlers === null ? Members : MembersInApply
+    this._members = new Who(this, this._session)
     this._access = new Access(this, this._session)
     this._reports = new Events(this, this._session)
     this._progress = new Progress(this, this._session, this.store._shared.streams)
@@ -40,7 +42,7 @@ class MultiHyperbee extends EventEmitter {
   }
 
   _begin(options) {
-    const Mode = options.handlers === null ? MergeMode : ApplyMode
+    const Mode = this._isRelay ? RelayMode : options.handlers === null ? MergeMode : ApplyMode
     try {
       this._mode = new Mode(this, this._session, options)
       this._bee = this._mode.bee
@@ -79,7 +81,8 @@ class MultiHyperbee extends EventEmitter {
     maxDrift,
     functions,
     handlers,
-    optimistic
+    optimistic,
+    relay
   }) {
     // Awaited first: what the user's class is constructed with is complete then.
     const secret = await seedOf(keyPair)
@@ -93,11 +96,12 @@ class MultiHyperbee extends EventEmitter {
       open,
       maxDrift,
       apply: handlers !== null,
-      optimistic
+      optimistic,
+      relay: relay ?? undefined
     })
     native.subscribe(() => this._reports.take(native))
     if (called !== null) await attach(native, this._session, this._bee._codec, called, this._reports)
-    this._local = this.store.get(native.info().local)
+    if (!this._isRelay) this._local = this.store.get(native.info().local)
     return native
   }
 
@@ -187,7 +191,7 @@ class MultiHyperbee extends EventEmitter {
 
   async ready() {
     await this._session.ready()
-    await this._local.ready()
+    await this._local?.ready()
   }
 
   async stateHash() {

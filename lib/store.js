@@ -61,6 +61,19 @@ class Store {
     return [...this._shared.open].map((one) => one.key).filter((key) => key != null)
   }
 
+  /**
+   * Stores and forwards the feeds of a database without reading them, as long as what it gives back is open. It has
+   * `replicate`, `status`, `flush`, `close`; whatever reads or writes is refused.
+   */
+  relay(key, options) {
+    const { MultiHyperbee } = require('./multi-hyperbee.js')
+    return new MultiHyperbee(this, {
+      ...(options?.name != null && { name: options.name }),
+      key,
+      relay: limitsOf(options)
+    })
+  }
+
   /** Where replication of everything open in it stands. */
   status() {
     const { opened, streams, peerErrors } = this._shared
@@ -134,8 +147,9 @@ class Store {
   /** For MultiHyperbee. */
   async _database(options) {
     const store = await this._shared.native()
+    const fallback = () => (options.relay === undefined ? 'db' : `relay ${options.key.toString('hex')}`)
     const name =
-      options.name === null && this._prefix === '' ? undefined : this._prefix + (options.name ?? 'db')
+      options.name === null && this._prefix === '' ? undefined : this._prefix + (options.name ?? fallback())
     return translatedAsync(store.database({ ...options, name }))
   }
 }
@@ -176,6 +190,10 @@ class Shared {
     const store = await opening
     if (store !== null) await translatedAsync(store.close())
   }
+}
+
+function limitsOf({ maxFeeds, maxBytes } = {}) {
+  return maxFeeds === undefined && maxBytes === undefined ? true : { maxFeeds, maxBytes }
 }
 
 function storeClosed() {

@@ -220,7 +220,7 @@ impl AccessState {
 impl Db {
     /// Asks every indexer that connects to be made a writer, until one answers; in place of what was asked before.
     pub fn request_access(&self, user_data: Vec<u8>, invite: Option<Invite>) -> Result<(), Error> {
-        let inner = self.inner()?;
+        let inner = self.whole()?;
         if user_data.len() > MAX_ACCESS_DATA {
             let message = format!("userData has {} bytes; at most {MAX_ACCESS_DATA}", user_data.len());
             return Err(Error::new(Code::ValueTooLarge, message));
@@ -253,7 +253,7 @@ impl Db {
 
     /// Rejects what a writer asks. False: it does not ask. To accept is [`Db::add_writer`].
     pub fn reject_access(&self, writer: &FeedKey) -> Result<bool, Error> {
-        let inner = self.inner()?;
+        let inner = self.whole()?;
         let known = match inner.open.access.lock().requests.get_mut(writer) {
             Some(pending) => !std::mem::replace(&mut pending.rejected, true),
             None => false,

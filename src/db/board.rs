@@ -7,6 +7,7 @@ use super::error::Error;
 use super::events::{Event, Subscribers};
 use super::handler::Functions;
 use super::peer::Peer;
+use super::relay::RelayLimits;
 use super::rows::Halt;
 use super::state_hash::StateHash;
 use crate::feed::FeedRecord;
@@ -47,6 +48,8 @@ pub struct DbInfo {
     pub open: bool,
     pub apply: bool,
     pub optimistic: bool,
+    /// There if its feeds are stored and forwarded, never read: how much of them.
+    pub relay: Option<RelayLimits>,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -258,7 +261,12 @@ impl Board {
             if let Some(record) = records.get(key) {
                 published.take(record);
             }
+            if state.row.relay {
+                published.placed = published.length;
+            }
         }
+        // What a relay has taken out.
+        feeds.retain(|key, _| state.members.contains_key(key));
         drop(feeds);
         let is_granted = |writer: &FeedKey| state.membership().get(writer).is_some();
         open.access.lock().settle(state.is_writable(), is_granted);

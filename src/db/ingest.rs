@@ -4,6 +4,7 @@ use super::engine::Work;
 use super::error::{Code, Error, Failure};
 use super::events::Event;
 use super::place::Pending;
+use super::relay::cost_of;
 use crate::feed::{self, FeedError, FeedRecord, Fork, Received, VerifiedBlocks};
 use crate::merkle::Parting;
 use crate::order::Forked;
@@ -25,6 +26,8 @@ impl Work<'_, '_> {
             return Ok(Ok(()));
         }
         match feed::verify(self.txn, &record, received) {
+            // Only what is proved makes others give way.
+            Ok(verified) if !self.has_room(&key, &verified)? => Ok(Ok(())),
             Ok(verified) => self.take_in(record, &verified, BTreeMap::new()),
             Err(FeedError::Fork(fork)) => self.contradicted(key, received, fork),
             Err(error) => own_or_theirs(error),
@@ -69,6 +72,7 @@ impl Work<'_, '_> {
         mut taken_out: BTreeMap<u32, Pending>,
     ) -> Result<Result<(), FeedError>, Failure> {
         let key = record.key;
+        let cost = cost_of(&record);
         let grown = match feed::ingest(self.txn, &mut record, verified) {
             Ok(grown) => grown,
             Err(error) => return own_or_theirs(error),
@@ -81,6 +85,7 @@ impl Work<'_, '_> {
         self.engine.feeds.insert(key, record);
         self.engine.effects.feeds.insert(key);
         for id in self.databases_of(&key)? {
+            self.note_relayed(id, &key, cost)?;
             self.database(id)?.behind.insert(key);
             self.place_ready_with(id, taken_out.remove(&id).unwrap_or_default())?;
             self.append_again(id)?;

@@ -93,6 +93,10 @@ impl Work<'_, '_> {
 
     /// As [`Work::place_ready`], with what has ceased to count.
     pub fn place_ready_with(&mut self, id: u32, mut pending: Pending) -> Result<(), Failure> {
+        // A relay reads nothing.
+        if self.database(id)?.row.relay {
+            return Ok(());
+        }
         loop {
             let behind: Vec<FeedKey> = self.database(id)?.behind.iter().copied().collect();
             let mut progress = false;

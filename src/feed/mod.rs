@@ -15,6 +15,7 @@
 
 mod append;
 mod check;
+mod clear;
 mod error;
 mod fork;
 mod ingest;
@@ -28,6 +29,7 @@ mod truncate;
 
 pub use append::Appender;
 pub use check::{FeedCheck, Flaw, check};
+pub use clear::clear;
 pub use error::{FeedError, Fork};
 pub use fork::{load_parting, mark_forked, parting, save_parting};
 pub use ingest::{Grown, ingest};

@@ -86,6 +86,11 @@ impl State {
                 }
                 self.tell_progress(peer);
             }
+            Event::Access { topic, kind: super::relay::RELAY, .. } => {
+                if let Some(shown) = self.topics.get_mut(&topic) {
+                    shown.relaying.heard = true;
+                }
+            }
             Event::Access { topic, kind: super::forks::FORK, bytes } => self.heard_fork(topic, &bytes, peer),
             Event::WriterProved { topic, feed } => self.heard_proof(topic, feed),
             Event::Access { topic, kind, bytes } => self.heard_access(topic, kind, &bytes),
@@ -183,6 +188,7 @@ impl State {
                 said_own: false,
                 told_forks: BTreeSet::new(),
                 access: super::access::Talk::default(),
+                relaying: super::relay::Relaying::default(),
                 compared: super::compare::Compared::default(),
             },
         );
@@ -250,6 +256,7 @@ impl State {
             self.say_forks(id, peer);
             self.say_own_said(id, peer);
             self.talk_access(id, peer);
+            self.talk_relay(id, peer);
         }
         self.fetch(peer);
         self.check_synced(peer);

@@ -19,6 +19,7 @@ mod forks;
 mod io;
 mod open;
 mod own;
+mod relay;
 mod scope;
 mod serve;
 mod status;
@@ -140,6 +141,7 @@ struct Shown {
     /// Feeds whose fork was shown on it, or by the other side.
     told_forks: BTreeSet<FeedKey>,
     access: access::Talk,
+    relaying: relay::Relaying,
     compared: compare::Compared,
 }
 

@@ -51,12 +51,20 @@ pub(super) fn status(inner: &Inner, arrived: bool, peers: Vec<PeerStatus>) -> Sy
     let mut listed: Vec<FeedStatus> = Vec::new();
     for (key, here) in &feeds {
         let there = elsewhere.get(key).unwrap_or(&nobody);
-        let wanted_by_link = if here.until == u64::MAX { 0 } else { here.until };
+        let is_relay = inner.open.info.relay.is_some();
+        let wanted_by_link = if here.until == u64::MAX || is_relay { 0 } else { here.until };
         let linked = linked.get(key).copied().unwrap_or(0).max(wanted_by_link);
         let want = here.tip.max(there.most).max(linked).max(here.length);
         let seen = Seen { key: *key, here, there, want, peers: peers.len() };
         let mut reason = seen.reason(&feeds);
-        if reason.is_none() && *key == local {
+        if is_relay && here.length >= here.until && here.length < want {
+            let what = format!(
+                "this relay keeps {} of {want} blocks of {key}: its limits allow no more",
+                here.length
+            );
+            reason = Some(seen.because(Why::RelayFull, what));
+        }
+        if reason.is_none() && *key == local && !is_relay {
             reason = seen.own_reason(inner, access);
         }
         // Whatever else is the matter: what is missing cannot be stored.
@@ -77,7 +85,9 @@ pub(super) fn status(inner: &Inner, arrived: bool, peers: Vec<PeerStatus>) -> Sy
     let strangers: Vec<_> =
         elsewhere.iter().filter(|(key, there)| !feeds.contains_key(*key) && there.most > 0).collect();
     let unlisted = strangers.len().saturating_sub(MAX_STRANGERS) as u64;
-    listed.extend(strangers.into_iter().take(MAX_STRANGERS).map(|(key, there)| stranger(*key, there.most)));
+    listed.extend(
+        strangers.into_iter().take(MAX_STRANGERS).map(|(key, there)| stranger(inner, *key, there.most)),
+    );
     let gravest =
         listed.iter().filter_map(|feed| feed.reason.as_ref()).min_by_key(|reason| reason.why).cloned();
     let reason = disk.or(gravest);
@@ -86,7 +96,13 @@ pub(super) fn status(inner: &Inner, arrived: bool, peers: Vec<PeerStatus>) -> Sy
 }
 
 /// A feed that peers announce and that is none of the database's.
-fn stranger(key: FeedKey, want: u64) -> FeedStatus {
+fn stranger(inner: &Inner, key: FeedKey, want: u64) -> FeedStatus {
+    if inner.open.info.relay.is_some() {
+        let message =
+            format!("a peer has {want} blocks of {key}, and this relay has no room for another feed");
+        let reason = Some(Reason::of(Why::RelayFull, key, message));
+        return FeedStatus { key, have: 0, placed: 0, want, writable: false, reason };
+    }
     let message = format!(
         "a peer has {want} blocks of {key}, whose writer nobody granted: they are not fetched. Let an indexer grant it \
          (addWriter), or merge it here alone (addPeer)"

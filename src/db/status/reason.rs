@@ -26,6 +26,8 @@ pub enum Why {
     Choking,
     /// This side was told not to fetch.
     NotDownloading,
+    /// A relay keeps no more of it.
+    RelayFull,
     /// Nobody who is connected has it.
     NoPeer,
     /// Its writer is not granted: it is not fetched, or does not count.
@@ -47,6 +49,7 @@ impl Why {
             Why::IncompleteBatch => "incomplete-batch",
             Why::Choking => "choking",
             Why::NotDownloading => "not-downloading",
+            Why::RelayFull => "relay-full",
             Why::NoPeer => "no-peer",
             Why::NotGranted => "not-granted",
             Why::HeldBack => "held-back",
