@@ -115,6 +115,9 @@ export declare class NativeFeed {
   get(seq: number): Buffer | null
   /** Length and byte length after the append. Queued before this returns. */
   append(blocks: Array<Buffer>): Promise<[number, number]>
+  hasAll(start: number, end: number): boolean
+  want(start: number, end: number): void
+  unwant(start: number, end: number): void
   treeHash(length?: number | undefined | null): Buffer
   /** `callback` is called after appends, once until `rearm`. */
   subscribe(callback: () => void): void
@@ -288,6 +291,7 @@ export interface NativeFeedInfo {
   writable: boolean
   length: number
   byteLength: number
+  contiguous: number
 }
 
 export interface NativeFinality {

@@ -7,6 +7,7 @@ use super::error::Error;
 use super::events::{Event, Subscribers};
 use super::handler::Functions;
 use super::peer::Peer;
+use super::raw::Wants;
 use super::relay::RelayLimits;
 use super::rows::Halt;
 use super::state_hash::StateHash;
@@ -21,7 +22,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
-#[derive(Default)]
 pub(super) struct Board {
     pub databases: RwLock<BTreeMap<u32, Arc<OpenDatabase>>>,
     peers: Mutex<Vec<Peer>>,
@@ -30,6 +30,10 @@ pub(super) struct Board {
     pub reads: Mutex<Option<ReadTxn>>,
     /// Who listens to single feeds.
     listeners: Mutex<BTreeMap<FeedKey, Arc<Subscribers>>>,
+    /// Feeds that are open without a database, as connections see them.
+    pub raw: Arc<OpenDatabase>,
+    /// What is wanted of those.
+    pub wants: Mutex<Wants>,
     /// Why the last transaction was not committed; none: it was.
     pub failure: Mutex<Option<Error>>,
     /// Which connection is fetching a feed: no block is asked for twice.
@@ -167,6 +171,21 @@ impl PublishedFeed {
     }
 }
 
+impl Default for Board {
+    fn default() -> Self {
+        Self {
+            databases: RwLock::default(),
+            peers: Mutex::default(),
+            reads: Mutex::default(),
+            listeners: Mutex::default(),
+            raw: Arc::new(super::raw::place()),
+            wants: Mutex::default(),
+            failure: Mutex::default(),
+            claims: Mutex::default(),
+        }
+    }
+}
+
 impl Board {
     pub fn database(&self, id: u32) -> Option<Arc<OpenDatabase>> {
         self.databases.read().get(&id).cloned()
@@ -189,6 +208,28 @@ impl Board {
         let mut listeners = self.listeners.lock();
         listeners.retain(|_, subscribers| Arc::strong_count(subscribers) > 1 || subscribers.is_listened_to());
         Arc::clone(listeners.entry(feed).or_default())
+    }
+
+    /// Shows a feed that is open without a database as it is committed.
+    pub fn publish_raw(&self, record: &FeedRecord) {
+        if let Some(feed) = self.raw.feeds.write().get_mut(&record.key) {
+            feed.take(record);
+            feed.placed = feed.length;
+        }
+    }
+
+    /// From now on connections of the whole store carry the feed. Harmless if they do.
+    pub fn open_raw(&self, feed: FeedKey, handle: u64) {
+        self.wants.lock().open(feed, handle);
+        // Nothing of it is fetched but what is wanted.
+        let empty = || PublishedFeed { until: 0, ..PublishedFeed::empty() };
+        self.raw.feeds.write().entry(feed).or_insert_with(empty);
+    }
+
+    pub fn close_raw(&self, feed: &FeedKey, handle: u64) {
+        if self.wants.lock().close(feed, handle) {
+            self.raw.feeds.write().remove(feed);
+        }
     }
 
     /// Tells those who listen to the feed alone how long it is now.
@@ -226,6 +267,7 @@ impl Board {
     pub fn remove_peer(&self, id: u64) {
         self.peers.lock().retain(|peer| peer.id() != id);
         self.claims.lock().retain(|_, holder| *holder != id);
+        self.wants.lock().give_up(id);
     }
 
     pub fn peers(&self) -> Vec<Peer> {

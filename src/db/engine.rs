@@ -204,6 +204,7 @@ impl Engine {
         }
         for feed in &effects.feeds {
             if let Some(record) = self.feeds.get(feed) {
+                self.board.publish_raw(record);
                 self.board.publish_feed(feed, record.length);
             }
         }

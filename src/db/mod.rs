@@ -33,6 +33,7 @@ mod open;
 mod owner;
 mod peer;
 mod place;
+mod raw;
 mod reads;
 mod relay;
 mod restore;

@@ -110,11 +110,15 @@ pub enum Table {
     /// Key: database u32 ‖ 0x00. Value: functions u8 ‖ epoch varint ‖ marked bool ‖ key.
     /// Key: database u32 ‖ 0x01 (waiting) or 0x02 (failed) ‖ key. Value: low position ‖ changes varint.
     Unmerged,
+    /// Blocks of feeds that stand apart from their beginning, with their proofs (`feed`).
+    ///
+    /// Key: feed u32 ‖ start u64. Value: a part of `feed/parts`.
+    Parts,
 }
 
 impl Table {
     /// All tables, in the order of their declaration.
-    pub const ALL: [Table; 21] = [
+    pub const ALL: [Table; 22] = [
         Table::Meta,
         Table::Feeds,
         Table::Blocks,
@@ -136,6 +140,7 @@ impl Table {
         Table::Sequence,
         Table::Applied,
         Table::Unmerged,
+        Table::Parts,
     ];
 
     /// Name in the file and order of rows: the one place where either is said.
@@ -162,6 +167,7 @@ impl Table {
             Table::Sequence => ("sequence-1", RowOrder::Bytes),
             Table::Applied => ("applied-1", RowOrder::Bytes),
             Table::Unmerged => ("unmerged-1", RowOrder::Bytes),
+            Table::Parts => ("parts-1", RowOrder::Bytes),
         }
     }
 

@@ -83,6 +83,12 @@ fn golden() -> Vec<(&'static str, Message, Vec<u8>, String)> {
             message::request(1, 2, 300),
             "05 0b 01 02 ac02".into(),
         ),
+        (
+            "ask",
+            Message::Ask { alias: 1, start: 2, end: 300 },
+            message::ask(1, 2, 300),
+            "05 13 01 02 ac02".into(),
+        ),
         ("cancel", Message::Cancel { request: 4 }, message::numbered(Tag::Cancel, 4), "02 0c 04".into()),
         ("refuse", Message::Refuse { request: 4 }, message::numbered(Tag::Refuse, 4), "02 0d 04".into()),
         (
@@ -241,6 +247,7 @@ proptest! {
             }
             Message::Have { alias, held } => message::have(alias, &held),
             Message::Request { alias, start, end } => message::request(alias, start, end),
+            Message::Ask { alias, start, end } => message::ask(alias, start, end),
             Message::Blocks { alias, blocks } => framed(&message::blocks_body(alias, &blocks)),
             Message::Piece { total, offset, bytes } => message::piece(total, offset, &bytes),
             Message::StateHash { topic, claim } if u32::try_from(topic).is_ok() => {

@@ -157,13 +157,16 @@ impl State {
 
     /// Lets others fetch what was asked here and does not come. What comes late is taken all the same.
     pub(super) fn notice_stall(&mut self, peer: &Peer) {
-        let asked = self.remote.values().any(|remote| remote.inflight.request.is_some());
+        let asked =
+            !self.asks.is_empty() || self.remote.values().any(|remote| remote.inflight.request.is_some());
         let silent = asked && self.ticks.saturating_sub(self.heard_at) >= super::STALL_PATIENCE;
         let Some(shared) = self.shared.as_ref().filter(|_| silent && !self.stalled) else { return };
         let mut claims = shared.board.claims.lock();
         let held = claims.len();
         claims.retain(|_, holder| *holder != peer.0.id);
         self.released |= claims.len() < held;
+        drop(claims);
+        self.released |= shared.board.wants.lock().give_up(peer.0.id);
         self.stalled = true;
         self.tell_progress(peer);
     }
@@ -215,7 +218,7 @@ impl State {
     }
 }
 
-fn received(blocks: &Blocks) -> Received<'_> {
+pub(super) fn received(blocks: &Blocks) -> Received<'_> {
     Received {
         start: blocks.start,
         length: blocks.head.length,

@@ -12,6 +12,7 @@
 //! **Not here.** Bytes and limits of the protocol (`wire`), verification (`feed`), what blocks mean (`place`).
 
 mod access;
+mod apart;
 mod compare;
 mod driver;
 mod fetch;
@@ -32,7 +33,7 @@ use super::error::{Code, Error};
 use super::events::Wake;
 use super::store::Shared;
 use crate::types::FeedKey;
-use crate::wire::{CloseReason, Session, Topic, TopicId};
+use crate::wire::{CloseReason, RequestId, Session, Topic, TopicId};
 use driver::{RemoteFeed, Serving};
 use parking_lot::{Mutex, RwLock};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -95,6 +96,8 @@ struct State {
     offered: BTreeSet<Topic>,
     remote: BTreeMap<FeedKey, RemoteFeed>,
     serving: VecDeque<Serving>,
+    /// Ranges asked for apart from the beginning of their feeds.
+    asks: BTreeMap<RequestId, apart::Ask>,
     unverified: usize,
     /// Bytes that came and went.
     received: status::Meter,
@@ -274,7 +277,10 @@ impl Peer {
         };
         for peer in shared.iter().flat_map(|shared| shared.board.peers()) {
             if peer.id() != self.id() {
-                peer.with_state(State::fetch);
+                peer.with_state(|state, peer| {
+                    state.fetch(peer);
+                    state.ask_wanted(peer);
+                });
             }
         }
     }
@@ -311,6 +317,11 @@ impl Peer {
             state.offer_topics(peer);
             state.refresh((!feeds.is_empty()).then_some(feeds), peer);
         });
+    }
+
+    /// What is wanted of feeds without a database has changed.
+    pub(super) fn look_for_wanted(&self) {
+        self.with_state(State::ask_wanted);
     }
 
     /// Whether the other side may yet show more of an own feed, to somebody who has waited for so many ticks.

@@ -47,6 +47,7 @@ impl Peer {
             offered: BTreeSet::new(),
             remote: BTreeMap::new(),
             serving: VecDeque::new(),
+            asks: BTreeMap::new(),
             unverified: 0,
             received: Meter::default(),
             sent: Meter::default(),

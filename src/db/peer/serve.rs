@@ -71,7 +71,8 @@ impl State {
         };
         let limit = serving.next.saturating_add(MAX_BLOCKS_PER_MESSAGE as u64);
         let span = (serving.next, serving.end.min(limit));
-        let out = match feed::prove(txn, record, span, MESSAGE_BYTES, &head, Known::Start) {
+        let known = if serving.apart { Known::Nothing } else { Known::Start };
+        let out = match feed::prove(txn, record, span, MESSAGE_BYTES, &head, known) {
             Ok(out) => out,
             // Damaged here: others may have it whole, and this connection serves what else there is.
             Err(FeedError::Corrupt { .. }) => {
@@ -85,7 +86,7 @@ impl State {
         let message = Blocks {
             answer: serving.answer,
             start: out.start,
-            extending: out.start,
+            extending: if serving.apart { 0 } else { out.start },
             head: Head { length: head.length, byte_length: head.byte_length, signature: head.signature },
             nodes: out.nodes.iter().map(|node| ProofNode { hash: node.hash, bytes: node.bytes }).collect(),
             blocks: out.blocks.iter().map(|block| block.to_vec()).collect(),
@@ -95,7 +96,9 @@ impl State {
             return Ok(Served::All);
         }
         let remote = self.remote.entry(serving.feed).or_default();
-        remote.sent = remote.sent.max(out.end);
+        if !serving.apart {
+            remote.sent = remote.sent.max(out.end);
+        }
         remote.sent_blocks = remote.sent_blocks.saturating_add(out.blocks.len() as u64);
         serving.next = out.end;
         Ok(if serving.next < serving.end { Served::Rest(serving) } else { Served::All })
