@@ -1131,12 +1131,13 @@ export interface FeedEvents {
   close: []
 }
 
-/** One writer's signed, append-only log. */
+/** One writer's signed, append-only log. Opened by itself it is sparse: only what is asked for is fetched. */
 export class Feed extends EventEmitter<FeedEvents> {
   private constructor()
   readonly key: Buffer | null
   readonly id: string | null
   readonly discoveryKey: Buffer | null
+  /** Blocks its writer has signed, as far as is known here; not all of them need be here. */
   readonly length: number
   readonly byteLength: number
   /** Blocks here from the first on. */
@@ -1149,7 +1150,7 @@ export class Feed extends EventEmitter<FeedEvents> {
     blocks: unknown | unknown[],
     options?: { valueEncoding?: EncodingOption<any> }
   ): Promise<{ length: number; byteLength: number }>
-  /** Waits until the block is here, unless `wait` is false: then null if it is not. */
+  /** Fetches the block over any connection of the store and waits for it, unless `wait` is false: then null if it is not here. */
   get(seq: number, options?: WaitOptions & { wait?: true; valueEncoding?: EncodingOption<any> }): Promise<any>
   get(
     seq: number,
@@ -1164,7 +1165,7 @@ export class Feed extends EventEmitter<FeedEvents> {
     valueEncoding?: EncodingOption<any>
     signal?: AbortSignal
   }): EntryStream<any>
-  /** Waits until the blocks of a range are here; all that are known, by default. */
+  /** Fetches the blocks of a range, by default all that are known, and waits until they are here. */
   download(range?: WaitOptions & { start?: number; end?: number }): Promise<void>
   /** The root hash of the first `length` blocks. */
   treeHash(length?: number): Promise<Buffer>

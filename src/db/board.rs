@@ -210,28 +210,6 @@ impl Board {
         Arc::clone(listeners.entry(feed).or_default())
     }
 
-    /// Shows a feed that is open without a database as it is committed.
-    pub fn publish_raw(&self, record: &FeedRecord) {
-        if let Some(feed) = self.raw.feeds.write().get_mut(&record.key) {
-            feed.take(record);
-            feed.placed = feed.length;
-        }
-    }
-
-    /// From now on connections of the whole store carry the feed. Harmless if they do.
-    pub fn open_raw(&self, feed: FeedKey, handle: u64) {
-        self.wants.lock().open(feed, handle);
-        // Nothing of it is fetched but what is wanted.
-        let empty = || PublishedFeed { until: 0, ..PublishedFeed::empty() };
-        self.raw.feeds.write().entry(feed).or_insert_with(empty);
-    }
-
-    pub fn close_raw(&self, feed: &FeedKey, handle: u64) {
-        if self.wants.lock().close(feed, handle) {
-            self.raw.feeds.write().remove(feed);
-        }
-    }
-
     /// Tells those who listen to the feed alone how long it is now.
     pub fn publish_feed(&self, feed: &FeedKey, length: u64) {
         let subscribers = self.listeners.lock().get(feed).cloned();
@@ -339,7 +317,7 @@ impl Board {
 }
 
 impl PublishedFeed {
-    fn empty() -> Self {
+    pub fn empty() -> Self {
         Self {
             length: 0,
             byte_length: 0,
@@ -359,7 +337,7 @@ impl PublishedFeed {
         }
     }
 
-    fn take(&mut self, record: &FeedRecord) {
+    pub fn take(&mut self, record: &FeedRecord) {
         self.length = record.length;
         self.byte_length = record.byte_length;
         self.head.clone_from(&record.head);

@@ -9,8 +9,9 @@
 //!
 //! **Not here.** How parts are stored (`feed/parts`); asking for them (`peer/apart`).
 
-use super::board::{DbInfo, OpenDatabase};
+use super::board::{Board, DbInfo, OpenDatabase, PublishedFeed};
 use super::error::{Code, Error};
+use crate::feed::FeedRecord;
 use crate::types::FeedKey;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -123,5 +124,29 @@ impl Wants {
         let before = self.asked.len();
         self.asked.retain(|_, (_, asked)| *asked != peer);
         self.asked.len() < before
+    }
+}
+
+impl Board {
+    /// Shows a feed that is open without a database as it is committed.
+    pub fn publish_raw(&self, record: &FeedRecord) {
+        if let Some(feed) = self.raw.feeds.write().get_mut(&record.key) {
+            feed.take(record);
+            feed.placed = feed.length;
+        }
+    }
+
+    /// From now on connections of the whole store carry the feed. Harmless if they do.
+    pub fn open_raw(&self, feed: FeedKey, handle: u64) {
+        self.wants.lock().open(feed, handle);
+        // Nothing of it is fetched but what is wanted.
+        let empty = || PublishedFeed { until: 0, ..PublishedFeed::empty() };
+        self.raw.feeds.write().entry(feed).or_insert_with(empty);
+    }
+
+    pub fn close_raw(&self, feed: &FeedKey, handle: u64) {
+        if self.wants.lock().close(feed, handle) {
+            self.raw.feeds.write().remove(feed);
+        }
     }
 }

@@ -83,12 +83,6 @@ fn golden() -> Vec<(&'static str, Message, Vec<u8>, String)> {
             message::request(1, 2, 300),
             "05 0b 01 02 ac02".into(),
         ),
-        (
-            "ask",
-            Message::Ask { alias: 1, start: 2, end: 300 },
-            message::ask(1, 2, 300),
-            "05 13 01 02 ac02".into(),
-        ),
         ("cancel", Message::Cancel { request: 4 }, message::numbered(Tag::Cancel, 4), "02 0c 04".into()),
         ("refuse", Message::Refuse { request: 4 }, message::numbered(Tag::Refuse, 4), "02 0d 04".into()),
         (
@@ -115,6 +109,12 @@ fn golden() -> Vec<(&'static str, Message, Vec<u8>, String)> {
             Message::StateHash { topic: 2, claim },
             message::state_hash(topic, &claim),
             format!("42 12 02 {aa} {bb}"),
+        ),
+        (
+            "ask",
+            Message::Ask { alias: 1, start: 2, end: 300 },
+            message::ask(1, 2, 300),
+            "05 13 01 02 ac02".into(),
         ),
     ]
 }
@@ -144,8 +144,8 @@ fn every_message_has_its_exact_bytes_and_every_truncation_fails() {
         }
         assert!(decode::message(tag, &[body, &[0]].concat()).is_err(), "{name} with a byte more");
     }
-    assert_eq!(tags, (0..=18).collect::<Vec<u8>>(), "every tag has a golden message");
-    assert!(Tag::try_from(19).is_err());
+    assert_eq!(tags, (0..=19).collect::<Vec<u8>>(), "every tag has a golden message");
+    assert!(Tag::try_from(20).is_err());
 }
 
 #[test]
@@ -235,7 +235,7 @@ fn a_binding_is_what_the_document_says() {
 
 proptest! {
     #[test]
-    fn no_body_panics_and_what_decodes_encodes_back(tag in 0_u8..19, body in prop::collection::vec(any::<u8>(), 0..200)) {
+    fn no_body_panics_and_what_decodes_encodes_back(tag in 0_u8..20, body in prop::collection::vec(any::<u8>(), 0..200)) {
         let tag = Tag::try_from(tag).unwrap();
         let Ok(read) = decode::message(tag, &body) else { return Ok(()) };
         let written = match read {

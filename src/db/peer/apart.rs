@@ -92,12 +92,17 @@ impl State {
     /// The other side does not serve what was asked for. False: that was something else.
     pub(super) fn ask_refused(&mut self, id: RequestId, next: u64, peer: &Peer) -> bool {
         let Some(Ask { feed, start }) = self.asks.remove(&id) else { return false };
-        if let Some(remote) = self.remote.get_mut(&feed) {
+        self.give_up_from(&feed, next);
+        self.end_ask(&feed, start, peer);
+        true
+    }
+
+    /// The other side is not asked for blocks from `next` on again before it announces more.
+    fn give_up_from(&mut self, feed: &FeedKey, next: u64) {
+        if let Some(remote) = self.remote.get_mut(feed) {
             remote.length = remote.length.min(next);
             remote.refused_at = remote.announced;
         }
-        self.end_ask(&feed, start, peer);
-        true
     }
 
     fn end_ask(&mut self, feed: &FeedKey, start: u64, peer: &Peer) {
@@ -144,6 +149,7 @@ impl Peer {
         bytes: usize,
         result: Result<Result<(), FeedError>, Error>,
     ) {
+        let contradicts = matches!(result, Ok(Err(FeedError::Fork(_))));
         let failure = match result {
             // A contradiction is found by who holds the feed from its beginning; here nothing of it was stored.
             Ok(Ok(()) | Err(FeedError::Fork(_) | FeedError::Gap { .. })) => None,
@@ -157,6 +163,10 @@ impl Peer {
         let goes_on = self.with_state(|state, peer| {
             let was_full = state.unverified >= MAX_UNVERIFIED;
             state.unverified -= bytes.min(state.unverified);
+            if contradicts {
+                // Of another history than what is here: it is not asked again before it announces more.
+                state.give_up_from(&ask.feed, ask.start);
+            }
             if finished || failed {
                 state.end_ask(&ask.feed, ask.start, peer);
             }
