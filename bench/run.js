@@ -18,9 +18,9 @@ async function main() {
   )
   try {
     const results = await cases.run(dir, entries())
-    for (const { what, ours, theirs, note } of results) print(what, ours, theirs, note)
-    console.log('\nApply mode, beside bare synced commits of lmdb-js where that is fair:\n')
-    for (const { what, ours, theirs, note } of await apply.run(dir)) print(what, ours, theirs, note)
+    for (const result of results) print(result, 'lmdb-js')
+    console.log('\nApply mode, beside autobase, which does not sync:\n')
+    for (const result of await apply.run(dir)) print(result, 'autobase')
   } finally {
     fs.rmSync(dir, { recursive: true, force: true })
   }
@@ -32,11 +32,11 @@ async function main() {
   if (core.status !== 0) process.exitCode = 1
 }
 
-function print(what, ours, theirs, note = '') {
+function print({ what, ours, theirs, note = '' }, other) {
   const rate = (run) => `${Math.round(run.count / (run.ms / 1000)).toLocaleString('en')}/s`
-  const ratio = theirs ? `${(ours.count / ours.ms / (theirs.count / theirs.ms)).toFixed(2)} of lmdb-js` : ''
+  const ratio = theirs ? `${(ours.count / ours.ms / (theirs.count / theirs.ms)).toFixed(2)} of ${other}` : ''
   const columns = [what.padEnd(46), rate(ours).padStart(14), (theirs ? rate(theirs) : '').padStart(14)]
-  console.log(`${columns.join(' ')}  ${ratio.padEnd(16)} ${note}`)
+  console.log(`${columns.join(' ')}  ${ratio.padEnd(18)} ${note}`)
 }
 
 main().catch((error) => {

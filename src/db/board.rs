@@ -57,10 +57,13 @@ pub struct DbInfo {
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "each says one thing, independent of the others")]
 pub struct DbStatus {
     pub version: u64,
     pub writable: bool,
     pub indexer: bool,
+    /// Feeds are learned from peers that announce them.
+    pub takes_strangers: bool,
     /// Apply mode: finality may wait for an acknowledgement of this replica; `acknowledge` finds out.
     pub ack_wanted: bool,
 }
@@ -136,6 +139,7 @@ pub(super) struct PublishedFeed {
     pub halt: Halt,
     /// What the next batch of it waits for: a feed, and how much of that.
     pub waits: Option<(FeedKey, u64)>,
+    pub stranger: bool,
 }
 
 impl PublishedFeed {
@@ -278,6 +282,7 @@ impl Board {
             published.until = member.until;
             published.halt = member.halt;
             published.waits = state.waits.get(key).copied();
+            published.stranger = member.stranger;
             if let Some(record) = records.get(key) {
                 published.take(record);
             }
@@ -285,8 +290,10 @@ impl Board {
                 published.placed = published.length;
             }
         }
-        // What a relay has taken out.
-        feeds.retain(|key, _| state.members.contains_key(key));
+        // What a relay, or who refuses strangers, has taken out.
+        if feeds.len() > state.members.len() {
+            feeds.retain(|feed, _| state.members.contains_key(feed));
+        }
         drop(feeds);
         let is_granted = |writer: &FeedKey| state.membership().get(writer).is_some();
         open.access.lock().settle(state.is_writable(), is_granted);
@@ -294,6 +301,7 @@ impl Board {
             version: state.state.version,
             writable: state.is_writable(),
             indexer: state.is_indexer(),
+            takes_strangers: state.takes_strangers(),
             ack_wanted: state.may_acknowledge(open.apply.lock().quiet_at),
         };
         *open.local.write() = state.row.local;
@@ -334,6 +342,7 @@ impl PublishedFeed {
             until: u64::MAX,
             halt: Halt::None,
             waits: None,
+            stranger: false,
         }
     }
 

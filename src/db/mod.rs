@@ -41,6 +41,7 @@ mod rows;
 mod state_hash;
 mod status;
 mod store;
+mod strangers;
 mod streams;
 #[cfg(test)]
 mod tests;

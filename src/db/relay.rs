@@ -278,5 +278,5 @@ impl Work<'_, '_> {
 }
 
 fn new_member(feed: u32, is_kept: bool) -> MemberRow {
-    MemberRow { feed, added: is_kept, merged: 0, until: u64::MAX, halt: Halt::None }
+    MemberRow { feed, added: is_kept, merged: 0, until: u64::MAX, halt: Halt::None, stranger: false }
 }

@@ -18,6 +18,7 @@ mod driver;
 mod fetch;
 mod forks;
 mod io;
+mod meet;
 mod open;
 mod own;
 mod relay;
@@ -33,7 +34,7 @@ use super::error::{Code, Error};
 use super::events::Wake;
 use super::store::Shared;
 use crate::types::FeedKey;
-use crate::wire::{CloseReason, RequestId, Session, Topic, TopicId};
+use crate::wire::{CloseReason, FeedState, RequestId, Session, Topic, TopicId};
 use driver::{RemoteFeed, Serving};
 use parking_lot::{Mutex, RwLock};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -143,6 +144,8 @@ struct Shown {
     said_own: bool,
     /// Feeds whose fork was shown on it, or by the other side.
     told_forks: BTreeSet<FeedKey>,
+    /// Feeds announced before it was known whether the database takes in such as it does not know.
+    unmet: Vec<FeedState>,
     access: access::Talk,
     relaying: relay::Relaying,
     compared: compare::Compared,

@@ -52,7 +52,7 @@ pub(super) fn status(inner: &Inner, arrived: bool, peers: Vec<PeerStatus>) -> Sy
     for (key, here) in &feeds {
         let there = elsewhere.get(key).unwrap_or(&nobody);
         let is_relay = inner.open.info.relay.is_some();
-        let wanted_by_link = if here.until == u64::MAX || is_relay { 0 } else { here.until };
+        let wanted_by_link = if here.until == u64::MAX || is_relay || here.stranger { 0 } else { here.until };
         let linked = linked.get(key).copied().unwrap_or(0).max(wanted_by_link);
         let want = here.tip.max(there.most).max(linked).max(here.length);
         let seen = Seen { key: *key, here, there, want, peers: peers.len() };
