@@ -40,9 +40,9 @@ impl NativeFeed {
             key: info.key.0.to_vec().into(),
             discovery_key: info.discovery_key.to_vec().into(),
             writable: info.writable,
-            length: number(info.length),
-            byte_length: number(info.byte_length),
-            contiguous: number(info.contiguous),
+            length: number(info.signed),
+            byte_length: number(info.signed_bytes),
+            contiguous: number(info.length),
         })
     }
 

@@ -37,11 +37,12 @@ pub struct FeedInfo {
     pub key: FeedKey,
     pub discovery_key: [u8; 32],
     pub writable: bool,
-    /// Blocks of it that a signed head is known of.
+    /// Blocks here, from the first on.
     pub length: u64,
     pub byte_length: u64,
-    /// Blocks here, from the first on.
-    pub contiguous: u64,
+    /// The longest signed length known, or what is here if that is more; and its bytes.
+    pub signed: u64,
+    pub signed_bytes: u64,
 }
 
 /// Before a feed's name in `Meta`.
@@ -149,9 +150,10 @@ impl Feed {
                 key: self.key,
                 discovery_key: discovery_key(&self.key),
                 writable: record.secret.is_some(),
-                length: record.signed().max(record.length),
-                byte_length: record.longest_bytes(),
-                contiguous: record.length,
+                length: record.length,
+                byte_length: record.byte_length,
+                signed: record.signed().max(record.length),
+                signed_bytes: record.longest_bytes(),
             })
         })
     }
