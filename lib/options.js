@@ -5,6 +5,8 @@ const { decodeKey } = require('./keys.js')
 const { resolveEncoding } = require('./encodings.js')
 const native = require('../native.js')
 
+/** Feeds of a relay, if nothing is said. */
+const MAX_RELAY_FEEDS = 4096
 const MAX_DRIFT = 60_000
 const ACK_INTERVAL_MS = 10_000
 /** What setTimeout takes. */
@@ -15,8 +17,7 @@ const HANDLERS = ['apply', 'open', 'update', 'close']
 /** Options of api.md that this version does not have yet, and what is refused until it does. */
 const NOT_YET = {
   encryptionKey: 'encryption is not there yet: leave out encryptionKey and encrypted',
-  encrypted: 'encryption is not there yet: leave out encryptionKey and encrypted',
-  relay: 'relays are not there yet: leave out relay'
+  encrypted: 'encryption is not there yet: leave out encryptionKey and encrypted'
 }
 
 /**
@@ -24,7 +25,7 @@ const NOT_YET = {
  *
  * @returns {{ storage: string | object, name: string | null, key: Buffer | null, keyEncoding: object,
  *   valueEncoding: object, keyPair: object | null, open: boolean, maxDrift: number, handlers: object | null,
- *   optimistic: boolean, ackInterval: number,
+ *   optimistic: boolean, ackInterval: number, relay: number[] | null,
  *   functions: { mergeHandler: object | Function | false | null, resolver: Function | false | null } | null }}
  */
 function parseArguments(storage, second, third, isStore) {
@@ -41,6 +42,7 @@ function parseArguments(storage, second, third, isStore) {
     open: options.writers === 'open',
     maxDrift: options.maxDrift ?? MAX_DRIFT,
     functions,
+    relay: relayOf(options, key),
     ...modeOf(options)
   }
 }
@@ -76,6 +78,20 @@ function makeFunctions({ mergeHandler, resolver }, db) {
   const handler = typeof mergeHandler === 'function' ? new mergeHandler(db) : mergeHandler || null
   if (typeof mergeHandler === 'function') checkHandler(handler)
   return { handler, resolver: resolver || null }
+}
+
+/** How many feeds and bytes a relay keeps, as far as it is said; null: it is none. */
+function relayOf({ relay, apply, name }, key) {
+  if (relay == null || relay === false) return null
+  if (apply != null) throw wrong('a relay applies nothing: leave out apply')
+  if (key == null && name == null) throw wrong('a relay needs the key of the database whose feeds it keeps')
+  if (relay === true) return []
+  const { maxFeeds = MAX_RELAY_FEEDS, maxBytes } = relay
+  for (const limit of [maxFeeds, maxBytes ?? 0]) {
+    if (!Number.isSafeInteger(limit) || limit < 0)
+      throw wrong('maxFeeds and maxBytes of a relay are whole numbers')
+  }
+  return maxBytes === undefined ? [maxFeeds] : [maxFeeds, maxBytes]
 }
 
 /** What depends on how it merges. */

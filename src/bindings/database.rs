@@ -8,7 +8,7 @@ use super::peer::{NativePeer, NativePeerOptions};
 use super::promise::promise;
 use super::value::Form;
 use super::wake::Wake;
-use crate::db::{DatabaseOptions, Db, DbStats, DbStatus, Range, Subscription};
+use crate::db::{DatabaseOptions, Db, DbStats, DbStatus, Range, RelayLimits, Subscription};
 use napi::Env;
 use napi::bindgen_prelude::{Buffer, BufferSlice, Function, PromiseRaw, spawn_blocking};
 use napi_derive::napi;
@@ -24,6 +24,8 @@ pub struct NativeDbOptions<'env> {
     pub open: bool,
     pub apply: bool,
     pub optimistic: bool,
+    /// There: a relay. How many feeds and bytes it keeps.
+    pub relay: Option<Vec<f64>>,
     pub max_drift: f64,
 }
 
@@ -43,9 +45,17 @@ impl NativeDbOptions<'_> {
             open: self.open,
             apply: self.apply,
             optimistic: self.optimistic,
+            relay: self.relay.map(|limits| relay_limits(&limits)),
             max_drift: Duration::from_millis(self.max_drift as u64),
         })
     }
+}
+
+/// What is not given is as by default.
+fn relay_limits(given: &[f64]) -> RelayLimits {
+    let RelayLimits { feeds, bytes } = RelayLimits::default();
+    let at = |at: usize, default| given.get(at).map_or(default, |limit| version(*limit));
+    RelayLimits { feeds: at(0, feeds), bytes: at(1, bytes) }
 }
 
 #[napi(object)]

@@ -236,7 +236,7 @@ impl Work<'_, '_> {
     pub fn writes_a_database(&self, key: &FeedKey) -> Result<bool, Failure> {
         for row in self.txn.range(Table::Databases, Bound::Included(&[0]), Bound::Excluded(&[1]))? {
             let row = DatabaseRow::decode(row?.1).map_err(|error| Failure::damaged(&error))?;
-            if row.local == *key {
+            if row.local == *key && !row.relay {
                 return Ok(true);
             }
         }

@@ -3,9 +3,12 @@
 use super::access::AccessState;
 use super::apply::{ApplyDesk, Finality};
 use super::engine::DatabaseState;
+use super::error::Error;
 use super::events::{Event, Subscribers};
 use super::handler::Functions;
 use super::peer::Peer;
+use super::raw::Wants;
+use super::relay::RelayLimits;
 use super::rows::Halt;
 use super::state_hash::StateHash;
 use crate::feed::FeedRecord;
@@ -19,7 +22,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
-#[derive(Default)]
 pub(super) struct Board {
     pub databases: RwLock<BTreeMap<u32, Arc<OpenDatabase>>>,
     peers: Mutex<Vec<Peer>>,
@@ -28,6 +30,12 @@ pub(super) struct Board {
     pub reads: Mutex<Option<ReadTxn>>,
     /// Who listens to single feeds.
     listeners: Mutex<BTreeMap<FeedKey, Arc<Subscribers>>>,
+    /// Feeds that are open without a database, as connections see them.
+    pub raw: Arc<OpenDatabase>,
+    /// What is wanted of those.
+    pub wants: Mutex<Wants>,
+    /// Why the last transaction was not committed; none: it was.
+    pub failure: Mutex<Option<Error>>,
     /// Which connection is fetching a feed: no block is asked for twice.
     pub claims: Mutex<BTreeMap<FeedKey, u64>>,
 }
@@ -44,6 +52,8 @@ pub struct DbInfo {
     pub open: bool,
     pub apply: bool,
     pub optimistic: bool,
+    /// There if its feeds are stored and forwarded, never read: how much of them.
+    pub relay: Option<RelayLimits>,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -127,6 +137,8 @@ pub(super) struct PublishedFeed {
     /// How much of it is wanted.
     pub until: u64,
     pub halt: Halt,
+    /// What the next batch of it waits for: a feed, and how much of that.
+    pub waits: Option<(FeedKey, u64)>,
     pub stranger: bool,
 }
 
@@ -163,6 +175,21 @@ impl PublishedFeed {
             Halt::None => self.length >= wanted && self.placed >= wanted,
             Halt::Branch => self.length >= wanted,
             Halt::Frozen | Halt::Newer => true,
+        }
+    }
+}
+
+impl Default for Board {
+    fn default() -> Self {
+        Self {
+            databases: RwLock::default(),
+            peers: Mutex::default(),
+            reads: Mutex::default(),
+            listeners: Mutex::default(),
+            raw: Arc::new(super::raw::place()),
+            wants: Mutex::default(),
+            failure: Mutex::default(),
+            claims: Mutex::default(),
         }
     }
 }
@@ -206,6 +233,19 @@ impl Board {
         !peers.is_empty() && !peers.iter().any(|peer| peer.may_show_more(waited))
     }
 
+    /// A transaction was not committed: whoever looks at the status sees why.
+    pub fn failed(&self, error: &Error) {
+        *self.failure.lock() = Some(error.clone());
+        self.tell_all(&Event::Progress);
+    }
+
+    pub fn tell_all(&self, event: &Event) {
+        let open: Vec<_> = self.databases.read().values().cloned().collect();
+        for open in open {
+            open.subscribers.send(event);
+        }
+    }
+
     pub fn add_peer(&self, peer: Peer) {
         self.peers.lock().push(peer);
     }
@@ -213,6 +253,7 @@ impl Board {
     pub fn remove_peer(&self, id: u64) {
         self.peers.lock().retain(|peer| peer.id() != id);
         self.claims.lock().retain(|_, holder| *holder != id);
+        self.wants.lock().give_up(id);
     }
 
     pub fn peers(&self) -> Vec<Peer> {
@@ -244,11 +285,16 @@ impl Board {
             published.indexer = granted.is_some_and(|member| member.indexer);
             published.until = member.until;
             published.halt = member.halt;
+            published.waits = state.waits.get(key).copied();
             published.stranger = member.stranger;
             if let Some(record) = records.get(key) {
                 published.take(record);
             }
+            if state.row.relay {
+                published.placed = published.length;
+            }
         }
+        // What a relay, or who refuses strangers, has taken out.
         if feeds.len() > state.members.len() {
             feeds.retain(|feed, _| state.members.contains_key(feed));
         }
@@ -283,7 +329,7 @@ impl Board {
 }
 
 impl PublishedFeed {
-    fn empty() -> Self {
+    pub fn empty() -> Self {
         Self {
             length: 0,
             byte_length: 0,
@@ -299,11 +345,12 @@ impl PublishedFeed {
             indexer: false,
             until: u64::MAX,
             halt: Halt::None,
+            waits: None,
             stranger: false,
         }
     }
 
-    fn take(&mut self, record: &FeedRecord) {
+    pub fn take(&mut self, record: &FeedRecord) {
         self.length = record.length;
         self.byte_length = record.byte_length;
         self.head.clone_from(&record.head);

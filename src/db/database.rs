@@ -6,6 +6,7 @@ use super::error::{Code, Error, Failure};
 use super::events::{Replier, Reply, Subscription, Wake};
 use super::members::{FeedProgress, Member};
 use super::owner::Job;
+use super::relay::RelayLimits;
 use super::store::Shared;
 use super::write::{Write, Written};
 use crate::codec::limits::MAX_KEY_BYTES;
@@ -34,6 +35,8 @@ pub struct DatabaseOptions {
     pub apply: bool,
     /// Apply mode, said by the creator: batches of unknown writers may be acknowledged.
     pub optimistic: bool,
+    /// Stores and forwards the feeds of `key`, and reads nothing: reads and writes are refused.
+    pub relay: Option<RelayLimits>,
     /// How far ahead of the wall clock a timestamp may be before it is reported and not followed.
     pub max_drift: std::time::Duration,
 }
@@ -49,6 +52,7 @@ impl Default for DatabaseOptions {
             open: false,
             apply: false,
             optimistic: false,
+            relay: None,
             max_drift: std::time::Duration::from_mins(1),
         }
     }
@@ -95,6 +99,12 @@ impl Db {
         self.0.inner.read().clone().filter(|inner| !inner.shared.is_closed()).ok_or_else(Error::closed)
     }
 
+    /// As [`Db::inner`], for what reads or writes: a relay does neither.
+    pub(super) fn whole(&self) -> Result<Inner, Error> {
+        let inner = self.inner()?;
+        if inner.open.info.relay.is_some() { Err(super::relay::refusal()) } else { Ok(inner) }
+    }
+
     pub fn info(&self) -> Result<DbInfo, Error> {
         let open = self.inner()?.open;
         Ok(DbInfo { local: open.local(), ..open.info.clone() })
@@ -126,7 +136,7 @@ impl Db {
         &self,
         read: impl FnOnce(&Inner, &ReadTxn) -> Result<T, Error>,
     ) -> Result<T, Error> {
-        let inner = self.inner()?;
+        let inner = self.whole()?;
         let txn = inner.shared.read()?;
         read(&inner, &txn)
     }
@@ -144,6 +154,9 @@ impl Db {
         let handle = self.0.inner.read();
         let open = handle.as_ref().filter(|inner| !inner.shared.is_closed());
         let inner = open.ok_or_else(Error::closed)?;
+        if inner.open.info.relay.is_some() {
+            return Err(super::relay::refusal());
+        }
         inner.shared.with_read(|txn| {
             if let Some(at) = at {
                 inner.must_be_here(at, txn)?;
@@ -158,7 +171,7 @@ impl Db {
     /// Writes in order, each atomic, all in one commit if they fit. One result for each: what is wrong with one does
     /// not touch the others.
     pub fn write(&self, writes: Vec<Write>) -> Reply<Vec<Result<Written, Error>>> {
-        match self.inner() {
+        match self.whole() {
             Ok(Inner { shared, open }) => shared.job(move |work| work.write_all(open.id, &writes)),
             Err(error) => Reply::ready(Err(error)),
         }
@@ -187,7 +200,7 @@ impl Db {
         &self,
         mut run: impl FnMut(&mut Work<'_, '_>, u32) -> Result<T, Failure> + Send + 'static,
     ) -> Reply<T> {
-        match self.inner() {
+        match self.whole() {
             Ok(Inner { shared, open }) => shared.job(move |work| run(work, open.id)),
             Err(error) => Reply::ready(Err(error)),
         }
@@ -200,7 +213,7 @@ impl Db {
 
     /// Whether `length` entries of `writer` are in the order here, and the last of them in the view.
     pub fn applied(&self, writer: &FeedKey, length: u64) -> Result<bool, Error> {
-        let inner = self.inner()?;
+        let inner = self.whole()?;
         let placed = inner.open.feeds.read().get(writer).map_or(0, |feed| feed.placed);
         Ok(length == 0 || (placed >= length && !self.is_merging_entry(writer, length - 1)?))
     }
@@ -208,10 +221,7 @@ impl Db {
     /// Whether all that live connections have announced of this database is here, placed, and merged.
     pub fn is_flushed(&self) -> Result<bool, Error> {
         let inner = self.inner()?;
-        let peers = inner.shared.board.peers();
-        let placed =
-            super::members::is_placed(&inner) && peers.iter().all(|peer| peer.has_delivered(inner.open.id));
-        Ok(placed && !self.is_merging(super::handler::ANY_KEY)?)
+        Ok(inner.has_arrived() && !self.is_merging(super::handler::ANY_KEY)?)
     }
 
     /// Per feed: what is here, what is placed, what somebody announced.

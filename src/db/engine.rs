@@ -5,6 +5,7 @@ use super::board::{Board, DbStats};
 use super::error::{Error, Failure};
 use super::events::Event;
 use super::handler::HandlerRow;
+use super::relay::RelayState;
 use super::rows::{DatabaseRow, Halt, MemberRow, StateRow};
 use super::write::PutsFrom;
 use crate::apply::{self, AppliedState};
@@ -80,11 +81,15 @@ pub(super) struct DatabaseState {
     pub again: bool,
     /// Feeds that hold blocks beyond what is placed.
     pub behind: BTreeSet<FeedKey>,
+    /// What the next batch of a feed waits for: a feed, and how much of that.
+    pub waits: BTreeMap<FeedKey, (FeedKey, u64)>,
     /// The version when the transaction began.
     pub published: u64,
     pub dirty: Dirty,
     /// Who merges.
     pub handler: HandlerRow,
+    /// Of a relay: what of its limits is used.
+    pub relay: Option<RelayState>,
 }
 
 #[derive(Default)]
@@ -119,11 +124,11 @@ impl DatabaseState {
     }
 
     pub fn is_writable(&self) -> bool {
-        self.row.open || self.membership().get(&self.row.local).is_some()
+        !self.row.relay && (self.row.open || self.membership().get(&self.row.local).is_some())
     }
 
     pub fn is_indexer(&self) -> bool {
-        self.membership().is_indexer(&self.row.local)
+        !self.row.relay && self.membership().is_indexer(&self.row.local)
     }
 
     /// Whether everything of `feed` counts here whatever the walk says, up to the returned length.
@@ -206,6 +211,7 @@ impl Engine {
         }
         for feed in &effects.feeds {
             if let Some(record) = self.feeds.get(feed) {
+                self.board.publish_raw(record);
                 self.board.publish_feed(feed, record.length);
             }
         }
@@ -322,7 +328,7 @@ impl<'e, 't> Work<'e, 't> {
             for id in self.databases_of(&key)? {
                 let database = self.database(id)?;
                 // The database that writes the feed has placed it by now; others of this store may merge it too.
-                if database.row.local != key {
+                if database.row.local != key || database.row.relay {
                     database.behind.insert(key);
                     self.place_ready(id)?;
                     self.engine.effects.databases.insert(id);

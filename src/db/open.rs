@@ -6,6 +6,7 @@ use super::engine::{DatabaseState, Dirty, Work};
 use super::error::{Code, Error, Failure};
 use super::events::Reply;
 use super::handler::HandlerRow;
+use super::relay::{RelayState, cost_of};
 use super::rows::{DatabaseRow, Halt, MAX_DATABASE_NAME, MemberRow, StateRow, members_of};
 use super::store::Shared;
 use super::write::PutsFrom;
@@ -40,7 +41,9 @@ impl Db {
 
 impl Work<'_, '_> {
     fn open_database(&mut self, options: &DatabaseOptions) -> Result<Arc<OpenDatabase>, Failure> {
-        let default = || options.key.map_or_else(|| "db".to_owned(), |key| key.to_string());
+        let joined =
+            |key: FeedKey| if options.relay.is_some() { format!("relay {key}") } else { key.to_string() };
+        let default = || options.key.map_or_else(|| "db".to_owned(), joined);
         let name = options.name.clone().unwrap_or_else(default);
         if name.len() > MAX_DATABASE_NAME {
             return Err(Error::new(
@@ -71,6 +74,7 @@ impl Work<'_, '_> {
             open: row.open,
             apply: row.apply,
             optimistic: row.optimistic,
+            relay: row.relay.then(|| options.relay.unwrap_or_default()),
         };
         let open = Arc::new(OpenDatabase::new(id, info, options.max_drift));
         self.engine.board.databases.write().insert(id, Arc::clone(&open));
@@ -89,6 +93,9 @@ impl Work<'_, '_> {
         for feed in members {
             self.feed(&feed)?;
         }
+        if self.database(id)?.row.relay {
+            return self.start_relay(id);
+        }
         self.begin_own_feed(id)?;
         self.place_ready(id)?;
         self.begin_forks(id)?;
@@ -97,6 +104,16 @@ impl Work<'_, '_> {
     }
 
     fn create_database(&mut self, options: &DatabaseOptions, name: &str) -> Result<DatabaseRow, Failure> {
+        if options.relay.is_some() {
+            let key = options.key.ok_or_else(|| {
+                Error::new(
+                    Code::Options,
+                    "a relay needs the key of the database whose feeds it keeps: pass key",
+                )
+            })?;
+            let id = self.next_database()?;
+            return self.create_relay(relay_row(id, key, options), name);
+        }
         let seed = match options.secret {
             Some(secret) => Seed::new(secret),
             None => Seed::new(random()?),
@@ -116,6 +133,7 @@ impl Work<'_, '_> {
             open: options.open,
             apply: options.apply,
             optimistic: options.apply && options.optimistic,
+            relay: false,
         };
         self.txn.put(Table::Databases, &DatabaseRow::key_of(name), &row.encode())?;
         self.txn.put(Table::Databases, &StateRow::key_of(id), &StateRow::default().encode())?;
@@ -173,7 +191,7 @@ impl Work<'_, '_> {
     pub fn refuse_used(&self, local: &FeedKey) -> Result<(), Failure> {
         for row in self.txn.range(Table::Databases, Bound::Included(&[0]), Bound::Excluded(&[1]))? {
             let row = DatabaseRow::decode(row?.1).map_err(|error| Failure::damaged(&error))?;
-            if row.local == *local {
+            if row.local == *local && !row.relay {
                 return Err(Error::new(
                     Code::Options,
                     "this key pair writes another database of the store: make one per database with deriveKeyPair",
@@ -227,9 +245,11 @@ impl Work<'_, '_> {
             forks: BTreeMap::new(),
             forks_due: BTreeSet::new(),
             behind: BTreeSet::new(),
+            waits: BTreeMap::new(),
             published: state.version,
             dirty: Dirty::default(),
             handler: HandlerRow::load(self.txn, id)?,
+            relay: open.info.relay.map(RelayState::new),
             members,
             order,
             applied,
@@ -247,6 +267,11 @@ impl Work<'_, '_> {
                     record.length
                 }
             };
+            let is_kept = database.is_kept(&feed);
+            let cost = self.feed(&feed)?.map_or(0, |record| cost_of(record));
+            if let Some(relay) = &mut database.relay {
+                relay.add(is_kept, cost);
+            }
             // Of a forked feed what is wanted comes as branches.
             let is_forked = database.forks.contains_key(&feed);
             let wanted = if is_forked {
@@ -260,6 +285,21 @@ impl Work<'_, '_> {
         }
         self.look_at_final(&mut database)?;
         Ok(database)
+    }
+}
+
+/// Of a database it never reads a relay knows the key alone.
+fn relay_row(id: u32, key: FeedKey, options: &DatabaseOptions) -> DatabaseRow {
+    DatabaseRow {
+        id,
+        key,
+        local: key,
+        key_encoding: options.key_encoding.clone(),
+        value_encoding: options.value_encoding.clone(),
+        open: false,
+        apply: false,
+        optimistic: false,
+        relay: true,
     }
 }
 
@@ -282,6 +322,17 @@ fn agree(row: &DatabaseRow, options: &DatabaseOptions, name: &str) -> Result<(),
             row.key
         );
         return Err(Error::new(Code::InvalidKey, message));
+    }
+    if row.relay != options.relay.is_some() {
+        let (is, how) =
+            if row.relay { ("a relay", "with relay: true") } else { ("no relay", "without relay") };
+        let message = format!(
+            "the database {name:?} of this store is {is}: open it {how}, or give this one another name"
+        );
+        return Err(Error::new(Code::Options, message));
+    }
+    if row.relay {
+        return Ok(());
     }
     let local = options.secret.map(|secret| Seed::new(secret).feed());
     if local.is_some_and(|local| local != row.local) {

@@ -93,6 +93,10 @@ impl Work<'_, '_> {
 
     /// As [`Work::place_ready`], with what has ceased to count.
     pub fn place_ready_with(&mut self, id: u32, mut pending: Pending) -> Result<(), Failure> {
+        // A relay reads nothing.
+        if self.database(id)?.row.relay {
+            return Ok(());
+        }
         loop {
             let behind: Vec<FeedKey> = self.database(id)?.behind.iter().copied().collect();
             let mut progress = false;
@@ -159,6 +163,7 @@ impl Work<'_, '_> {
             // Who is granted is what `apply` makes of it.
             facts.controls.clear();
         }
+        database.waits.remove(&feed);
         // A build before this one may not have been able to read it.
         database.set_halt(&feed, Halt::None);
         changes.stand_at(facts.position(effective));
@@ -208,6 +213,7 @@ impl Work<'_, '_> {
     /// links to is a stranger too, and its own batches are not longer than what is taken of one.
     fn wait_for(&mut self, id: u32, feed: FeedKey, on: FeedKey, length: u64) -> Result<Step, Failure> {
         let database = self.database(id)?;
+        database.waits.insert(feed, (on, length));
         if database.is_stranger(&feed) && !database.row.open {
             if on != feed {
                 self.meet(id, on)?;

@@ -1,7 +1,7 @@
 //! Row codecs of the tables that belong to no stage.
 //!
 //! ```text
-//! Databases  Key: 0x00 ‖ name                      Value: id u32 ‖ key 32 ‖ local 32 ‖ key encoding text ‖ value encoding text ‖ flags u8 (1 open, 2 apply mode, 4 optimistic)
+//! Databases  Key: 0x00 ‖ name                      Value: id u32 ‖ key 32 ‖ local 32 ‖ key encoding text ‖ value encoding text ‖ flags u8 (1 open, 2 apply mode, 4 optimistic, 16 relay)
 //!            Key: 0x01 ‖ database u32              Value: version varint ‖ clock u64
 //! Members    Key: database u32 ‖ feed 32           Value: feed u32 ‖ added bool ‖ merged varint ‖ until varint ‖ halt u8
 //! Commits    Key: database u32 ‖ version u64       Value: the store's clock u64, at the commit that published the version
@@ -23,6 +23,7 @@ use std::ops::Bound;
 pub(super) const MAX_DATABASE_NAME: usize = MAX_KEY_BYTES;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "each says one thing of a database")]
 pub(super) struct DatabaseRow {
     pub id: u32,
     pub key: FeedKey,
@@ -34,6 +35,8 @@ pub(super) struct DatabaseRow {
     pub apply: bool,
     /// Apply mode: batches of unknown writers may be acknowledged.
     pub optimistic: bool,
+    /// Its feeds are stored and forwarded, never read.
+    pub relay: bool,
 }
 
 impl DatabaseRow {
@@ -47,7 +50,12 @@ impl DatabaseRow {
         out.extend_from_slice(self.local.as_bytes());
         put_bytes(&mut out, self.key_encoding.as_bytes());
         put_bytes(&mut out, self.value_encoding.as_bytes());
-        out.push(u8::from(self.open) | u8::from(self.apply) << 1 | u8::from(self.optimistic) << 2);
+        out.push(
+            u8::from(self.open)
+                | u8::from(self.apply) << 1
+                | u8::from(self.optimistic) << 2
+                | u8::from(self.relay) << 4,
+        );
         out
     }
 
@@ -62,13 +70,20 @@ impl DatabaseRow {
             open: false,
             apply: false,
             optimistic: false,
+            relay: false,
         };
         let flags = reader.u8("the flags")?;
         reader.finish("the database's row")?;
-        if flags > 7 {
+        if flags & !(7 | 16) != 0 {
             return Err(DecodeError::UnknownTag { what: "the flags", tag: flags.into() });
         }
-        Ok(Self { open: flags & 1 != 0, apply: flags & 2 != 0, optimistic: flags & 4 != 0, ..row })
+        Ok(Self {
+            open: flags & 1 != 0,
+            apply: flags & 2 != 0,
+            optimistic: flags & 4 != 0,
+            relay: flags & 16 != 0,
+            ..row
+        })
     }
 }
 
@@ -198,6 +213,7 @@ mod tests {
             open: true,
             apply: false,
             optimistic: true,
+            relay: false,
         };
         let bytes = database.encode();
         assert_eq!(DatabaseRow::decode(&bytes), Ok(database));

@@ -111,7 +111,7 @@ impl StateHash {
 impl Db {
     /// One hash of the live content, alike wherever the content is.
     pub fn state_hash(&self) -> Result<Hash, Error> {
-        let Inner { shared, open } = self.inner()?;
+        let Inner { shared, open } = self.whole()?;
         let mut least = None;
         loop {
             let txn = shared.read()?;
@@ -130,7 +130,7 @@ impl Db {
     /// The state hash beside the digest of all that it follows from: between replicas whose digests are equal the hashes
     /// are equal, or one of them has a fault.
     pub fn state_claim(&self) -> Result<StateClaim, Error> {
-        let Inner { shared, open } = self.inner()?;
+        let Inner { shared, open } = self.whole()?;
         loop {
             if let Step::Made(claim) = step(&shared, &open)? {
                 return Ok(claim);

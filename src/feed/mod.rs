@@ -1,7 +1,7 @@
 //! **What.** Feeds over one transaction: appending to one's own, verifying and ingesting those of others, proving
 //! what is held; and the sealing of blocks of encrypted databases.
 //!
-//! **Owns.** The rows of `Table::Feeds`, `Table::Blocks`, `Table::Tree`, `Table::Forks`, the row `next-feed` of `Table::Meta`, and the
+//! **Owns.** The rows of `Table::Feeds`, `Table::Blocks`, `Table::Tree`, `Table::Forks`, `Table::Parts`, the row `next-feed` of `Table::Meta`, and the
 //! sealed block (`docs/design/feed.md` has the bytes).
 //!
 //! **Invariants.** 1. Blocks `0 .. length` are here, and the tree over them, and nothing beyond. 2. `head` is signed by
@@ -16,9 +16,11 @@
 mod append;
 mod branch;
 mod check;
+mod clear;
 mod error;
 mod fork;
 mod ingest;
+mod parts;
 mod receive;
 mod record;
 pub mod sealed;
@@ -30,9 +32,11 @@ mod truncate;
 pub use append::Appender;
 pub use branch::{BranchOf, adopt, agreed, branch_off, branches};
 pub use check::{FeedCheck, Flaw, check};
+pub use clear::clear;
 pub use error::{FeedError, Fork};
 pub use fork::{load_parting, mark_forked, parting, save_parting};
 pub use ingest::{Grown, ingest};
+pub use parts::{Part, apart, check_part, gap, keep_part, take_reached};
 pub use receive::{Received, VerifiedBlocks, verify};
 pub use record::{FeedRecord, all, create, load, save};
 pub use seed::Seed;

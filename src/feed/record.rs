@@ -73,6 +73,13 @@ impl FeedRecord {
         [self.head, self.cover, self.tip].iter().flatten().map(|head| head.length).max().unwrap_or(0)
     }
 
+    /// Bytes of the longest signed length seen, or of what is here, if that is more.
+    pub fn longest_bytes(&self) -> u64 {
+        let heads = [self.head, self.cover, self.tip];
+        let longest = heads.iter().flatten().max_by_key(|head| head.length);
+        longest.map_or(self.byte_length, |head| head.byte_length.max(self.byte_length))
+    }
+
     /// The signed head that covers all that is here.
     pub fn covering(&self) -> Option<&Head> {
         self.cover.as_ref().or(self.head.as_ref())

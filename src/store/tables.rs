@@ -114,11 +114,15 @@ pub enum Table {
     ///
     /// Key: database u32 ‖ forked feed u32 ‖ writer u32 ‖ seq u64. Value: time u64 ‖ length varint ‖ root 16.
     Witnesses,
+    /// Blocks of feeds that stand apart from their beginning, with their proofs (`feed`).
+    ///
+    /// Key: feed u32 ‖ start u64. Value: a part of `feed/parts`.
+    Parts,
 }
 
 impl Table {
     /// All tables, in the order of their declaration.
-    pub const ALL: [Table; 22] = [
+    pub const ALL: [Table; 23] = [
         Table::Meta,
         Table::Feeds,
         Table::Blocks,
@@ -141,6 +145,7 @@ impl Table {
         Table::Applied,
         Table::Unmerged,
         Table::Witnesses,
+        Table::Parts,
     ];
 
     /// Name in the file and order of rows: the one place where either is said.
@@ -168,6 +173,7 @@ impl Table {
             Table::Applied => ("applied-1", RowOrder::Bytes),
             Table::Unmerged => ("unmerged-1", RowOrder::Bytes),
             Table::Witnesses => ("witnesses-1", RowOrder::Bytes),
+            Table::Parts => ("parts-1", RowOrder::Bytes),
         }
     }
 

@@ -26,7 +26,7 @@ pub struct SequenceEntry {
 impl Db {
     /// From now on this handle runs `apply`; false: another one does.
     pub fn claim_apply(&self) -> Result<bool, Error> {
-        let inner = self.inner()?;
+        let inner = self.whole()?;
         let mut desk = inner.open.apply.lock();
         let own = self.number();
         Ok(*desk.claimed_by.get_or_insert(own) == own)

@@ -33,7 +33,7 @@ impl Db {
     /// Takes a place in the line of those whose functions merge. `functions` none: when it is first, the built-in fold
     /// merges from then on.
     pub fn attach(&self, functions: Functions) -> Result<Runner, Error> {
-        let open = self.inner()?.open;
+        let open = self.whole()?.open;
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
         open.runners.lock().push((number, functions));
         Ok(Runner { db: self.clone(), open, number, functions })

@@ -59,6 +59,11 @@ impl Talk {
         self.budget = MAX_REQUESTS_AT_ONCE.min(self.budget + 1);
     }
 
+    /// Whom the other side has proved to be.
+    pub fn proved(&self) -> &BTreeSet<FeedKey> {
+        &self.proved
+    }
+
     fn is_silent(&self) -> bool {
         self.requests.is_empty() && self.answers.is_empty()
     }
@@ -165,8 +170,9 @@ impl State {
         }
     }
 
-    /// Proves, once per topic, to be the writer of the database's local feed: only who asks or answers says who it is.
-    fn prove_own(&mut self, id: TopicId, open: &OpenDatabase) -> bool {
+    /// Proves, once per topic, to be the writer of the database's local feed: only who asks, answers, or
+    /// speaks to a relay says who it is.
+    pub(super) fn prove_own(&mut self, id: TopicId, open: &OpenDatabase) -> bool {
         let (Some(shared), Some(shown)) = (&self.shared, self.topics.get_mut(&id)) else { return false };
         let local = open.local();
         if shown.access.own.contains(&local) {

@@ -14,6 +14,8 @@ use crate::wire::{Blocks, FeedState, RequestId};
 #[derive(Default)]
 pub(super) struct Inflight {
     request: Option<RequestId>,
+    /// What of it has not come: from, to (exclusive).
+    asked: (u64, u64),
     /// Messages whose blocks wait for the owner thread.
     storing: u32,
     /// Where the next request begins instead of at the end of what is here.
@@ -27,6 +29,15 @@ pub(super) struct Inflight {
 }
 
 impl Inflight {
+    /// What was asked for and has not come.
+    pub fn asked(&self) -> Option<(u64, u64)> {
+        self.request.map(|_| self.asked)
+    }
+
+    pub fn is_storing(&self) -> bool {
+        self.storing > 0
+    }
+
     fn is_idle(&self) -> bool {
         self.request.is_none() && self.storing == 0
     }
@@ -79,6 +90,7 @@ impl State {
         let contradicts = self.contradicts(state, peer);
         let is_ahead = self.here(&state.feed, peer).is_some_and(|feed| feed.length < state.length);
         let remote = self.remote.entry(state.feed).or_default();
+        remote.announced = remote.announced.max(state.length);
         if state.length >= remote.length {
             (remote.length, remote.root) = (state.length, state.root);
             remote.was_ahead = is_ahead;
@@ -150,6 +162,7 @@ impl State {
                     Ok(id) => {
                         if let Some(remote) = self.remote.get_mut(&key) {
                             remote.inflight.request = Some(id);
+                            remote.inflight.asked = (from, end);
                             self.heard_at = self.ticks;
                         }
                     }
@@ -162,14 +175,18 @@ impl State {
 
     /// Lets others fetch what was asked here and does not come. What comes late is taken all the same.
     pub(super) fn notice_stall(&mut self, peer: &Peer) {
-        let asked = self.remote.values().any(|remote| remote.inflight.request.is_some());
+        let asked =
+            !self.asks.is_empty() || self.remote.values().any(|remote| remote.inflight.request.is_some());
         let silent = asked && self.ticks.saturating_sub(self.heard_at) >= super::STALL_PATIENCE;
         let Some(shared) = self.shared.as_ref().filter(|_| silent && !self.stalled) else { return };
         let mut claims = shared.board.claims.lock();
         let held = claims.len();
         claims.retain(|_, holder| *holder != peer.0.id);
         self.released |= claims.len() < held;
+        drop(claims);
+        self.released |= shared.board.wants.lock().give_up(peer.0.id);
         self.stalled = true;
+        self.tell_progress(peer);
     }
 
     /// Gives a feed up, if nothing of it is on its way over this connection.
@@ -197,6 +214,9 @@ impl State {
         let end = blocks.start.saturating_add(blocks.blocks.len() as u64);
         let remote = self.remote.entry(feed).or_default();
         remote.length = remote.length.max(end);
+        remote.announced = remote.announced.max(end);
+        remote.received_blocks = remote.received_blocks.saturating_add(blocks.blocks.len() as u64);
+        remote.inflight.asked.0 = remote.inflight.asked.0.max(end);
         if finished {
             remote.inflight.request = None;
         }
@@ -216,7 +236,7 @@ impl State {
     }
 }
 
-fn received(blocks: &Blocks) -> Received<'_> {
+pub(super) fn received(blocks: &Blocks) -> Received<'_> {
     Received {
         start: blocks.start,
         length: blocks.head.length,

@@ -8,7 +8,7 @@ use crate::db::again::Kept;
 use crate::db::error::Error;
 use crate::db::handler;
 use crate::db::rows::{DatabaseRow, MemberRow, StateRow};
-use crate::feed::FeedRecord;
+use crate::feed::{self, FeedRecord};
 use crate::merkle::Parting;
 use crate::order::{self, Witness};
 use crate::store::{Read as _, Table};
@@ -78,6 +78,7 @@ fn check(table: Table, key: &[u8], value: &[u8]) -> Result<(), Unreadable> {
         Table::Sequence | Table::Applied => Ok(apply::check_row(table, key, value)?),
         Table::Witnesses => Ok(Witness::decode(key, value).map(drop)?),
         Table::Unmerged => handler::check_row(key, value).map_err(Into::into),
+        Table::Parts => Ok(feed::check_part(key, value)?),
         Table::Commits => Err("a row of commits".into()),
     }
 }
