@@ -48,6 +48,7 @@ impl From<Event> for NativeEvent {
             Event::UpgradeNeeded { feed } => Self { key: Some(bytes(feed)), ..of("upgrade-needed") },
             Event::Synced { peer } => Self { to: Some(number(peer)), ..of("synced") },
             Event::Progress => of("progress"),
+            Event::Error(error) => Self { error: Some(errors::text(&error)), ..of("error") },
             Event::AccessRequest { key: asking, user_data } => {
                 Self { key: Some(bytes(asking)), data: Some(user_data.into()), ..of("access-request") }
             }

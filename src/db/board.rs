@@ -7,9 +7,10 @@ use super::peer::Peer;
 use super::rows::Halt;
 use crate::feed::FeedRecord;
 use crate::merkle::Head;
+use crate::seal::Sealing;
 use crate::store::ReadTxn;
 use crate::types::FeedKey;
-use crate::view::LatticeHash;
+use crate::view::{LatticeHash, Space};
 use parking_lot::{Mutex, RwLock};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -39,6 +40,7 @@ pub struct DbInfo {
     pub key_encoding: String,
     pub value_encoding: String,
     pub open: bool,
+    pub encrypted: bool,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -52,6 +54,8 @@ pub struct DbStatus {
 pub(super) struct OpenDatabase {
     pub id: u32,
     pub info: DbInfo,
+    /// Its rows, and the keys they are sealed with.
+    pub space: Space,
     pub max_drift: Duration,
     pub handles: AtomicUsize,
     pub status: RwLock<DbStatus>,
@@ -122,6 +126,14 @@ impl Board {
         let mut databases = self.databases.write();
         let unused = databases.get(&id).is_some_and(|open| open.handles.load(Ordering::Acquire) == 0);
         unused && databases.remove(&id).is_some()
+    }
+
+    /// How the blocks of a feed are sealed, as far as a database that has it is open here.
+    pub fn sealing_of(&self, feed: &FeedKey) -> Sealing {
+        let databases = self.databases.read();
+        let mut of = databases.values().filter(|open| open.space.is_encrypted());
+        let found = of.find(|open| open.feeds.read().contains_key(feed));
+        found.map_or(Sealing::PLAIN, |open| open.space.sealing().clone())
     }
 
     pub fn send(&self, database: u32, event: &Event) {
@@ -245,10 +257,11 @@ impl PublishedFeed {
 }
 
 impl OpenDatabase {
-    pub fn new(id: u32, info: DbInfo, max_drift: Duration) -> Self {
+    pub fn new(id: u32, info: DbInfo, space: Space, max_drift: Duration) -> Self {
         Self {
             id,
             info,
+            space,
             max_drift,
             handles: AtomicUsize::new(0),
             status: RwLock::default(),

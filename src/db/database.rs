@@ -10,6 +10,7 @@ use super::store::Shared;
 use super::write::{Write, Written};
 use crate::codec::limits::MAX_KEY_BYTES;
 use crate::crdt::Live;
+use crate::seal::EncryptionKey;
 use crate::store::{ReadTxn, Table};
 use crate::types::{FeedKey, Hash};
 use crate::view::{self, ViewError};
@@ -27,6 +28,8 @@ pub struct DatabaseOptions {
     pub value_encoding: String,
     /// Seed of the local writer's key pair, instead of a new one.
     pub secret: Option<[u8; 32]>,
+    /// Seals its blocks and its rows in this store; all its replicas need the same.
+    pub encryption_key: Option<EncryptionKey>,
     /// Every feed announced by a peer that proves the key counts.
     pub open: bool,
     /// How far ahead of the wall clock a timestamp may be before it is reported and not followed.
@@ -41,6 +44,7 @@ impl Default for DatabaseOptions {
             key_encoding: "utf-8".into(),
             value_encoding: "json".into(),
             secret: None,
+            encryption_key: None,
             open: false,
             max_drift: std::time::Duration::from_mins(1),
         }
@@ -125,7 +129,7 @@ impl Db {
             if let Some(at) = at {
                 inner.must_be_here(at, txn)?;
             }
-            let Some(row) = view::newest(txn, inner.open.id, key, at)? else { return Ok(None) };
+            let Some(row) = view::newest(txn, &inner.open.space, key, at)? else { return Ok(None) };
             Ok(LiveRow::of(row.version, key, &row)?.map(|row| found(&row)))
         })
     }
@@ -139,7 +143,7 @@ impl Db {
                 *cached = view::kept_hash(txn, id)?;
             }
             let from = cached.0;
-            view::advance(txn, id, &mut cached.1, from, version)?;
+            view::advance(txn, &inner.open.space, &mut cached.1, from, version)?;
             cached.0 = version;
             let worth_keeping = (version - from >= KEEP_HASH_AFTER).then(|| (version, cached.1.clone()));
             Ok((cached.1.digest(), worth_keeping))
@@ -275,7 +279,7 @@ pub struct LiveRow<'t> {
 
 impl<'t> LiveRow<'t> {
     /// `None` for a key that is deleted.
-    pub(super) fn of(version: u64, key: &'t [u8], row: &view::Row<'t>) -> Result<Option<Self>, ViewError> {
+    pub(super) fn of(version: u64, key: &'t [u8], row: &'t view::Row<'_>) -> Result<Option<Self>, ViewError> {
         let state = row.view()?;
         let (Some(value), Some(last)) = (state.live, state.last) else { return Ok(None) };
         Ok(Some(Self { version, key, value, stamp: last.stamp(), prev: state.prev, state: state.id }))

@@ -9,6 +9,7 @@ use super::rows::MemberRow;
 use crate::crdt::List;
 use crate::entry::{Change, Entry, Op};
 use crate::order::{Batches, Numbers};
+use crate::seal::Sealing;
 use crate::store::{Read as _, ReadTxn, Table, block};
 use crate::types::{Effective, FeedKey, Position, Stamp};
 use crate::view::{DiffCursor, DiffKeys, Seen, ViewError, diff_positions};
@@ -66,7 +67,7 @@ impl Db {
         let DiffRange { single, from, to, reverse } = range;
         self.read(|inner, txn| {
             let number = inner.feed_number(txn, &feed)?.unwrap_or(NO_FEED);
-            let cursor = DiffCursor::new(inner.open.id, &DiffKeys { single, from, to }, reverse);
+            let cursor = DiffCursor::new(inner.open.space.clone(), &DiffKeys { single, from, to }, reverse);
             Ok(Diffs { db: self.clone(), source: Source::ByKey { number, feed, cursor } })
         })
     }
@@ -85,7 +86,7 @@ impl Db {
     pub fn key_diffs(&self, key: &[u8], from: Effective) -> Result<Diffs, Error> {
         self.read(|inner, txn| {
             let writers = writers(txn, inner.open.id)?;
-            let mut places = diff_positions(txn, inner.open.id, &writers, key, from)?;
+            let mut places = diff_positions(txn, &inner.open.space, &writers, key, from)?;
             places.reverse();
             Ok(Diffs { db: self.clone(), source: Source::OfKey { key: key.to_vec(), places } })
         })
@@ -123,9 +124,10 @@ impl Source {
         chunk: &mut Chunk,
         found: &mut Vec<DiffEntry>,
     ) -> Result<bool, Error> {
+        let sealing = inner.open.space.sealing();
         let mut take = |number, writer, key: Option<&[u8]>, effective, seq| -> Result<Seen, ViewError> {
             let position = Position { effective, writer, seq };
-            let Some(entry) = diff_entry(txn, number, position, key)? else { return Ok(chunk.passed()) };
+            let Some(entry) = diff_entry(txn, sealing, number, position, key)? else { return Ok(chunk.passed()) };
             let bytes = entry.key.len() + entry.change.size();
             found.push(entry);
             Ok(chunk.took(bytes))
@@ -149,7 +151,7 @@ impl Source {
                 Ok(false)
             }
             Source::BySeq { number, feed, next, end, reverse } => {
-                let batches = Batches { txn, database: inner.open.id, numbers: &Only(*feed, *number) };
+                let batches = Batches { txn, database: inner.open.id, sealing, numbers: &Only(*feed, *number) };
                 while *next < *end {
                     let seq = if *reverse { *end - 1 } else { *next };
                     let effective = batches.effective_of(*feed, seq).map_err(damaged)?;
@@ -180,12 +182,14 @@ impl Numbers for Only {
 /// The diff that stands there. `None`: none of this key (any, if `key` is), or none that is well-formed.
 fn diff_entry(
     txn: &ReadTxn,
+    sealing: &Sealing,
     number: u32,
     position: Position,
     key: Option<&[u8]>,
 ) -> Result<Option<DiffEntry>, ViewError> {
     let Some(bytes) = block(txn, number, position.seq)? else { return Ok(None) };
-    let Ok(Entry { op: Op::Diff(diff), .. }) = Entry::decode(bytes) else { return Ok(None) };
+    let Ok(bytes) = sealing.blocks(position.writer).open(position.seq, bytes) else { return Ok(None) };
+    let Ok(Entry { op: Op::Diff(diff), .. }) = Entry::decode(&bytes) else { return Ok(None) };
     if key.is_some_and(|key| key != diff.key) {
         return Ok(None);
     }

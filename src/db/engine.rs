@@ -8,10 +8,11 @@ use super::write::PutsFrom;
 use crate::causal::{OrderState, Past};
 use crate::clock::{Clock, ntp64};
 use crate::feed::{Appender, FeedRecord};
-use crate::order::{self, Numbers};
+use crate::entry::Op;
+use crate::order::{self, Batch, Batches, Numbers};
 use crate::store::{Environment, Table, WriteTxn};
 use crate::types::{Effective, FeedKey};
-use crate::view::Writers;
+use crate::view::{Space, Writers};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
@@ -44,6 +45,7 @@ pub(super) struct Effects {
 /// One open database, as of the last row written.
 pub(super) struct DatabaseState {
     pub row: DatabaseRow,
+    pub space: Space,
     pub state: StateRow,
     pub clock: Clock,
     pub max_drift: Duration,
@@ -78,7 +80,28 @@ impl DatabaseState {
     }
 
     pub fn is_writable(&self) -> bool {
-        self.row.open || self.order.membership().get(&self.row.local).is_some()
+        (self.row.open && !self.must_see_genesis(&self.row.local))
+            || self.order.membership().get(&self.row.local).is_some()
+    }
+
+    /// In an encrypted database nothing is opened or written before the genesis has confirmed the key: what does not
+    /// open with a wrong key would be taken for damaged.
+    pub fn must_see_genesis(&self, feed: &FeedKey) -> bool {
+        self.space.is_encrypted() && *feed != self.row.key && self.order.placed().get(&self.row.key) == 0
+    }
+
+    /// Whether the creator's feed begins as this database was opened: encrypted with the same key, or not at all.
+    pub fn agrees_with_genesis(&self, first: &Batch<'_>) -> Result<(), Error> {
+        let check = match first.ops.first() {
+            Some(Op::Genesis(genesis)) => genesis.encrypted,
+            _ => None,
+        };
+        super::open::same_key(check, self.row.check, &self.row.key)
+    }
+
+    /// What is asked about placed batches.
+    pub fn batches<'a, T>(&'a self, txn: &'a T) -> Batches<'a, T, BTreeMap<FeedKey, MemberRow>> {
+        Batches { txn, database: self.row.id, sealing: self.space.sealing(), numbers: &self.members }
     }
 
     pub fn is_indexer(&self) -> bool {

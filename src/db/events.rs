@@ -48,6 +48,8 @@ pub enum Event {
     },
     /// Something arrived or was announced: whoever waits to be flushed looks again.
     Progress,
+    /// What nobody awaited has failed.
+    Error(Error),
     AccessRequest {
         key: FeedKey,
         user_data: Vec<u8>,

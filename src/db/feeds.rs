@@ -88,12 +88,12 @@ impl Work<'_, '_> {
         match self.feed(&key)? {
             Some(record) if record.secret.is_some() => {}
             Some(record) => {
-                record.secret = Some(seed);
+                record.secret = Some(seed.into());
                 let record = record.clone();
                 feed::save(self.txn, &record)?;
             }
             None => {
-                let record = feed::create(self.txn, key, Some(seed))?;
+                let record = feed::create(self.txn, key, Some(seed.into()))?;
                 self.engine.feeds.insert(key, record);
             }
         }
@@ -160,9 +160,17 @@ impl Feed {
         })
     }
 
-    /// The block, if it is here.
+    /// The block, if it is here. Of an encrypted database it is opened as long as that database is open; else it is as
+    /// it travels, sealed.
     pub fn get(&self, seq: u64) -> Result<Option<Vec<u8>>, Error> {
-        self.with_record(|txn, record| Ok(feed::block(txn, record.id, seq)?.map(<[u8]>::to_vec)))
+        let sealing = self.shared()?.board.sealing_of(&self.key).blocks(self.key);
+        self.with_record(|txn, record| {
+            let Some(block) = feed::block(txn, record.id, seq)? else { return Ok(None) };
+            if !sealing.is_encrypted() {
+                return Ok(Some(block.to_vec()));
+            }
+            Ok(Some(sealing.open(seq, block)?.into_owned()))
+        })
     }
 
     /// Appends blocks, all in one commit with one signature. Replies with the length and byte length after them.

@@ -39,6 +39,7 @@ mod tests;
 mod write;
 
 pub use crate::crdt::Live;
+pub use crate::seal::EncryptionKey;
 pub use crate::store::Location;
 pub use access::{Access, MAX_ACCESS_DATA, Refusal};
 pub use admit::InviteOptions;

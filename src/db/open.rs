@@ -11,10 +11,12 @@ use super::write::PutsFrom;
 use crate::clock::Clock;
 use crate::codec::Reader;
 use crate::entry::{Genesis, Mode, Op};
-use crate::feed::{self, Seed};
+use crate::feed::{self, Secret, Seed};
 use crate::order::{self, Batches};
+use crate::seal::{KeyCheck, Sealing};
 use crate::store::{Read, Table};
 use crate::types::FeedKey;
+use crate::view::Space;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
 use std::sync::Arc;
@@ -51,7 +53,12 @@ impl Work<'_, '_> {
             Some(row) => {
                 let row = DatabaseRow::decode(row).map_err(|error| Failure::damaged(&error))?;
                 agree(&row, options, &name)?;
-                row
+                let given = options.encryption_key.as_ref().map(|key| key.check(&row.key));
+                match same_key(row.check, given, &row.key) {
+                    Ok(()) => row,
+                    Err(_) if self.has_nothing(&row)? => self.create_database(options, &name)?,
+                    Err(error) => return Err(error.into()),
+                }
             }
             None => self.create_database(options, &name)?,
         };
@@ -67,8 +74,10 @@ impl Work<'_, '_> {
             key_encoding: row.key_encoding,
             value_encoding: row.value_encoding,
             open: row.open,
+            encrypted: row.check.is_some(),
         };
-        let open = Arc::new(OpenDatabase::new(id, info, options.max_drift));
+        let space = Space::new(id, Sealing::new(options.encryption_key.as_ref(), &row.key));
+        let open = Arc::new(OpenDatabase::new(id, info, space, options.max_drift));
         self.engine.board.databases.write().insert(id, Arc::clone(&open));
         self.engine.effects.opened.insert(id);
         self.engine.effects.databases.insert(id);
@@ -96,14 +105,15 @@ impl Work<'_, '_> {
         };
         let local = seed.feed();
         self.refuse_used(&local)?;
+        let secret = Secret::new(seed, options.encryption_key.as_ref())?;
         let record = match self.feed(&local)? {
             Some(record) => {
                 let mut record = record.clone();
-                record.secret = Some(seed);
+                record.secret = Some(secret);
                 feed::save(self.txn, &record)?;
                 record
             }
-            None => feed::create(self.txn, local, Some(seed))?,
+            None => feed::create(self.txn, local, Some(secret))?,
         };
         let local_number = record.id;
         self.engine.feeds.insert(local, record);
@@ -117,6 +127,7 @@ impl Work<'_, '_> {
             key_encoding: options.key_encoding.clone(),
             value_encoding: options.value_encoding.clone(),
             open: options.open,
+            check: options.encryption_key.as_ref().map(|encryption| encryption.check(&key)),
         };
         self.txn.put(Table::Databases, &DatabaseRow::key_of(name), &row.encode())?;
         self.txn.put(Table::Databases, &StateRow::key_of(id), &StateRow::default().encode())?;
@@ -126,6 +137,16 @@ impl Work<'_, '_> {
             self.txn.put(Table::Members, &MemberRow::key_of(id, &feed), &member.encode())?;
         }
         Ok(row)
+    }
+
+    /// A join that has not brought anything yet, not even the genesis: it can be made anew with another key.
+    fn has_nothing(&mut self, row: &DatabaseRow) -> Result<bool, Failure> {
+        if row.local == row.key || self.engine.board.database(row.id).is_some() {
+            return Ok(false);
+        }
+        let is_placed = order::order_state(self.txn, row.id, row.key)?.placed().get(&row.key) > 0;
+        let has_written = self.feed(&row.local)?.is_some_and(|record| record.length > 0);
+        Ok(!is_placed && !has_written)
     }
 
     /// A creator's feed begins with what everyone who joins must agree with.
@@ -139,7 +160,7 @@ impl Work<'_, '_> {
             mode: Mode::Merge,
             key_encoding: &row.key_encoding,
             value_encoding: &row.value_encoding,
-            encrypted: false,
+            encrypted: row.check,
             open: row.open,
             optimistic: false,
         };
@@ -195,7 +216,8 @@ impl Work<'_, '_> {
         }
         let writers = members.iter().map(|(feed, member)| (member.feed, *feed)).collect();
         let order = order::order_state(self.txn, id, row.key)?;
-        let batches = Batches { txn: &*self.txn, database: id, numbers: &members };
+        let sealing = open.space.sealing();
+        let batches = Batches { txn: &*self.txn, database: id, sealing, numbers: &members };
         let (reached, latest) = match order.placed().get(&row.local) {
             0 => Default::default(),
             placed => {
@@ -219,6 +241,7 @@ impl Work<'_, '_> {
             dirty: Dirty::default(),
             members,
             order,
+            space: open.space.clone(),
             row,
         };
         for feed in database.members.keys().copied().collect::<Vec<_>>() {
@@ -261,6 +284,22 @@ fn agree(row: &DatabaseRow, options: &DatabaseOptions, name: &str) -> Result<(),
             if row.open { "open" } else { "granted" },
         ),
     ))
+}
+
+/// Whether a database that was made with the first key, or none, is opened with the same.
+pub(super) fn same_key(
+    made: Option<KeyCheck>,
+    given: Option<KeyCheck>,
+    database: &FeedKey,
+) -> Result<(), Error> {
+    let message = match (made, given) {
+        (None, None) => return Ok(()),
+        (Some(made), Some(given)) if made == given => return Ok(()),
+        (Some(_), None) => format!("the database {database} is encrypted: open it with its encryptionKey"),
+        (None, Some(_)) => format!("the database {database} is not encrypted: open it without encryptionKey"),
+        (Some(_), Some(_)) => format!("this is not the encryptionKey that the database {database} was made with"),
+    };
+    Err(Error::new(Code::EncryptionKey, message))
 }
 
 /// What swarms are joined under: tells nobody the key.

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! Databases  Key: 0x00 ‖ name                      Value: id u32 ‖ key 32 ‖ local 32 ‖ key encoding text ‖ value encoding text ‖ open bool
+//!                                                  ‖ encrypted (0x00 | 0x01 ‖ check of the encryption key 16)
 //!            Key: 0x01 ‖ database u32              Value: version varint ‖ clock u64
 //! Members    Key: database u32 ‖ feed 32           Value: feed u32 ‖ added bool ‖ merged varint ‖ until varint ‖ halt u8
 //! Commits    Key: database u32 ‖ version u64       Value: the store's clock u64, at the commit that published the version
@@ -13,6 +14,7 @@
 
 use crate::codec::limits::{MAX_KEY_BYTES, MAX_NAME_BYTES};
 use crate::codec::{DecodeError, Reader, put_bytes, put_varint};
+use crate::seal::KeyCheck;
 use crate::types::FeedKey;
 
 /// Longest name of a database.
@@ -26,6 +28,8 @@ pub(super) struct DatabaseRow {
     pub key_encoding: String,
     pub value_encoding: String,
     pub open: bool,
+    /// Tells the encryption key it was made with, if it is encrypted.
+    pub check: Option<KeyCheck>,
 }
 
 impl DatabaseRow {
@@ -40,6 +44,8 @@ impl DatabaseRow {
         put_bytes(&mut out, self.key_encoding.as_bytes());
         put_bytes(&mut out, self.value_encoding.as_bytes());
         out.push(self.open.into());
+        out.push(self.check.is_some().into());
+        out.extend_from_slice(self.check.as_slice().as_flattened());
         out
     }
 
@@ -52,6 +58,7 @@ impl DatabaseRow {
             key_encoding: reader.text("the key encoding", MAX_NAME_BYTES)?.into(),
             value_encoding: reader.text("the value encoding", MAX_NAME_BYTES)?.into(),
             open: reader.bool("open")?,
+            check: reader.bool("encrypted")?.then(|| reader.array("the key's check")).transpose()?,
         };
         reader.finish("the database's row").map(|()| row)
     }
@@ -160,6 +167,7 @@ mod tests {
             key_encoding: "utf-8".into(),
             value_encoding: "json".into(),
             open: true,
+            check: Some([3; 16]),
         };
         let bytes = database.encode();
         assert_eq!(DatabaseRow::decode(&bytes), Ok(database));

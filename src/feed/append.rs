@@ -24,7 +24,7 @@ impl Appender {
     /// would fork it.
     pub fn new(txn: &impl Read, record: FeedRecord) -> Result<Self, FeedError> {
         let secret = record.secret.as_ref().ok_or(FeedError::NotWritable { feed: record.key })?;
-        if secret.feed() != record.key {
+        if secret.seed(record.key)?.feed() != record.key {
             return Err(FeedError::WrongSecret { feed: record.key });
         }
         let (length, signed) = (record.length, record.signed());
@@ -73,7 +73,7 @@ impl Appender {
         }
         let roots = tree.finish(txn)?;
         let secret = record.secret.as_ref().ok_or(FeedError::NotWritable { feed: record.key })?;
-        record.head = Some(Head::sign(&secret.signing_key(), &roots));
+        record.head = Some(Head::sign(&secret.seed(record.key)?.signing_key(), &roots));
         save(txn, &record)?;
         Ok(record)
     }

@@ -2,12 +2,13 @@
 //!
 //! ```text
 //! flags u8 ‖ id u32 ‖ length u64 ‖ byte length u64 ‖ left u64 ‖ [head 112] ‖ [cover 112] ‖ [tip 112] ‖ [seed 32]
-//! flags = 1 head | 2 cover | 4 tip | 8 seed | 16 forked
+//! ‖ [sealed seed 77]
+//! flags = 1 head | 2 cover | 4 tip | 8 seed | 16 forked | 32 sealed seed (not with 8)
 //! ```
 //!
 //! Other flags, a missing or trailing byte make it invalid.
 
-use super::{FeedError, Seed};
+use super::{FeedError, Secret, Seed};
 use crate::codec::{DecodeError, Reader};
 use crate::merkle::Head;
 use crate::store::{Read, Table, WriteTxn};
@@ -32,7 +33,7 @@ pub struct FeedRecord {
     /// Own feed: blocks below this have been offered to someone, or may have been. Kept for `db`, which owns the rule.
     pub left: u64,
     /// There if this device writes the feed.
-    pub secret: Option<Seed>,
+    pub secret: Option<Secret>,
     /// A contradiction of two signed heads has been seen.
     pub forked: bool,
 }
@@ -42,6 +43,7 @@ const COVER: u8 = 2;
 const TIP: u8 = 4;
 const SEED: u8 = 8;
 const FORKED: u8 = 16;
+const SEALED: u8 = 32;
 const NEXT_FEED: &[u8] = b"next-feed";
 
 impl FeedRecord {
@@ -62,10 +64,14 @@ impl FeedRecord {
 
     pub fn encode(&self) -> Vec<u8> {
         let flag = |bit, there| if there { bit } else { 0 };
+        let sealed = self.secret.as_ref().and_then(Secret::sealed);
+        let seed = self.secret.as_ref().and_then(|secret| secret.seed(self.key).ok());
+        let seed = seed.filter(|_| sealed.is_none());
         let flags = flag(HEAD, self.head.is_some())
             | flag(COVER, self.cover.is_some())
             | flag(TIP, self.tip.is_some())
-            | flag(SEED, self.secret.is_some())
+            | flag(SEED, seed.is_some())
+            | flag(SEALED, sealed.is_some())
             | flag(FORKED, self.forked);
         let mut out = vec![flags];
         out.extend_from_slice(&self.id.to_be_bytes());
@@ -75,8 +81,11 @@ impl FeedRecord {
         for head in [&self.head, &self.cover, &self.tip].into_iter().flatten() {
             head.encode_into(&mut out);
         }
-        if let Some(secret) = &self.secret {
-            out.extend_from_slice(secret.as_bytes());
+        if let Some(seed) = seed {
+            out.extend_from_slice(seed.as_bytes());
+        }
+        if let Some(sealed) = sealed {
+            out.extend_from_slice(sealed);
         }
         out
     }
@@ -84,7 +93,7 @@ impl FeedRecord {
     pub fn decode(key: FeedKey, row: &[u8]) -> Result<Self, DecodeError> {
         let mut reader = Reader::new(row);
         let flags = reader.u8("feed flags")?;
-        if flags >= FORKED << 1 {
+        if flags >= SEALED << 1 || flags & (SEED | SEALED) == SEED | SEALED {
             return Err(DecodeError::UnknownTag { what: "feed flags", tag: flags.into() });
         }
         let id = reader.u32("feed id")?;
@@ -92,7 +101,11 @@ impl FeedRecord {
         let left = reader.u64("length left")?;
         let mut head = |bit| (flags & bit != 0).then(|| Head::decode(&mut reader)).transpose();
         let (head, cover, tip) = (head(HEAD)?, head(COVER)?, head(TIP)?);
-        let secret = (flags & SEED != 0).then(|| reader.array("feed seed").map(Seed::new)).transpose()?;
+        let secret = match flags & (SEED | SEALED) {
+            SEED => Some(Seed::new(reader.array("feed seed")?).into()),
+            SEALED => Some(Secret::from_sealed(reader.array("sealed feed seed")?)),
+            _ => None,
+        };
         reader.finish("feed record")?;
         let forked = flags & FORKED != 0;
         Ok(Self { key, id, length, byte_length, head, cover, tip, left, secret, forked })
@@ -121,8 +134,10 @@ pub fn all(txn: &impl Read) -> Result<Vec<FeedRecord>, FeedError> {
 }
 
 /// Makes an empty feed, with a fresh id: one's own with its secret, another's without.
-pub fn create(txn: &mut WriteTxn<'_>, key: FeedKey, secret: Option<Seed>) -> Result<FeedRecord, FeedError> {
-    if secret.as_ref().is_some_and(|secret| secret.feed() != key) {
+pub fn create(txn: &mut WriteTxn<'_>, key: FeedKey, secret: Option<Secret>) -> Result<FeedRecord, FeedError> {
+    if let Some(secret) = &secret
+        && secret.seed(key)?.feed() != key
+    {
         return Err(FeedError::WrongSecret { feed: key });
     }
     if load(txn, &key)?.is_some() {

@@ -14,7 +14,7 @@
 mod batch;
 mod placed;
 
-pub use batch::{Batch, BatchError, batch_start, control, read_batch};
+pub use batch::{Batch, BatchError, Blocks, batch_start, control, read_blocks};
 pub use placed::{Batches, Numbers, Placing, note_placed, order_state, past_at, save_control, save_order};
 
 use crate::codec::DecodeError;

@@ -3,8 +3,9 @@
 //! on nothing else, and is brought forward along the log. (Lewi et al., "Securing Update Propagation with Homomorphic
 //! Hashing", 2019.)
 
-use super::rows::{Row, log_key};
-use super::{ViewError, newest};
+use super::ViewError;
+use super::rows::{Row, by_name, log_key};
+use super::space::Space;
 use crate::codec::{DecodeError, Reader, put_bytes};
 use crate::crdt::{Live, parse_object};
 use crate::store::{Read, StoreError, Table, WriteTxn};
@@ -55,8 +56,11 @@ impl LatticeHash {
         Some(hash)
     }
 
-    fn each(&mut self, element: &[u8], change: impl Fn(u16, u16) -> u16) {
-        let mut hasher = blake3::Hasher::new_derive_key(CONTEXT);
+    fn each(&mut self, keyed: Option<&[u8; 32]>, element: &[u8], change: impl Fn(u16, u16) -> u16) {
+        let mut hasher = match keyed {
+            None => blake3::Hasher::new_derive_key(CONTEXT),
+            Some(key) => blake3::Hasher::new_keyed(key),
+        };
         hasher.update(element);
         let mut output = [0_u8; LANES * 2];
         hasher.finalize_xof().fill(&mut output);
@@ -66,17 +70,17 @@ impl LatticeHash {
         }
     }
 
-    pub fn add(&mut self, element: &[u8]) {
-        self.each(element, u16::wrapping_add);
+    fn add(&mut self, keyed: Option<&[u8; 32]>, element: &[u8]) {
+        self.each(keyed, element, u16::wrapping_add);
     }
 
-    pub fn subtract(&mut self, element: &[u8]) {
-        self.each(element, u16::wrapping_sub);
+    fn subtract(&mut self, keyed: Option<&[u8; 32]>, element: &[u8]) {
+        self.each(keyed, element, u16::wrapping_sub);
     }
 }
 
 /// What a live row adds to the hash. Objects count by content: the order of their properties does not.
-fn element(key: &[u8], row: Row<'_>) -> Result<Option<Vec<u8>>, ViewError> {
+fn element(key: &[u8], row: &Row<'_>) -> Result<Option<Vec<u8>>, ViewError> {
     let view = row.view()?;
     let mut out = Vec::new();
     put_bytes(&mut out, key);
@@ -119,30 +123,32 @@ pub fn keep_hash(
 /// Brings `hash`, which is that of version `from`, forward to version `to`.
 pub fn advance(
     txn: &impl Read,
-    database: u32,
+    space: &Space,
     hash: &mut LatticeHash,
     from: u64,
     to: u64,
 ) -> Result<(), ViewError> {
+    let database = space.database();
     let (low, high) = (log_key(database, from.saturating_add(1)), log_key(database, to));
     if from >= to {
         return Ok(());
     }
+    let keyed = space.sealing().hash_key();
     for (version, row) in (from.saturating_add(1)..).zip(txn.range(
         Table::Log,
         Bound::Included(&low),
         Bound::Included(&high),
     )?) {
-        let (_, key) = row?;
-        if let Some(before) = newest(txn, database, key, Some(version - 1))?
-            && let Some(element) = element(key, before)?
+        let (_, name) = row?;
+        if let Some(before) = by_name(txn, space, name, Some(version - 1))?
+            && let Some(element) = element(before.key(name), &before)?
         {
-            hash.subtract(&element);
+            hash.subtract(keyed, &element);
         }
-        if let Some(now) = newest(txn, database, key, Some(version))?
-            && let Some(element) = element(key, now)?
+        if let Some(now) = by_name(txn, space, name, Some(version))?
+            && let Some(element) = element(now.key(name), &now)?
         {
-            hash.add(&element);
+            hash.add(keyed, &element);
         }
     }
     Ok(())

@@ -1,8 +1,9 @@
 //! Merging diffs into a key: the fast path, the re-fold from the nearest valid base, and the search for the state a
 //! caller had read.
 
-use super::rows::{Row, diff_bound, diff_key, put_low, split_diff_key, split_view_key, view_key};
-use super::{ViewError, log_key, newest};
+use super::rows::{Row, diff_bound, diff_key, put_low, split_diff_key, view_key};
+use super::space::Space;
+use super::{ViewError, newest};
 use crate::codec::put_varint;
 use crate::crdt::{Change, ChangeKind, List, State};
 use crate::entry::{self, Entry, Op};
@@ -49,7 +50,7 @@ pub fn change_of(diff: &entry::Diff<'_>, position: Position) -> Option<Change> {
 /// Makes `added` count for `key` and `removed` count no more, and writes the key's new state as `version`.
 pub fn merge(
     txn: &mut WriteTxn<'_>,
-    database: u32,
+    space: &Space,
     writers: &Writers,
     key: &[u8],
     mut added: Vec<Added>,
@@ -57,11 +58,11 @@ pub fn merge(
     version: u64,
 ) -> Result<Merged, ViewError> {
     added.sort_by_key(|diff| diff.change.position);
-    update_index(txn, database, key, &added, removed, version)?;
+    update_index(txn, space, key, &added, removed, version)?;
     let mut merged = Merged::default();
     let first = added.iter().map(|diff| diff.change.position).chain(removed.iter().map(|r| r.position)).min();
-    let current = newest(txn, database, key, None)?;
-    let last = current.map(|row| row.view().map(|view| view.last)).transpose()?.flatten();
+    let current = newest(txn, space, key, None)?;
+    let last = current.as_ref().map(|row| row.view().map(|view| view.last)).transpose()?.flatten();
     let at_end = removed.is_empty() && last < first;
     let (state, low) = if at_end {
         let mut state = decode(current)?;
@@ -71,32 +72,32 @@ pub fn merge(
         merged.folded = added.len() as u64;
         (state, None)
     } else {
-        (refold(txn, database, writers, key, first, &mut merged)?, first)
+        (refold(txn, space, writers, key, first, &mut merged)?, first)
     };
     let mut value = Vec::new();
     put_low(&mut value, low.as_ref());
     state.encode_into(&mut value);
-    txn.put(Table::View, &view_key(database, key, version), &value)?;
-    txn.append(Table::Log, &log_key(database, version), key)?;
+    space.put(txn, key, version, &value)?;
     Ok(merged)
 }
 
 fn update_index(
     txn: &mut WriteTxn<'_>,
-    database: u32,
+    space: &Space,
     key: &[u8],
     added: &[Added],
     removed: &[Removed],
     version: u64,
 ) -> Result<(), ViewError> {
+    let (database, name) = (space.database(), space.name(key));
     let mut value = Vec::with_capacity(10);
     put_varint(&mut value, version);
     for Added { feed, change } in added {
-        let row = diff_key(database, key, change.position.effective, *feed, change.position.seq);
+        let row = diff_key(database, &name, change.position.effective, *feed, change.position.seq);
         txn.put(Table::Diffs, &row, &value)?;
     }
     for Removed { feed, position } in removed {
-        txn.delete(Table::Diffs, &diff_key(database, key, position.effective, *feed, position.seq))?;
+        txn.delete(Table::Diffs, &diff_key(database, &name, position.effective, *feed, position.seq))?;
     }
     Ok(())
 }
@@ -108,25 +109,31 @@ fn decode(row: Option<Row<'_>>) -> Result<State, ViewError> {
 /// Folds everything that counts, from the nearest base before `first`.
 fn refold(
     txn: &impl Read,
-    database: u32,
+    space: &Space,
     writers: &Writers,
     key: &[u8],
     first: Option<Position>,
     merged: &mut Merged,
 ) -> Result<State, ViewError> {
-    let (mut state, last) = base_before(txn, database, key, first, merged)?;
-    for (position, feed) in diffs_after(txn, database, writers, key, last)? {
-        state.fold(&read_change(txn, feed, position)?.0);
+    let (mut state, last) = base_before(txn, space, key, first, merged)?;
+    for (position, feed) in diffs_after(txn, space, writers, key, last)? {
+        state.fold(&read_change(txn, space, feed, position)?.0);
         merged.folded += 1;
     }
     Ok(state)
 }
 
 /// The change that the diff index points to, and how many bytes its block has.
-fn read_change(txn: &impl Read, feed: u32, position: Position) -> Result<(Change, usize), ViewError> {
+fn read_change(
+    txn: &impl Read,
+    space: &Space,
+    feed: u32,
+    position: Position,
+) -> Result<(Change, usize), ViewError> {
     let unreadable = || ViewError::Block { feed, seq: position.seq };
     let bytes = block(txn, feed, position.seq)?.ok_or_else(unreadable)?;
-    match Entry::decode(bytes) {
+    let bytes = space.blocks(position.writer).open(position.seq, bytes).map_err(|_| unreadable())?;
+    match Entry::decode(&bytes) {
         Ok(Entry { op: Op::Diff(diff), .. }) => {
             Ok((change_of(&diff, position).ok_or_else(unreadable)?, bytes.len()))
         }
@@ -138,15 +145,15 @@ fn read_change(txn: &impl Read, feed: u32, position: Position) -> Result<(Change
 /// that their blocks together have at most `bytes`.
 pub fn latest_changes(
     txn: &impl Read,
-    database: u32,
+    space: &Space,
     writers: &Writers,
     key: &[u8],
     most: usize,
     mut bytes: usize,
 ) -> Result<Vec<(Change, u32)>, ViewError> {
     let mut latest = Vec::new();
-    for (position, feed) in diffs_after(txn, database, writers, key, None)?.into_iter().rev().take(most) {
-        let (change, length) = read_change(txn, feed, position)?;
+    for (position, feed) in diffs_after(txn, space, writers, key, None)?.into_iter().rev().take(most) {
+        let (change, length) = read_change(txn, space, feed, position)?;
         let Some(left) = bytes.checked_sub(length) else { break };
         bytes = left;
         latest.push((change, feed));
@@ -158,13 +165,13 @@ pub fn latest_changes(
 /// The newest row of the key that is a valid base for everything at or after `first` (invariant 4).
 fn base_before(
     txn: &impl Read,
-    database: u32,
+    space: &Space,
     key: &[u8],
     first: Option<Position>,
     merged: &mut Merged,
 ) -> Result<(State, Option<Position>), ViewError> {
     let Some(mut lowest) = first else { return Ok((State::empty(), None)) };
-    for row in versions(txn, database, key)? {
+    for row in versions(txn, space, key)? {
         let row = row?;
         merged.searched += 1;
         let last = row.view()?.last;
@@ -180,29 +187,30 @@ fn base_before(
 }
 
 /// The key's rows, newest first.
-fn versions<'t>(
-    txn: &'t impl Read,
-    database: u32,
+fn versions<'t, T: Read>(
+    txn: &'t T,
+    space: &'t Space,
     key: &[u8],
-) -> Result<impl Iterator<Item = Result<Row<'t>, ViewError>>, ViewError> {
-    let (from, to) = (view_key(database, key, u64::MAX), view_key(database, key, 0));
+) -> Result<impl Iterator<Item = Result<Row<'t>, ViewError>> + use<'t, T>, ViewError> {
+    let (database, name) = (space.database(), space.name(key));
+    let (from, to) = (view_key(database, &name, u64::MAX), view_key(database, &name, 0));
     let rows = txn.range(Table::View, Bound::Included(&from), Bound::Included(&to))?;
-    Ok(rows.map(|row| {
+    Ok(rows.map(move |row| {
         let (row, value) = row?;
-        Ok(Row::decode(split_view_key(row)?.1, value)?)
+        Ok(Row::of(space.open(row, value)?)?)
     }))
 }
 
 /// Where the key's diffs after `last` stand, in linear order.
 fn diffs_after(
     txn: &impl Read,
-    database: u32,
+    space: &Space,
     writers: &Writers,
     key: &[u8],
     last: Option<Position>,
 ) -> Result<Vec<(Position, u32)>, ViewError> {
     let from = last.map(|last| last.effective).unwrap_or_default();
-    let mut found = diffs_of(txn, database, writers, key, from)?;
+    let mut found = diffs_of(txn, space, writers, key, from)?;
     found.retain(|(position, _)| last.is_none_or(|last| *position > last));
     found.sort_unstable();
     Ok(found)
@@ -211,12 +219,13 @@ fn diffs_after(
 /// Where the key's diffs at or after `from` stand, and the numbers of their feeds; writers who share a timestamp unsorted.
 pub(super) fn diffs_of(
     txn: &impl Read,
-    database: u32,
+    space: &Space,
     writers: &Writers,
     key: &[u8],
     from: Effective,
 ) -> Result<Vec<(Position, u32)>, ViewError> {
-    let (from, to) = (diff_key(database, key, from, 0, 0), diff_bound(database, key, 0xff));
+    let (database, name) = (space.database(), space.name(key));
+    let (from, to) = (diff_key(database, &name, from, 0, 0), diff_bound(database, &name, 0xff));
     let mut found = Vec::new();
     for row in txn.range(Table::Diffs, Bound::Included(&from), Bound::Included(&to))? {
         let (effective, feed, seq) = split_diff_key(row?.0)?;
@@ -229,12 +238,12 @@ pub(super) fn diffs_of(
 /// The fold state that `(stamp, id)` names, if a row of the key still holds it, and its version.
 pub fn find_base(
     txn: &impl Read,
-    database: u32,
+    space: &Space,
     key: &[u8],
     stamp: Stamp,
     id: u64,
 ) -> Result<Option<(u64, State)>, ViewError> {
-    for row in versions(txn, database, key)? {
+    for row in versions(txn, space, key)? {
         let row = row?;
         let view = row.view()?;
         if view.id == id && view.last.is_some_and(|last| last.stamp() == stamp) {

@@ -7,16 +7,19 @@
 //! version is given once: rows are added under new versions and never changed. 3. `Log` has one row per version.
 //! 4. A row is a *valid base* for a diff that sorts after its last one if no diff that sorts at or before its last one
 //! was merged, or taken out, after it; each row keeps the lowest position merged in making it (`low`), which is how
-//! this is found out without reading the index.
+//! this is found out without reading the index. 5. Rows are sealed and opened in `space.rs` only; no row of an encrypted
+//! database shows a key or a value.
 //!
 //! **Not here.** What folding means (`crdt`), which diffs count (`causal`), when to merge (`db`).
 
 mod compare;
 mod diffs;
 mod hash;
+mod keys;
 mod merge;
 mod rows;
 mod scan;
+mod space;
 
 pub use compare::{CompareCursor, Compared};
 pub use diffs::{DiffCursor, DiffKeys, DiffPlace, diff_positions};
@@ -24,8 +27,10 @@ pub use hash::{LatticeHash, advance, keep_hash, kept_hash};
 pub use merge::{Added, Merged, Removed, Writers, change_of, find_base, latest_changes, merge};
 pub use rows::{Row, log_key, newest};
 pub use scan::{Bounds, HistoryCursor, HistoryRow, ScanCursor, ScanRow, Seen};
+pub use space::{Space, Stored};
 
 use crate::codec::DecodeError;
+use crate::seal::SealError;
 use crate::store::StoreError;
 
 #[derive(Debug, thiserror::Error)]
@@ -34,6 +39,8 @@ pub enum ViewError {
     Store(#[from] StoreError),
     #[error("a row of the view is damaged: {0}")]
     Row(#[from] DecodeError),
+    #[error("a row of the view is damaged: {0}")]
+    Sealed(#[from] SealError),
     #[error("the diff index names block {seq} of feed {feed}, which is not a diff that can be read")]
     Block { feed: u32, seq: u64 },
 }

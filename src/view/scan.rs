@@ -1,10 +1,12 @@
 //! Cursors over the view at one version, and over its history. A cursor holds no transaction: each call gets one, reads
 //! on from the key it had reached, and lets it go, so a scan left half-read pins no pages.
 
-use super::rows::{Row, log_key, split_view_key, view_key};
+use super::keys::{KeyIndex, Next};
+use super::rows::{Row, by_name, log_key, split_view_key, view_key};
+use super::space::Space;
 use super::{ViewError, newest};
-use crate::store::{Read, Table};
-use std::ops::Bound;
+use crate::store::{Read, ReadTxn, Table};
+use std::ops::{Bound, RangeBounds};
 
 /// Versions of one key that a forward scan steps over before it seeks past the rest: a hot key costs one seek.
 const STEPS_BEFORE_SEEK: usize = 8;
@@ -15,6 +17,25 @@ pub struct Bounds {
     pub from: Bound<Vec<u8>>,
     pub to: Bound<Vec<u8>>,
     pub reverse: bool,
+}
+
+impl Bounds {
+    pub(super) fn contain(&self, key: &[u8]) -> bool {
+        <(Bound<&[u8]>, Bound<&[u8]>) as RangeBounds<[u8]>>::contains(&self.as_slices(), key)
+    }
+
+    /// Goes on after this key.
+    pub(super) fn pass(&mut self, key: Vec<u8>) {
+        if self.reverse {
+            self.to = Bound::Excluded(key);
+        } else {
+            self.from = Bound::Excluded(key);
+        }
+    }
+
+    pub(super) fn as_slices(&self) -> (Bound<&[u8]>, Bound<&[u8]>) {
+        (as_slice(&self.from), as_slice(&self.to))
+    }
 }
 
 /// A key with a state at the scan's version; the state may be a tombstone.
@@ -31,15 +52,15 @@ pub enum Seen {
 }
 
 pub struct ScanCursor {
-    database: u32,
+    space: Space,
     version: u64,
     bounds: Bounds,
     done: bool,
 }
 
 impl ScanCursor {
-    pub fn new(database: u32, version: u64, bounds: Bounds) -> Self {
-        Self { database, version, bounds, done: false }
+    pub fn new(space: Space, version: u64, bounds: Bounds) -> Self {
+        Self { space, version, bounds, done: false }
     }
 
     pub fn version(&self) -> u64 {
@@ -47,14 +68,17 @@ impl ScanCursor {
     }
 
     /// Visits rows in order until the visitor has enough or the range ends; the next call goes on after the last one
-    /// visited. Returns whether there may be more.
+    /// visited. Returns whether there may be more: it may have visited none, and still not be at the end.
     pub fn visit(
         &mut self,
-        txn: &impl Read,
+        txn: &ReadTxn,
         mut visitor: impl FnMut(&ScanRow<'_>) -> Result<Seen, ViewError>,
     ) -> Result<bool, ViewError> {
+        let space = self.space.clone();
         while !self.done {
-            let wanted = if self.bounds.reverse {
+            let wanted = if let Some(keys) = space.keys() {
+                self.by_keys(txn, keys, &mut visitor)?
+            } else if self.bounds.reverse {
                 self.step_back(txn, &mut visitor)?
             } else {
                 self.run(txn, &mut visitor)?
@@ -64,6 +88,33 @@ impl ScanCursor {
             }
         }
         Ok(false)
+    }
+
+    /// By the index of keys, where rows do not stand in their order.
+    fn by_keys(
+        &mut self,
+        txn: &ReadTxn,
+        keys: &KeyIndex,
+        visitor: &mut impl FnMut(&ScanRow<'_>) -> Result<Seen, ViewError>,
+    ) -> Result<Seen, ViewError> {
+        let Next { found, is_end } = keys.next(txn, &self.space, &mut self.bounds)?;
+        if found.is_empty() {
+            self.done = is_end;
+            return Ok(if is_end { Seen::More } else { Seen::Enough });
+        }
+        // Keys that are newer than the version are not shown: over many of them the scan gives way in between.
+        let mut wanted = Seen::Enough;
+        for key in found {
+            if let Some(row) = newest(txn, &self.space, &key, Some(self.version))? {
+                wanted = visitor(&ScanRow { key: &key, row })?;
+                if wanted == Seen::Enough {
+                    self.bounds.pass(key.into_vec());
+                    return Ok(Seen::Enough);
+                }
+            }
+            self.bounds.pass(key.into_vec());
+        }
+        Ok(wanted)
     }
 
     /// Forward, until a seek is cheaper than going on, or the range ends.
@@ -96,7 +147,7 @@ impl ScanCursor {
             }
             passed = Some(key);
             steps = 0;
-            if visitor(&ScanRow { key, row: Row::decode(version, value)? })? == Seen::Enough {
+            if visitor(&ScanRow { key, row: Row::of(self.space.open(row, value)?)? })? == Seen::Enough {
                 self.bounds.from = Bound::Excluded(key.to_vec());
                 return Ok(Seen::Enough);
             }
@@ -113,7 +164,7 @@ impl ScanCursor {
         visitor: &mut impl FnMut(&ScanRow<'_>) -> Result<Seen, ViewError>,
     ) -> Result<Seen, ViewError> {
         self.bounds.from = Bound::Excluded(key.to_vec());
-        match newest(txn, self.database, key, Some(self.version))? {
+        match newest(txn, &self.space, key, Some(self.version))? {
             Some(row) => visitor(&ScanRow { key, row }),
             None => Ok(Seen::More),
         }
@@ -132,7 +183,7 @@ impl ScanCursor {
         };
         let key = split_view_key(row)?.0;
         self.bounds.to = Bound::Excluded(key.to_vec());
-        match newest(txn, self.database, key, Some(self.version))? {
+        match newest(txn, &self.space, key, Some(self.version))? {
             Some(row) => visitor(&ScanRow { key, row }),
             None => Ok(Seen::More),
         }
@@ -140,18 +191,18 @@ impl ScanCursor {
 
     fn lower(&self) -> Bound<Vec<u8>> {
         match &self.bounds.from {
-            Bound::Unbounded => Bound::Included(view_key(self.database, &[], u64::MAX)),
-            Bound::Included(key) => Bound::Included(view_key(self.database, key, u64::MAX)),
-            Bound::Excluded(key) => Bound::Excluded(view_key(self.database, key, 0)),
+            Bound::Unbounded => Bound::Included(view_key(self.space.database(), &[], u64::MAX)),
+            Bound::Included(key) => Bound::Included(view_key(self.space.database(), key, u64::MAX)),
+            Bound::Excluded(key) => Bound::Excluded(view_key(self.space.database(), key, 0)),
         }
     }
 
     fn upper(&self) -> Bound<Vec<u8>> {
         match &self.bounds.to {
             // Databases are numbered from 1 up; the first row of the next one ends this one.
-            Bound::Unbounded => Bound::Excluded(view_key(self.database.saturating_add(1), &[], u64::MAX)),
-            Bound::Included(key) => Bound::Included(view_key(self.database, key, 0)),
-            Bound::Excluded(key) => Bound::Excluded(view_key(self.database, key, u64::MAX)),
+            Bound::Unbounded => Bound::Excluded(view_key(self.space.database().saturating_add(1), &[], u64::MAX)),
+            Bound::Included(key) => Bound::Included(view_key(self.space.database(), key, 0)),
+            Bound::Excluded(key) => Bound::Excluded(view_key(self.space.database(), key, u64::MAX)),
         }
     }
 }
@@ -164,12 +215,12 @@ fn as_slice(bound: &Bound<Vec<u8>>) -> Bound<&[u8]> {
 pub struct HistoryRow<'t> {
     pub version: u64,
     pub key: &'t [u8],
-    pub row: Row<'t>,
+    pub row: &'t Row<'t>,
 }
 
 /// Versions in `next ..= last`, or backwards.
 pub struct HistoryCursor {
-    database: u32,
+    space: Space,
     next: u64,
     last: u64,
     reverse: bool,
@@ -177,8 +228,8 @@ pub struct HistoryCursor {
 
 impl HistoryCursor {
     /// `from` and `to` are versions, both included, in ascending order.
-    pub fn new(database: u32, from: u64, to: u64, reverse: bool) -> Self {
-        Self { database, next: from.max(1), last: to, reverse }
+    pub fn new(space: Space, from: u64, to: u64, reverse: bool) -> Self {
+        Self { space, next: from.max(1), last: to, reverse }
     }
 
     pub fn visit(
@@ -188,14 +239,15 @@ impl HistoryCursor {
     ) -> Result<bool, ViewError> {
         while self.next <= self.last {
             let version = if self.reverse { self.last } else { self.next };
-            let Some(key) = txn.get(Table::Log, &log_key(self.database, version))? else { return Ok(false) };
+            let row = log_key(self.space.database(), version);
+            let Some(name) = txn.get(Table::Log, &row)? else { return Ok(false) };
             if self.reverse {
                 self.last -= 1;
             } else {
                 self.next += 1;
             }
-            if let Some(row) = newest(txn, self.database, key, Some(version))?
-                && visitor(&HistoryRow { version, key, row })? == Seen::Enough
+            if let Some(row) = by_name(txn, &self.space, name, Some(version))?
+                && visitor(&HistoryRow { version, key: row.key(name), row: &row })? == Seen::Enough
             {
                 return Ok(true);
             }

@@ -8,7 +8,8 @@ use crate::db::error::{Code, Error, Failure};
 use crate::db::place::{Pending, Placement};
 use crate::entry::{BatchHead, Entry, Op, Place};
 use crate::feed::{self, Appender};
-use crate::order::{Batches, Placing, control};
+use crate::order::{Placing, control};
+use crate::seal::BlockSealing;
 use crate::types::{Effective, FeedKey, Link, Position};
 
 impl Work<'_, '_> {
@@ -48,7 +49,7 @@ impl Work<'_, '_> {
         }
         // What refuses to append does so before anything in memory has changed.
         let local = self.database(id)?.row.local;
-        self.open_appender(local)?;
+        self.open_appender(id, local)?;
         self.must_have_placed_own(id, local)?;
         let mut links = self.due_links(id)?;
         while links.len() > MAX_LINKS {
@@ -68,7 +69,8 @@ impl Work<'_, '_> {
         let seq = database.order.placed().get(&local);
         let controls = ops.iter().zip(seq..).filter_map(|(op, seq)| control(op, key, seq)).collect();
         let facts = BatchFacts { writer: local, seq, length: ops.len() as u64, timestamp, links, controls };
-        let number = self.append_blocks(local, &facts, ops)?;
+        let sealing = database.space.blocks(local);
+        let number = self.append_blocks(&sealing, &facts, ops)?;
         let (past, effective, has_read) = self.own_readiness(id, &facts)?;
         let position = facts.position(effective);
         let length = facts.end();
@@ -80,9 +82,13 @@ impl Work<'_, '_> {
         Ok(Appended { number, position, counts, length })
     }
 
-    fn open_appender(&mut self, local: FeedKey) -> Result<(), Failure> {
+    fn open_appender(&mut self, id: u32, local: FeedKey) -> Result<(), Failure> {
+        let key = self.database(id)?.space.sealing().encryption_key().cloned();
         if !self.appenders.contains_key(&local) {
-            let record = self.feed(&local)?.ok_or_else(Error::stopped)?.clone();
+            let mut record = self.feed(&local)?.ok_or_else(Error::stopped)?.clone();
+            if let Some(secret) = &mut record.secret {
+                secret.open(local, key.as_ref())?;
+            }
             let appender = Appender::new(self.txn, record)?;
             self.appenders.insert(local, appender);
         }
@@ -101,8 +107,13 @@ impl Work<'_, '_> {
         Err(Error::new(Code::Restored, message).into())
     }
 
-    fn append_blocks(&mut self, local: FeedKey, facts: &BatchFacts, ops: &[Op<'_>]) -> Result<u32, Failure> {
-        let appender = self.appenders.get_mut(&local).ok_or_else(Error::stopped)?;
+    fn append_blocks(
+        &mut self,
+        sealing: &BlockSealing,
+        facts: &BatchFacts,
+        ops: &[Op<'_>],
+    ) -> Result<u32, Failure> {
+        let appender = self.appenders.get_mut(&facts.writer).ok_or_else(Error::stopped)?;
         let number = appender.record().id;
         let mut block = Vec::new();
         for (op, offset) in ops.iter().zip(0..) {
@@ -114,7 +125,9 @@ impl Work<'_, '_> {
                 Place::Later { offset }
             };
             Entry { place, op: op.clone() }.encode_into(&mut block);
-            appender.append(self.txn, &block)?;
+            // A genesis is for everyone to read: whoever joins finds out whether it fits.
+            let clear = matches!(op, Op::Genesis(_));
+            appender.append(self.txn, &sealing.seal(appender.length(), &block, clear)?)?;
         }
         Ok(number)
     }
@@ -132,7 +145,7 @@ impl Work<'_, '_> {
             return Ok((database.own_past.clone(), effective, false));
         }
         let Some(database) = self.engine.databases.get(&id) else { return Err(Error::closed().into()) };
-        let batches = Batches { txn: &*self.txn, database: id, numbers: &database.members };
+        let batches = database.batches(&*self.txn);
         match resolve(facts, link_rule(database), &Placing { batches, order: &database.order })? {
             Readiness::Ready { past, effective, read } => Ok((past, effective, !read.is_empty())),
             // What is linked is placed: that is how it came to be linked.
@@ -158,7 +171,7 @@ impl Work<'_, '_> {
                 candidates.raise(feed, length);
             }
         }
-        let batches = Batches { txn: &*self.txn, database: id, numbers: &database.members };
+        let batches = database.batches(&*self.txn);
         let wanted = causal::links(row.local, link_rule(database), &candidates, &Placing { batches, order })?;
         let mut links = Vec::with_capacity(wanted.len());
         for (feed, length) in wanted {
