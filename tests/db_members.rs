@@ -41,10 +41,7 @@ fn placed(db: &Db, feed: FeedKey) -> u64 {
 fn databases_of_one_store_merge_each_other() {
     let store = memory();
     let a = create(&store);
-    let b = store
-        .database(DatabaseOptions { name: Some("b".into()), ..DatabaseOptions::default() })
-        .wait()
-        .unwrap();
+    let b = store.database(DatabaseOptions { name: Some("b".into()), ..support::database() }).wait().unwrap();
     put(&b, "before", "{}");
     a.add_peer(local(&b)).wait().unwrap();
     assert_eq!(get(&a, "before").as_deref(), Some("{}"));
@@ -67,7 +64,7 @@ fn a_raw_feed_that_grows_is_merged() {
 fn a_link_into_a_batch_fetches_all_of_the_batch() {
     let (s1, s2) = (memory(), memory());
     let open = |store: &Store, key| {
-        store.database(DatabaseOptions { open: true, key, ..DatabaseOptions::default() }).wait().unwrap()
+        store.database(DatabaseOptions { open: true, key, ..support::database() }).wait().unwrap()
     };
     let a = open(&s1, None);
     let key = a.info().unwrap().key;
@@ -291,7 +288,7 @@ fn nothing_is_written_while_own_entries_are_not_in_the_order() {
     let key = feed.key();
     let link = Link { feed: FeedKey([8; 32]), length: 1, root: [0; 16] };
     feed.append(vec![block(first(1, 5, vec![link]), register("k", "v"))]).wait().unwrap();
-    let options = DatabaseOptions { secret: Some([5; 32]), open: true, ..DatabaseOptions::default() };
+    let options = DatabaseOptions { secret: Some([5; 32]), open: true, ..support::database() };
     let db = store.database(options).wait().unwrap();
     assert_eq!(placed(&db, key), 0);
     let refused = db.write(vec![put_write("l", "{}")]).wait().unwrap().remove(0).unwrap_err();

@@ -87,7 +87,10 @@ fn every_flipped_bit_and_every_truncation_fails() {
 fn a_block_opens_only_at_its_place_with_its_key() {
     let sealed = sealer().seal(5, b"hello").unwrap();
     assert_eq!(sealer().open(6, &sealed), Err(SealError::Refused));
-    let others = [Sealer::new(&EncryptionKey::new(KEY), FeedKey([3; 32]), 3), Sealer::new(&EncryptionKey::new([9; 32]), FEED, 3)];
+    let others = [
+        Sealer::new(&EncryptionKey::new(KEY), FeedKey([3; 32]), 3),
+        Sealer::new(&EncryptionKey::new([9; 32]), FEED, 3),
+    ];
     for other in others {
         assert_eq!(other.open(5, &sealed), Err(SealError::Refused));
     }

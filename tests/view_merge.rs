@@ -3,9 +3,9 @@
 
 use multi_hyperbee::crdt::{Change, State, Value, parse_object};
 use multi_hyperbee::entry::{self, BatchHead, Entry, Op, Place};
+use multi_hyperbee::seal::{EncryptionKey, Sealing};
 use multi_hyperbee::store::{Environment, Location, Options, Table, WriteTxn};
 use multi_hyperbee::types::{Effective, FeedKey, Position, Stamp};
-use multi_hyperbee::seal::{EncryptionKey, Sealing};
 use multi_hyperbee::view::{self, Added, Removed, Space, Writers};
 use proptest::prelude::*;
 use std::collections::{BTreeMap, BTreeSet};

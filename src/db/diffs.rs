@@ -127,7 +127,9 @@ impl Source {
         let sealing = inner.open.space.sealing();
         let mut take = |number, writer, key: Option<&[u8]>, effective, seq| -> Result<Seen, ViewError> {
             let position = Position { effective, writer, seq };
-            let Some(entry) = diff_entry(txn, sealing, number, position, key)? else { return Ok(chunk.passed()) };
+            let Some(entry) = diff_entry(txn, sealing, number, position, key)? else {
+                return Ok(chunk.passed());
+            };
             let bytes = entry.key.len() + entry.change.size();
             found.push(entry);
             Ok(chunk.took(bytes))
@@ -151,7 +153,8 @@ impl Source {
                 Ok(false)
             }
             Source::BySeq { number, feed, next, end, reverse } => {
-                let batches = Batches { txn, database: inner.open.id, sealing, numbers: &Only(*feed, *number) };
+                let batches =
+                    Batches { txn, database: inner.open.id, sealing, numbers: &Only(*feed, *number) };
                 while *next < *end {
                     let seq = if *reverse { *end - 1 } else { *next };
                     let effective = batches.effective_of(*feed, seq).map_err(damaged)?;

@@ -297,7 +297,9 @@ pub(super) fn same_key(
         (Some(made), Some(given)) if made == given => return Ok(()),
         (Some(_), None) => format!("the database {database} is encrypted: open it with its encryptionKey"),
         (None, Some(_)) => format!("the database {database} is not encrypted: open it without encryptionKey"),
-        (Some(_), Some(_)) => format!("this is not the encryptionKey that the database {database} was made with"),
+        (Some(_), Some(_)) => {
+            format!("this is not the encryptionKey that the database {database} was made with")
+        }
     };
     Err(Error::new(Code::EncryptionKey, message))
 }

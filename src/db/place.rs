@@ -245,7 +245,12 @@ impl Work<'_, '_> {
         }
         let before = Rights::of(database);
         let DatabaseState { order, members, space, .. } = database;
-        let counted = order.rewalk(&Batches { txn: &*self.txn, database: id, sealing: space.sealing(), numbers: members })?;
+        let counted = order.rewalk(&Batches {
+            txn: &*self.txn,
+            database: id,
+            sealing: space.sealing(),
+            numbers: members,
+        })?;
         database.dirty.order = true;
         let changes = database.order.changes_since(&counted);
         let after = Rights::of(database);

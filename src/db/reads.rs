@@ -109,7 +109,11 @@ impl Db {
                 Some(at) => inner.must_be_here(at, txn)?,
                 None => inner.version(txn)?,
             };
-            Ok(Scan { db: self.clone(), cursor: ScanCursor::new(inner.open.space.clone(), version, bounds), left })
+            Ok(Scan {
+                db: self.clone(),
+                cursor: ScanCursor::new(inner.open.space.clone(), version, bounds),
+                left,
+            })
         })
     }
 
@@ -118,7 +122,10 @@ impl Db {
         self.read(|inner, txn| {
             let latest = inner.version(txn)?;
             let to = to.unwrap_or(latest).min(latest);
-            Ok(History { db: self.clone(), cursor: HistoryCursor::new(inner.open.space.clone(), from, to, reverse) })
+            Ok(History {
+                db: self.clone(),
+                cursor: HistoryCursor::new(inner.open.space.clone(), from, to, reverse),
+            })
         })
     }
 }

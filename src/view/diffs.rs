@@ -116,11 +116,8 @@ fn visit_rows(
     visitor: &mut impl FnMut(DiffPlace<'_>) -> Result<Seen, ViewError>,
 ) -> Result<bool, ViewError> {
     let (low, high) = (from.as_ref().map(Vec::as_slice), to.as_ref().map(Vec::as_slice));
-    let rows = if reverse {
-        txn.range_back(Table::Diffs, low, high)?
-    } else {
-        txn.range(Table::Diffs, low, high)?
-    };
+    let rows =
+        if reverse { txn.range_back(Table::Diffs, low, high)? } else { txn.range(Table::Diffs, low, high)? };
     for row in rows {
         let row = row?.0;
         let (effective, feed, seq) = split_diff_key(row)?;

@@ -200,7 +200,9 @@ impl ScanCursor {
     fn upper(&self) -> Bound<Vec<u8>> {
         match &self.bounds.to {
             // Databases are numbered from 1 up; the first row of the next one ends this one.
-            Bound::Unbounded => Bound::Excluded(view_key(self.space.database().saturating_add(1), &[], u64::MAX)),
+            Bound::Unbounded => {
+                Bound::Excluded(view_key(self.space.database().saturating_add(1), &[], u64::MAX))
+            }
             Bound::Included(key) => Bound::Included(view_key(self.space.database(), key, 0)),
             Bound::Excluded(key) => Bound::Excluded(view_key(self.space.database(), key, u64::MAX)),
         }

@@ -61,8 +61,15 @@ fn two_puts_of_an_array_in_one_batch_leave_what_the_second_says() {
 #[test]
 fn who_has_an_own_feed_back_after_a_restore_lets_its_peers_be_flushed() {
     let secrets = vec![[1; 32], [2; 32], [3; 32]];
-    let three =
-        Setup { devices: 3, shared: true, lying: false, choosing: false, secrets, maps: vec![None; 3] };
+    let three = Setup {
+        devices: 3,
+        shared: true,
+        lying: false,
+        choosing: false,
+        encrypted: false,
+        secrets,
+        maps: vec![None; 3],
+    };
     let meet = |a, b| Step::Meet { a, b, once: false };
     let steps = [
         Step::Grant { by: 0, who: 1, indexer: false },

@@ -3,7 +3,8 @@
 //! says of the blocks it is made of (`docs/design/testing.md`).
 //!
 //! `MULTI_HYPERBEE_SEEDS=5000` runs as many seeds, `MULTI_HYPERBEE_FIRST_SEED=…` says from which on,
-//! `MULTI_HYPERBEE_SEED=17` runs one.
+//! `MULTI_HYPERBEE_SEED=17` runs one. Of every fourth seed the databases are encrypted, with
+//! `MULTI_HYPERBEE_TEST_ENCRYPTED=1` of all.
 #![allow(
     clippy::unwrap_used,
     clippy::indexing_slicing,
@@ -56,7 +57,8 @@ const THREADS: usize = 2;
 
 fn of_seed(seed: u64) -> (Setup, Vec<Step>) {
     let mut random = Random::new(seed);
-    let setup = schedule::setup(&mut random);
+    let mut setup = schedule::setup(&mut random);
+    setup.encrypted = seed % 4 == 3 || std::env::var_os("MULTI_HYPERBEE_TEST_ENCRYPTED").is_some();
     let steps = schedule::steps(&setup, &mut random);
     (setup, steps)
 }

@@ -3,7 +3,8 @@
 use super::random::Random;
 use super::schedule::Setup;
 use multi_hyperbee::db::{
-    DatabaseOptions, Db, Event, FeedChoice, Location, Range, Store, StoreOptions, Subscription, ViewEntry,
+    DatabaseOptions, Db, EncryptionKey, Event, FeedChoice, Location, Range, Store, StoreOptions,
+    Subscription, ViewEntry,
 };
 use multi_hyperbee::types::{FeedKey, Stamp};
 use std::collections::{BTreeMap, BTreeSet};
@@ -24,6 +25,7 @@ pub struct Seen {
 pub struct Replica {
     dir: TempDir,
     secret: [u8; 32],
+    encrypted: bool,
     map: Option<usize>,
     /// The database's key, once known.
     pub key: Option<FeedKey>,
@@ -84,6 +86,7 @@ impl Replica {
         let mut replica = Self {
             dir: directory(),
             secret: setup.secrets[index],
+            encrypted: setup.encrypted,
             map: setup.maps[index],
             key,
             clock: Arc::new(AtomicU64::new(0)),
@@ -129,8 +132,12 @@ impl Replica {
             StoreOptions { map_size: self.map, clock: Some(Arc::new(clock)), ..StoreOptions::default() };
         let location = Location::Path(self.dir.path().to_owned());
         let store = Store::open(&location, &options).map_err(|error| format!("open: {error}"))?;
-        let options =
-            DatabaseOptions { key: self.key, secret: Some(self.secret), ..DatabaseOptions::default() };
+        let options = DatabaseOptions {
+            key: self.key,
+            secret: Some(self.secret),
+            encryption_key: self.encrypted.then(|| EncryptionKey::new([0xe5; 32])),
+            ..DatabaseOptions::default()
+        };
         let db = store.database(options).wait().map_err(|error| format!("open the database: {error}"))?;
         let events = db.subscribe(Arc::new(|| {})).map_err(|error| error.to_string())?;
         let status = db.status().map_err(|error| error.to_string())?;

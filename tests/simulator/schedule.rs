@@ -15,6 +15,8 @@ pub struct Setup {
     pub lying: bool,
     /// Devices may add each other's feeds by choice.
     pub choosing: bool,
+    /// All databases are encrypted, with one key.
+    pub encrypted: bool,
     pub secrets: Vec<[u8; 32]>,
     /// Address space of each store at first.
     pub maps: Vec<Option<usize>>,
@@ -107,6 +109,7 @@ pub enum Step {
 pub fn setup(random: &mut Random) -> Setup {
     let devices = 2 + random.below(MOST - 1);
     Setup {
+        encrypted: false,
         devices,
         shared: random.chance(75),
         lying: random.chance(50),

@@ -85,7 +85,8 @@ impl Work<'_, '_> {
             }
             Write::Put { diff: Some(text), .. } => {
                 named.check_value(text.len())?;
-                let list = List::parse(text).map_err(|error| named.invalid(&format!("its _diff: {error}")))?;
+                let list =
+                    List::parse(text).map_err(|error| named.invalid(&format!("its _diff: {error}")))?;
                 change(current.base(), ChangeKind::List(list))
             }
             Write::Put { value, base, .. } => {

@@ -1,0 +1,439 @@
+//! The keys of an encrypted database in order. Its rows are named by hashes, so ranges go by this index of opened keys,
+//! in memory: built by opening the newest row of every name, a slice at a time, when the first range is read; brought
+//! forward along the log before each use; gone when the database is closed.
+//!
+//! It takes [`MAX_BYTES`] at most. Of a database whose keys need more it holds those of a *window* of the key space,
+//! all of them; a range that leaves the window builds the next one, which reads all rows again.
+
+use super::ViewError;
+use super::rows::{log_key, split_view_key, view_key};
+use super::scan::Bounds;
+use super::space::Space;
+use crate::store::{Read, ReadTxn, Table};
+use parking_lot::Mutex;
+use std::collections::BTreeSet;
+use std::fmt;
+use std::ops::Bound;
+
+/// What the keys of one database may take in memory: a million and more of them.
+const MAX_BYTES: usize = 128 << 20;
+
+/// What a key costs beside its own bytes: its place in the tree, and what the allocator adds.
+const KEY_COST: usize = 48;
+
+/// Rows opened in one step of building, and what they may have together: keeps a step at about a millisecond.
+const STEP_ROWS: usize = 512;
+const STEP_BYTES: usize = 512 << 10;
+
+/// How often they are, before the window is given up: two ranges that take turns both come on.
+const PUT_OFF: u32 = 16;
+
+/// Keys handed out at a time.
+const CHUNK: usize = 64;
+
+type Key = Box<[u8]>;
+
+/// Shared by all readers of a database.
+pub(super) struct KeyIndex {
+    held: Mutex<Held>,
+    max_bytes: usize,
+}
+
+/// The next keys of a range. None and not the end: there was something else to do first; ask again.
+pub(super) struct Next {
+    pub found: Vec<Key>,
+    pub is_end: bool,
+}
+
+#[derive(Default)]
+struct Held {
+    /// All keys within `from` and `to` that versions up to `version` wrote.
+    keys: BTreeSet<Key>,
+    bytes: usize,
+    from: Option<Key>,
+    to: Option<Key>,
+    version: u64,
+    building: Building,
+    /// Which end of the window is kept when not all fits.
+    reverse: bool,
+    /// How often ranges outside the window have been put off, since it was built, in favour of the one it was built for.
+    put_off: u32,
+}
+
+#[derive(Default, PartialEq, Eq)]
+enum Building {
+    #[default]
+    NotBegun,
+    /// The name that was looked at last.
+    After(Vec<u8>),
+    Done,
+}
+
+impl Default for KeyIndex {
+    fn default() -> Self {
+        Self::with_at_most(MAX_BYTES)
+    }
+}
+
+impl fmt::Debug for KeyIndex {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("KeyIndex(..)")
+    }
+}
+
+impl KeyIndex {
+    pub fn with_at_most(max_bytes: usize) -> Self {
+        Self { held: Mutex::default(), max_bytes }
+    }
+
+    /// The next keys within `bounds`, of what the transaction sees and perhaps newer ones. It may narrow the bounds where
+    /// it has found that no key is.
+    pub fn next(&self, txn: &ReadTxn, space: &Space, bounds: &mut Bounds) -> Result<Next, ViewError> {
+        let mut held = self.held.lock();
+        let ask_again = Next { found: Vec::new(), is_end: false };
+        if !held.is_ready(txn, space, self.max_bytes)? {
+            return Ok(ask_again);
+        }
+        if !held.reaches(bounds) {
+            held.put_off += 1;
+            if held.put_off > PUT_OFF {
+                held.restart(bounds);
+            }
+            return Ok(ask_again);
+        }
+        held.put_off = PUT_OFF;
+        let found = held.within(bounds);
+        if !found.is_empty() {
+            return Ok(Next { found, is_end: false });
+        }
+        // Nothing more in the window: the range goes on in the next one, or ends here.
+        let edge = if bounds.reverse { held.from.clone() } else { held.to.clone() };
+        let Some(edge) = edge.filter(|edge| goes_beyond(bounds, edge)) else {
+            return Ok(Next { found, is_end: true });
+        };
+        if bounds.reverse {
+            bounds.to = Bound::Excluded(edge.into_vec());
+        } else {
+            bounds.from = Bound::Included(edge.into_vec());
+        }
+        Ok(ask_again)
+    }
+
+    /// Bytes that the keys take now, and how many they are.
+    #[cfg(test)]
+    pub fn size(&self) -> (usize, usize) {
+        let held = self.held.lock();
+        (held.bytes, held.keys.len())
+    }
+}
+
+/// Whether keys at or beyond the edge of the window, where a range leaves it, may be within the bounds.
+fn goes_beyond(bounds: &Bounds, edge: &[u8]) -> bool {
+    let (from, to) = bounds.as_slices();
+    if bounds.reverse {
+        match from {
+            Bound::Unbounded => true,
+            Bound::Included(from) | Bound::Excluded(from) => from < edge,
+        }
+    } else {
+        match to {
+            Bound::Unbounded => true,
+            Bound::Included(to) => edge <= to,
+            Bound::Excluded(to) => edge < to,
+        }
+    }
+}
+
+impl Held {
+    /// Does a step of what there is to do; true if there was nothing.
+    fn is_ready(&mut self, txn: &ReadTxn, space: &Space, max_bytes: usize) -> Result<bool, ViewError> {
+        let latest = latest(txn, space)?;
+        match &self.building {
+            Building::Done => {}
+            Building::NotBegun => {
+                self.version = latest;
+                self.build(txn, space, Vec::new(), max_bytes)?;
+                return Ok(false);
+            }
+            Building::After(name) => {
+                let after = name.clone();
+                self.build(txn, space, after, max_bytes)?;
+                return Ok(false);
+            }
+        }
+        if self.version >= latest {
+            return Ok(true);
+        }
+        self.catch_up(txn, space, max_bytes)?;
+        Ok(self.version >= latest && self.building == Building::Done)
+    }
+
+    /// Opens a row of each of the next names.
+    fn build(
+        &mut self,
+        txn: &ReadTxn,
+        space: &Space,
+        mut after: Vec<u8>,
+        max_bytes: usize,
+    ) -> Result<(), ViewError> {
+        let database = space.database();
+        let end = view_key(database.saturating_add(1), &[], u64::MAX);
+        let (mut rows, mut bytes) = (0, 0);
+        loop {
+            let from = view_key(database, &after, 0);
+            let mut again = false;
+            let from = if after.is_empty() { view_key(database, &[], u64::MAX) } else { from };
+            for row in txn.range(Table::View, Bound::Excluded(&from), Bound::Excluded(&end))? {
+                let (row, value) = row?;
+                let name = split_view_key(row)?.0;
+                if name == after {
+                    // Older versions: past them with a seek.
+                    again = true;
+                    break;
+                }
+                let stored = space.open(row, value)?;
+                self.insert(stored.key(name), max_bytes);
+                after = name.to_vec();
+                (rows, bytes) = (rows + 1, bytes + value.len());
+                if rows >= STEP_ROWS || bytes >= STEP_BYTES {
+                    self.building = Building::After(after);
+                    return Ok(());
+                }
+            }
+            if !again {
+                self.building = Building::Done;
+                return Ok(());
+            }
+        }
+    }
+
+    /// Takes in what was written since.
+    fn catch_up(&mut self, txn: &ReadTxn, space: &Space, max_bytes: usize) -> Result<(), ViewError> {
+        let (from, to) = (log_key(space.database(), self.version), log_key(space.database(), u64::MAX));
+        let rows = txn.range(Table::Log, Bound::Excluded(&from), Bound::Included(&to))?;
+        let mut bytes = 0;
+        for row in rows.take(STEP_ROWS) {
+            let (row, name) = row?;
+            let version = row.last_chunk().copied().map(u64::from_be_bytes).unwrap_or_default();
+            if version != self.version + 1 {
+                // The log has been trimmed meanwhile: only the rows themselves know all keys.
+                *self = Self::default();
+                return Ok(());
+            }
+            if let Some(stored) = space.by_name(txn, name, Some(version))? {
+                bytes += stored.value().len();
+                self.insert(stored.key(name), max_bytes);
+            }
+            self.version = version;
+            if bytes >= STEP_BYTES {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    fn covers(&self, key: &[u8]) -> bool {
+        self.from.as_deref().is_none_or(|from| from <= key) && self.to.as_deref().is_none_or(|to| key < to)
+    }
+
+    fn insert(&mut self, key: &[u8], max_bytes: usize) {
+        if !self.covers(key) || self.keys.contains(key) {
+            return;
+        }
+        self.bytes += key.len() + KEY_COST;
+        self.keys.insert(key.into());
+        while self.bytes > max_bytes && self.keys.len() > 1 {
+            // The window gives way at the end that the range comes to last.
+            let gone = if self.reverse { self.keys.pop_first() } else { self.keys.pop_last() };
+            let Some(gone) = gone else { return };
+            self.bytes = self.bytes.saturating_sub(gone.len() + KEY_COST);
+            if self.reverse {
+                // What follows it directly is the first that is still covered.
+                self.from = Some([&gone, &[0][..]].concat().into());
+            } else {
+                self.to = Some(gone);
+            }
+        }
+    }
+
+    /// Whether the key at which the range begins, and what follows it there, is in the window.
+    fn reaches(&self, bounds: &Bounds) -> bool {
+        let (from, to) = bounds.as_slices();
+        let (low, high) = (self.from.as_deref(), self.to.as_deref());
+        if bounds.reverse {
+            match to {
+                Bound::Unbounded => high.is_none(),
+                Bound::Included(key) => {
+                    high.is_none_or(|high| key < high) && low.is_none_or(|low| low <= key)
+                }
+                Bound::Excluded(key) => {
+                    high.is_none_or(|high| key <= high) && low.is_none_or(|low| low < key)
+                }
+            }
+        } else {
+            match from {
+                Bound::Unbounded => low.is_none(),
+                Bound::Included(key) | Bound::Excluded(key) => {
+                    low.is_none_or(|low| low <= key) && high.is_none_or(|high| key < high)
+                }
+            }
+        }
+    }
+
+    /// Begins a window where the range is.
+    fn restart(&mut self, bounds: &Bounds) {
+        let mut window = Self { reverse: bounds.reverse, ..Self::default() };
+        if bounds.reverse {
+            window.to = match &bounds.to {
+                Bound::Unbounded => None,
+                Bound::Included(key) => Some([key, &[0][..]].concat().into()),
+                Bound::Excluded(key) => Some(key.as_slice().into()),
+            };
+        } else {
+            window.from = match &bounds.from {
+                Bound::Unbounded => None,
+                Bound::Included(key) | Bound::Excluded(key) => Some(key.as_slice().into()),
+            };
+        }
+        *self = window;
+    }
+
+    fn within(&self, bounds: &Bounds) -> Vec<Key> {
+        let (from, to) = bounds.as_slices();
+        if is_empty(from, to) {
+            return Vec::new();
+        }
+        let range = self.keys.range::<[u8], _>((from, to));
+        if bounds.reverse {
+            range.rev().take(CHUNK).cloned().collect()
+        } else {
+            range.take(CHUNK).cloned().collect()
+        }
+    }
+}
+
+/// Whether no key can be within; the tree's own ranges refuse such bounds.
+fn is_empty(from: Bound<&[u8]>, to: Bound<&[u8]>) -> bool {
+    match (from, to) {
+        (Bound::Unbounded, _) | (_, Bound::Unbounded) => false,
+        (Bound::Included(from), Bound::Included(to)) => from > to,
+        (Bound::Included(from) | Bound::Excluded(from), Bound::Included(to) | Bound::Excluded(to)) => {
+            from >= to
+        }
+    }
+}
+
+/// The newest version that the transaction sees.
+fn latest(txn: &ReadTxn, space: &Space) -> Result<u64, ViewError> {
+    let (from, to) = (log_key(space.database(), 0), log_key(space.database(), u64::MAX));
+    let row = txn.last(Table::Log, Bound::Included(&from), Bound::Included(&to))?;
+    let version = |(row, _): (&[u8], &[u8])| row.last_chunk().copied().map(u64::from_be_bytes);
+    Ok(row.and_then(version).unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::seal::{EncryptionKey, Sealing};
+    use crate::store::{Environment, Location, Options};
+    use crate::types::FeedKey;
+    use proptest::prelude::*;
+
+    fn space() -> Space {
+        Space::new(1, Sealing::new(Some(&EncryptionKey::new([7; 32])), &FeedKey([1; 32])))
+    }
+
+    fn write(environment: &Environment, space: &Space, keys: &[Vec<u8>], version: &mut u64) {
+        let mut txn = environment.write().unwrap();
+        for key in keys {
+            *version += 1;
+            space.put(&mut txn, key, *version, b"value").unwrap();
+        }
+        txn.commit().unwrap();
+    }
+
+    /// Asks a few keys at a time, in a turn of each range, until all have ended.
+    fn ranges(
+        index: &KeyIndex,
+        environment: &Environment,
+        space: &Space,
+        all: &[Bounds],
+    ) -> Vec<Vec<Vec<u8>>> {
+        let mut found = vec![Vec::new(); all.len()];
+        let mut left: Vec<_> = all.iter().cloned().enumerate().collect();
+        for _ in 0..100_000 {
+            let Some((number, mut bounds)) = (!left.is_empty()).then(|| left.remove(0)) else { return found };
+            let txn = environment.read().unwrap();
+            let next = index.next(&txn, space, &mut bounds).unwrap();
+            for key in next.found {
+                bounds.pass(key.to_vec());
+                found[number].push(key.to_vec());
+            }
+            if !next.is_end {
+                left.push((number, bounds));
+            }
+        }
+        panic!("the ranges do not come to an end");
+    }
+
+    fn key() -> impl Strategy<Value = Vec<u8>> {
+        prop::collection::vec(0..4_u8, 0..4)
+    }
+
+    fn bound() -> impl Strategy<Value = Bound<Vec<u8>>> {
+        prop_oneof![Just(Bound::Unbounded), key().prop_map(Bound::Included), key().prop_map(Bound::Excluded),]
+    }
+
+    fn bounds() -> impl Strategy<Value = Bounds> {
+        (bound(), bound(), any::<bool>()).prop_map(|(from, to, reverse)| Bounds { from, to, reverse })
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(60))]
+
+        #[test]
+        fn ranges_find_every_key_in_order_however_little_is_held(
+            waves in prop::collection::vec((prop::collection::vec(key(), 1..40), prop::collection::vec(bounds(), 1..4)), 1..4),
+            max_bytes in prop::sample::select(vec![1, 200, 700, MAX_BYTES]),
+        ) {
+            let environment = Environment::open(&Location::Memory, &Options::default()).unwrap();
+            let (space, index, mut version) = (space(), KeyIndex::with_at_most(max_bytes), 0);
+            let mut written = BTreeSet::new();
+            for (keys, all) in waves {
+                write(&environment, &space, &keys, &mut version);
+                written.extend(keys);
+                for (bounds, found) in all.iter().zip(ranges(&index, &environment, &space, &all)) {
+                    let mut expected: Vec<_> = written.iter().filter(|key| bounds.contain(key)).cloned().collect();
+                    if bounds.reverse {
+                        expected.reverse();
+                    }
+                    prop_assert_eq!(found, expected, "{:?}", bounds);
+                    let (bytes, held) = index.size();
+                    prop_assert!(bytes <= max_bytes || held == 1);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn it_is_built_in_steps_and_made_anew_when_the_log_was_trimmed() {
+        let environment = Environment::open(&Location::Memory, &Options::default()).unwrap();
+        let (space, index, mut version) = (space(), KeyIndex::default(), 0);
+        let keys: Vec<_> = (0..STEP_ROWS as u32 * 2).map(|n| n.to_be_bytes().to_vec()).collect();
+        write(&environment, &space, &keys, &mut version);
+        let all = Bounds { from: Bound::Unbounded, to: Bound::Unbounded, reverse: false };
+        let txn = environment.read().unwrap();
+        let mut steps = 0;
+        while index.next(&txn, &space, &mut all.clone()).unwrap().found.is_empty() {
+            steps += 1;
+        }
+        assert_eq!(steps, 3);
+        drop(txn);
+        write(&environment, &space, &[b"late".to_vec(), b"later".to_vec()], &mut version);
+        let mut txn = environment.write().unwrap();
+        txn.delete(Table::Log, &log_key(1, version - 1)).unwrap();
+        txn.commit().unwrap();
+        let found = ranges(&index, &environment, &space, std::slice::from_ref(&all)).remove(0);
+        assert_eq!(found.len(), keys.len() + 2);
+    }
+}
