@@ -4,7 +4,7 @@ const { EventEmitter } = require('node:events')
 const { delegate } = require('./delegate.js')
 const { MultiHyperbeeError, translated } = require('./errors.js')
 const { decodeKey } = require('./keys.js')
-const { parseArguments, seedOf } = require('./options.js')
+const { encryptionKeyOf, parseArguments, seedOf } = require('./options.js')
 const { Codec } = require('./codec.js')
 const { Session, translatedAsync } = require('./session.js')
 const { Bee } = require('./bee.js')
@@ -56,13 +56,14 @@ class MultiHyperbee extends EventEmitter {
     return deriveKeyPair(master, name)
   }
 
-  async _open({ name, key, keyEncoding, valueEncoding, keyPair, open, maxDrift }) {
+  async _open({ name, key, keyEncoding, valueEncoding, keyPair, open, maxDrift, ...sealing }) {
     const native = await this.store._database({
       name,
       key: key ?? undefined,
       keyEncoding: keyEncoding.name,
       valueEncoding: valueEncoding.name,
       secret: await seedOf(keyPair),
+      encryptionKey: await encryptionKeyOf(sealing, this.store._shared.encryptionKey),
       open,
       maxDrift
     })
@@ -132,8 +133,9 @@ class MultiHyperbee extends EventEmitter {
     return this._session.state === 'closed'
   }
 
+  /** Whether its feeds and its view are sealed. */
   get encrypted() {
-    return false
+    return this._session.info?.encrypted ?? false
   }
 
   get(key, options) {

@@ -14,8 +14,6 @@ const NOT_YET = {
   close: 'apply mode is not there yet: leave out apply, open, close, update and optimistic',
   update: 'apply mode is not there yet: leave out apply, open, close, update and optimistic',
   optimistic: 'apply mode is not there yet: leave out apply, open, close, update and optimistic',
-  encryptionKey: 'encryption is not there yet: leave out encryptionKey and encrypted',
-  encrypted: 'encryption is not there yet: leave out encryptionKey and encrypted',
   relay: 'relays are not there yet: leave out relay',
   mergeHandler: 'custom merge handlers are not there yet: leave out mergeHandler',
   resolver: 'custom resolvers are not there yet: leave out resolver'
@@ -25,7 +23,8 @@ const NOT_YET = {
  * The constructor's arguments in either form, checked.
  *
  * @returns {{ storage: string | object, name: string | null, key: Buffer | null, keyEncoding: object,
- *   valueEncoding: object, keyPair: object | null, open: boolean, maxDrift: number }}
+ *   valueEncoding: object, keyPair: object | null, encryptionKey: Uint8Array | Promise<Uint8Array> | null,
+ *   encrypted: boolean | null, open: boolean, maxDrift: number }}
  */
 function parseArguments(storage, second, third, isStore) {
   const keyForm = second == null || typeof second === 'string' || second instanceof Uint8Array
@@ -41,6 +40,8 @@ function parseArguments(storage, second, third, isStore) {
     keyEncoding: resolveEncoding(keyEncoding, 'keyEncoding'),
     valueEncoding: resolveEncoding(valueEncoding, 'valueEncoding'),
     keyPair,
+    encryptionKey: checkEncryptionKey(options.encryptionKey ?? null),
+    encrypted: options.encrypted ?? null,
     open: writers === 'open',
     maxDrift: options.maxDrift ?? MAX_DRIFT
   }
@@ -51,7 +52,11 @@ function checkOptions(options) {
   for (const [name, message] of Object.entries(NOT_YET)) {
     if (options[name] != null && options[name] !== false) throw wrong(message)
   }
-  const { name, writers, maxDrift, history } = options
+  const { name, writers, maxDrift, history, encryptionKey, encrypted } = options
+  if (encrypted != null && typeof encrypted !== 'boolean') throw wrong('encrypted must be true or false')
+  if (encrypted === false && encryptionKey != null) {
+    throw wrong('encrypted: false and an encryptionKey contradict each other: leave out one')
+  }
   if (name != null && (typeof name !== 'string' || name === '')) throw wrong('name must be a text')
   if (writers != null && writers !== 'granted' && writers !== 'open') {
     throw wrong("writers must be 'granted' or 'open'")
@@ -84,8 +89,33 @@ async function seedOf(keyPair) {
   throw wrong('keyPair must be { publicKey, secretKey }, the secret key of 64 bytes')
 }
 
+const KEY_BYTES = 32
+
+/** What can be said before a promise of it is kept. */
+function checkEncryptionKey(encryptionKey) {
+  const isPromise = typeof encryptionKey?.then === 'function'
+  if (encryptionKey === null || isPromise || isKey(encryptionKey)) return encryptionKey
+  throw wrong(`encryptionKey must be a Buffer of ${KEY_BYTES} bytes, or a promise of one`)
+}
+
+const isKey = (key) => key instanceof Uint8Array && key.length === KEY_BYTES
+
+/**
+ * The key a database is sealed with: its own, else its store's, unless it says that it is not encrypted.
+ *
+ * @returns {Promise<Buffer | undefined>}
+ */
+async function encryptionKeyOf({ encryptionKey, encrypted }, ofStore) {
+  const key = await (encryptionKey ?? (encrypted === false ? null : ofStore))
+  if (isKey(key)) return Buffer.from(key)
+  if (key != null) throw wrong(`encryptionKey must be a Buffer of ${KEY_BYTES} bytes, or a promise of one`)
+  if (encrypted !== true) return undefined
+  const message = 'the database is to be encrypted: pass its encryptionKey, a Buffer of 32 random bytes'
+  throw new MultiHyperbeeError('ERR_ENCRYPTION_KEY', message)
+}
+
 function wrong(message) {
   return new MultiHyperbeeError('ERR_OPTIONS', message)
 }
 
-module.exports = { parseArguments, parseInvite, seedOf }
+module.exports = { checkEncryptionKey, encryptionKeyOf, parseArguments, parseInvite, seedOf }

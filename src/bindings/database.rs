@@ -7,7 +7,9 @@ use super::packed::{self, EntryPacker};
 use super::peer::{NativePeer, NativePeerOptions};
 use super::value::Form;
 use super::wake::Wake;
-use crate::db::{Access, DatabaseOptions, Db, DbStatus, Invite, InviteOptions, Range, Subscription};
+use crate::db::{
+    Access, DatabaseOptions, Db, DbStatus, EncryptionKey, Invite, InviteOptions, Range, Subscription,
+};
 use napi::Env;
 use napi::bindgen_prelude::{Buffer, BufferSlice, Function, PromiseRaw};
 use napi_derive::napi;
@@ -20,6 +22,7 @@ pub struct NativeDbOptions<'env> {
     pub key_encoding: String,
     pub value_encoding: String,
     pub secret: Option<BufferSlice<'env>>,
+    pub encryption_key: Option<BufferSlice<'env>>,
     pub open: bool,
     pub max_drift: f64,
 }
@@ -37,6 +40,10 @@ impl NativeDbOptions<'_> {
             key_encoding: self.key_encoding,
             value_encoding: self.value_encoding,
             secret: self.secret.map(|secret| array(&secret, "a secret seed")).transpose()?,
+            encryption_key: self
+                .encryption_key
+                .map(|key| array(&key, "an encryption key").map(EncryptionKey::new))
+                .transpose()?,
             open: self.open,
             max_drift: Duration::from_millis(self.max_drift as u64),
         })
@@ -51,6 +58,7 @@ pub struct NativeDbInfo {
     pub local: Buffer,
     pub key_encoding: String,
     pub value_encoding: String,
+    pub encrypted: bool,
 }
 
 #[napi(object)]
@@ -139,6 +147,7 @@ impl NativeDb {
             local: info.local.0.to_vec().into(),
             key_encoding: info.key_encoding,
             value_encoding: info.value_encoding,
+            encrypted: info.encrypted,
         })
     }
 
