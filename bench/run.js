@@ -17,7 +17,10 @@ async function main() {
   )
   try {
     const results = await cases.run(dir, entries())
-    for (const { what, ours, theirs, note } of results) print(what, ours, theirs, note)
+    for (const { what, ours, theirs, note } of results) print(what, ours, theirs, 'lmdb-js', note)
+    console.log('\nEncrypted, beside the same without encryption:\n')
+    const sealed = await cases.runEncrypted(dir, entries())
+    for (const { what, ours, theirs, note } of sealed) print(what, ours, theirs, 'plain', note)
   } finally {
     fs.rmSync(dir, { recursive: true, force: true })
   }
@@ -29,9 +32,9 @@ async function main() {
   if (core.status !== 0) process.exitCode = 1
 }
 
-function print(what, ours, theirs, note = '') {
+function print(what, ours, theirs, beside, note = '') {
   const rate = (run) => `${Math.round(run.count / (run.ms / 1000)).toLocaleString('en')}/s`
-  const ratio = theirs ? `${(ours.count / ours.ms / (theirs.count / theirs.ms)).toFixed(2)} of lmdb-js` : ''
+  const ratio = theirs ? `${(ours.count / ours.ms / (theirs.count / theirs.ms)).toFixed(2)} of ${beside}` : ''
   const columns = [what.padEnd(46), rate(ours).padStart(14), (theirs ? rate(theirs) : '').padStart(14)]
   console.log(`${columns.join(' ')}  ${ratio.padEnd(16)} ${note}`)
 }
