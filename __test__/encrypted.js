@@ -11,6 +11,8 @@ if (process.env.MULTI_HYPERBEE_TEST_ENCRYPTED) {
   options.parseArguments = (...args) => {
     const parsed = parseArguments(...args)
     const isSaid = parsed.encryptionKey !== null || parsed.encrypted !== null
-    return isSaid || parsed.storage._shared?.encryptionKey ? parsed : { ...parsed, encryptionKey: ENCRYPTION_KEY }
+    return isSaid || parsed.storage._shared?.encryptionKey
+      ? parsed
+      : { ...parsed, encryptionKey: ENCRYPTION_KEY }
   }
 }

@@ -19,7 +19,6 @@ test('ERR_OPTIONS: what cannot be a storage, and what is not there yet, says wha
     [[{ get() {} }], /Store of this package/],
     [[':memory:', { apply() {} }], /apply mode is not there yet/],
     [[':memory:', null, { apply() {} }], /apply mode is not there yet/],
-    [[':memory:', { encryptionKey: Buffer.alloc(32) }], /encryption is not there yet/],
     [[':memory:', {}, { merge() {} }], /merge handlers are not there yet/],
     [[':memory:', { valueEncoding: 'yaml' }], /valueEncoding must be/],
     [[':memory:', { writers: 'all' }], /'granted' or 'open'/],

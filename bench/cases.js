@@ -90,7 +90,9 @@ async function runEncrypted(dir, entries) {
   global.gc?.()
   const before = process.memoryUsage.rss()
   for (const pass of ['first', 'second']) {
-    await each(`read stream: all, ${pass} since opening`, entries.length, (db) => drain(db.createReadStream()))
+    await each(`read stream: all, ${pass} since opening`, entries.length, (db) =>
+      drain(db.createReadStream())
+    )
   }
   const bytes = Math.max(0, process.memoryUsage.rss() - before) / entries.length
   results.at(-1).note = `${bytes.toFixed(0)} bytes more resident per key after both`

@@ -40,8 +40,7 @@ function parseArguments(storage, second, third, isStore) {
     keyEncoding: resolveEncoding(keyEncoding, 'keyEncoding'),
     valueEncoding: resolveEncoding(valueEncoding, 'valueEncoding'),
     keyPair,
-    encryptionKey: checkEncryptionKey(options.encryptionKey ?? null),
-    encrypted: options.encrypted ?? null,
+    ...parseSealing(options),
     open: writers === 'open',
     maxDrift: options.maxDrift ?? MAX_DRIFT
   }
@@ -52,11 +51,7 @@ function checkOptions(options) {
   for (const [name, message] of Object.entries(NOT_YET)) {
     if (options[name] != null && options[name] !== false) throw wrong(message)
   }
-  const { name, writers, maxDrift, history, encryptionKey, encrypted } = options
-  if (encrypted != null && typeof encrypted !== 'boolean') throw wrong('encrypted must be true or false')
-  if (encrypted === false && encryptionKey != null) {
-    throw wrong('encrypted: false and an encryptionKey contradict each other: leave out one')
-  }
+  const { name, writers, maxDrift, history } = options
   if (name != null && (typeof name !== 'string' || name === '')) throw wrong('name must be a text')
   if (writers != null && writers !== 'granted' && writers !== 'open') {
     throw wrong("writers must be 'granted' or 'open'")
@@ -90,6 +85,14 @@ async function seedOf(keyPair) {
 }
 
 const KEY_BYTES = 32
+
+function parseSealing({ encryptionKey, encrypted }) {
+  if (encrypted != null && typeof encrypted !== 'boolean') throw wrong('encrypted must be true or false')
+  if (encrypted === false && encryptionKey != null) {
+    throw wrong('encrypted: false and an encryptionKey contradict each other: leave out one')
+  }
+  return { encryptionKey: checkEncryptionKey(encryptionKey ?? null), encrypted: encrypted ?? null }
+}
 
 /** What can be said before a promise of it is kept. */
 function checkEncryptionKey(encryptionKey) {

@@ -43,7 +43,7 @@ fn files(folder: &Path) -> Vec<Vec<u8>> {
 /// A text in every form in which it might stand somewhere.
 fn forms(text: &str) -> Vec<Vec<u8>> {
     let bytes = text.as_bytes().to_vec();
-    let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+    let hex = hex::encode(&bytes);
     let mut forms = vec![
         bytes.clone(),
         hex.to_uppercase().into_bytes(),

@@ -419,7 +419,7 @@ mod tests {
     fn it_is_built_in_steps_and_made_anew_when_the_log_was_trimmed() {
         let environment = Environment::open(&Location::Memory, &Options::default()).unwrap();
         let (space, index, mut version) = (space(), KeyIndex::default(), 0);
-        let keys: Vec<_> = (0..STEP_ROWS as u32 * 2).map(|n| n.to_be_bytes().to_vec()).collect();
+        let keys: Vec<_> = (0..STEP_ROWS * 2).map(|n| n.to_be_bytes().to_vec()).collect();
         write(&environment, &space, &keys, &mut version);
         let all = Bounds { from: Bound::Unbounded, to: Bound::Unbounded, reverse: false };
         let txn = environment.read().unwrap();
