@@ -7,6 +7,7 @@ use super::random::Random;
 pub const MOST: usize = 5;
 
 #[derive(Clone, Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each turns on one thing, independent of the others")]
 pub struct Setup {
     pub devices: usize,
     /// One database, created by the first device and joined by the others; else each has its own.
