@@ -60,6 +60,12 @@ export class MultiHyperbeeError extends Error {
   /** With `ERR_CLIENT_MISMATCH`: what either side calls itself. */
   readonly usClient?: string
   readonly themClient?: string
+  /** With `ERR_MERGE`: the key, and the diff that `merge` failed at. */
+  readonly key?: any
+  readonly diff?: Diff
+  /** With `ERR_APPLY`: at which batch `apply` failed, by its writer and the length of that feed after it. */
+  readonly writer?: Buffer
+  readonly length?: number
 }
 
 /** What a read adds to an object. Putting the object back is compared with the state it was read at. */
@@ -312,7 +318,241 @@ export interface Options<K = string, V = any> {
   maxDrift?: number
   /** How much of the past is kept. */
   history?: 'all'
+  /** Merges instead of the built-in merge, from the next open on also if this is left out; `false`: the built-in again. */
+  mergeHandler?: MergeHandlerOption<K, V> | false | null
+  /** For values of another encoding than `'json'`: chooses among writes that had not seen each other. */
+  resolver?: Resolver<K, V> | false | null
+  /**
+   * Makes it a database in apply mode: called with the values of one batch of one writer, in the order that all replicas
+   * share, again after that order has changed. It must do the same on every replica: read `view` and `nodes`, no clock,
+   * no chance, nothing outside. If it throws, applying pauses there (`ERR_APPLY`) until {@link MultiHyperbee.update}.
+   */
+  apply?(nodes: ApplyNode<V>[], view: WorkingView<K, V>, host: Host): void | Promise<void>
+  /** Makes `db.view`, and the `view` that `apply` gets, of the bee. Called for each, at once. */
+  open?(bee: View<K, V> | WorkingView<K, V>, db: MultiHyperbee<K, V>): any
+  /** Called for each of what `open` made, at the end. */
+  close?(view: any): void | Promise<void>
+  /** Called when the view has changed; what changes while it is busy is one change. */
+  update?(view: any, changes: ReadonlyMap<'view', ViewChange>): void | Promise<void>
+  /** Set by the creator: what unknown writers append as optimistic is applied, if `apply` acknowledges its writer. */
+  optimistic?: boolean
+  /** How soon (ms) an idle indexer acknowledges what it has seen: 10,000 by default, 0 never. */
+  ackInterval?: number
 }
+
+/** One value, as `apply` gets it. */
+export interface ApplyNode<V = any> {
+  /** Its writer. */
+  readonly key: Buffer
+  /** Decoded with `valueEncoding`; if it is not of that encoding, reading it throws. */
+  readonly value: V
+  /** Of its writer's feed, after it. */
+  readonly length: number
+  /** Milliseconds since 1970, by its writer's clock. */
+  readonly timestamp: number
+  /** What its writer had seen of others. */
+  readonly links: readonly Receipt[]
+  /** How many entries of its batch stand before and after it. */
+  readonly batch: { start: number; end: number }
+  /** Its writer is not granted: the batch counts only if `apply` acknowledges it. */
+  readonly optimistic: boolean
+}
+
+/** What `apply` may ask of the database. It is alike on every replica, and no good once `apply` has returned. */
+export interface Host {
+  readonly key: Buffer
+  readonly id: string
+  readonly discoveryKey: Buffer
+  /** The same as `id`: names differ between replicas. */
+  readonly name: string
+  /** Nothing was applied before this batch. */
+  readonly genesis: boolean
+  /** How many batches were applied before this one. */
+  readonly clock: number
+  /** Takes effect at once, awaited or not. A key that is none is thrown. `isIndexer` is true by default. */
+  addWriter(key: Key, options?: { isIndexer?: boolean }): Promise<void>
+  /** @param options `lost`: nothing longer exists of it than is in this batch's past; it is never granted again */
+  removeWriter(key: Key, options?: { lost?: boolean }): Promise<void>
+  /** Vouches for the writer of an optimistic batch, without granting. */
+  ackWriter(key: Key): Promise<void>
+  /** Ends this call of `apply` and pauses before its batch, until {@link MultiHyperbee.update}. */
+  interrupt(reason?: unknown): never
+  createAnchor(): Promise<Receipt>
+}
+
+export interface AppliedEntry<K, V> {
+  key: K
+  value: V
+}
+
+/** The view inside `apply`. What is about this replica's own past is `ERR_MODE`: it would differ elsewhere. */
+export interface WorkingView<K = Uint8Array | string, V = any> {
+  readonly writable: boolean
+  readonly keyEncoding: Encoding<K> & { name: string }
+  readonly valueEncoding: Encoding<V> & { name: string }
+  ready(): Promise<void>
+  close(): Promise<void>
+  get(key: K, options?: Encodings): Promise<AppliedEntry<K, V> | null>
+  getSync(key: K, options?: Encodings): AppliedEntry<K, V> | null
+  getMany(keys: K[], options?: Encodings): Promise<(AppliedEntry<K, V> | null)[]>
+  peek(range?: Range<K>, options?: ReadStreamOptions): Promise<AppliedEntry<K, V> | null>
+  createReadStream(range?: Range<K>, options?: ReadStreamOptions): EntryStream<AppliedEntry<K, V>>
+  getHeader(): Promise<Header>
+  /** Seen by reads at once. What is wrong with the arguments is thrown. Resolves to whether it changed anything. */
+  put(key: K, value: V, options?: WorkingWriteOptions<K, V>): Promise<boolean>
+  del(key: K, options?: WorkingWriteOptions<K, V>): Promise<boolean>
+  batch(options?: Encodings): WorkingBatch<K, V>
+  write(options?: Encodings): WriteBatch<K, V>
+  /** As it is now. */
+  snapshot(options?: Encodings): WorkingView<K, V>
+  sub<SK = K, SV = V>(prefix: string | Uint8Array, options?: SubOptions): WorkingView<SK, SV>
+}
+
+export interface WorkingWriteOptions<K, V> extends Encodings {
+  cas?: (prev: AppliedEntry<K, V>, next: { key: K; value: V | null }) => boolean | Promise<boolean>
+}
+
+/** Writes that only its own reads see before `flush`. What is left when `apply` returns is flushed. */
+export interface WorkingBatch<K, V> {
+  put(key: K, value: V, options?: WorkingWriteOptions<K, V>): Promise<boolean>
+  del(key: K, options?: WorkingWriteOptions<K, V>): Promise<boolean>
+  get(key: K, options?: Encodings): Promise<AppliedEntry<K, V> | null>
+  peek(range?: Range<K>, options?: ReadStreamOptions): Promise<AppliedEntry<K, V> | null>
+  createReadStream(range?: Range<K>, options?: ReadStreamOptions): EntryStream<AppliedEntry<K, V>>
+  flush(): Promise<void>
+  close(): Promise<void>
+}
+
+/** Writes that nothing reads before `flush`. What is left when `apply` returns is flushed. */
+export interface WriteBatch<K, V> {
+  tryPut(key: K, value: V): void
+  tryDelete(key: K): void
+  /** Deletes all there is. */
+  tryClear(): void
+  lock(): Promise<void>
+  flush(): Promise<void>
+  close(): Promise<void>
+}
+
+/** How the view has moved: versions of this replica. */
+export interface ViewChange {
+  from: number
+  to: number
+  /** The last version whose state both orders share: `from`, unless something was reordered. */
+  shared: number
+}
+
+export interface Finality {
+  /** How many positions of the order nothing can move any more. */
+  length: number
+  /** Of the last of them, in milliseconds since 1970. */
+  timestamp: number | null
+  /** The indexers still to be heard before the next can be final. */
+  waitingFor: Buffer[]
+  /** Why it does not apply, in merge mode. */
+  reason: string | null
+}
+
+/** What was done since it was opened: in apply mode the first five, in merge mode the rest. */
+export interface Stats {
+  /** Waves that took something back. */
+  undos: number
+  /** Calls of `apply`. */
+  applies: number
+  /** Appends of this replica. */
+  appends: number
+  /** Waves of entries of others that became visible. */
+  waves: number
+  /** Commits of what was applied. */
+  flushes: number
+  /** Keys merged: one for each key of each batch or delivery that changed it. */
+  merged: number
+  /** Diffs folded for that: those that are new, and with one that comes late those that sort after it. */
+  folded: number
+  /** Earlier states looked at to find one to fold from. */
+  searched: number
+}
+
+export interface ViewPosition {
+  name: 'system' | 'view'
+  key: Buffer
+  length: number
+  /** How much of it is final. */
+  signedLength: number
+}
+
+export interface ReplayOptions {
+  /** Runs `apply` again on every batch. */
+  replay: boolean
+  onprogress?: (progress: { checked: number; length: number }) => void
+  signal?: AbortSignal
+}
+
+export interface Verified {
+  /** batches run again */
+  checked: number
+  /** The first that comes out differently. */
+  differs: Difference | null
+}
+
+export interface Difference {
+  /** Its index in the order. */
+  index: number
+  writer: Buffer
+  /** Of its writer's feed, after it. */
+  length: number
+  reason: string
+  /** A key that is written differently. */
+  key?: Buffer
+  error?: unknown
+}
+
+/** What a {@link MergeHandler} is given besides the diff. `diffs` and `merged` can be read until `merge` has returned. */
+export interface MergeContext<K = string, V = any> {
+  readonly key: K
+  /** The value so far, as a read gives it; null: none. */
+  readonly current: Stored<V> | null
+  /** The key's diffs in the shared order, the one that is merged being the last; the latest 4,096 of them. */
+  readonly diffs: Diff[]
+  /** What the built-in merge would make of `current` and the diff. */
+  readonly merged: Stored<V>
+}
+
+/**
+ * Merges in place of the built-in merge. The value of a key is what `merge` makes of its diffs, one after another in the
+ * shared order; deletes take effect by themselves. It must be a function of its arguments, the same on every replica. It
+ * may be asked about one diff any number of times.
+ */
+export interface MergeHandler<K = string, V = any> {
+  /** The value to be stored. If it throws, or gives what cannot be stored, the key keeps its value, and `error`
+   * (`ERR_MERGE`, with `key` and `diff`) says so. */
+  merge?(diff: Diff, context: MergeContext<K, V>): V | Promise<V>
+  /** The diff of a put, instead of the built-in one; `oldValue` is `{}` where there is none. Null: nothing has changed. */
+  genDiff?(oldValue: any, newValue: V): GeneratedDiff | null | Promise<GeneratedDiff | null>
+}
+
+/** What `_diff` takes, and `genDiff` gives. */
+export type GeneratedDiff = Pick<Diff, 'list'>
+
+/** One of two concurrent whole-value writes. */
+export interface ResolverEntry<K = string, V = any> {
+  readonly key: K
+  readonly value: V
+  readonly timestamp: string
+  readonly writer: Buffer
+  /** The index in its writer's feed. */
+  readonly seq: number
+}
+
+/** Which of two writes that had not seen each other stands; `b` is the later. Anything else: the later, and `error`. */
+export type Resolver<K = string, V = any> = (
+  a: ResolverEntry<K, V>,
+  b: ResolverEntry<K, V>
+) => ResolverEntry<K, V> | Promise<ResolverEntry<K, V>>
+
+/** An object, or a class of such that is constructed with the database. */
+export type MergeHandlerOption<K = string, V = any> =
+  MergeHandler<K, V> | (new (db: MultiHyperbee<K, V>) => MergeHandler<K, V>)
 
 export interface ReplicateOptions {
   /** Goes on with what is written later; true by default. False: ends when both sides have what the other had. */
@@ -415,22 +655,23 @@ export interface DiffStreamOptions {
   signal?: AbortSignal
 }
 
-/** A feed whose diffs count here, as a read-only bee over them. Sorted by object, then timestamp. */
-export interface Peer {
-  readonly key: Buffer
-  readonly id: string
-  readonly feed: Feed
-  /** How much of the feed is here. */
-  readonly length: number
-  /** How much of it is merged. */
-  readonly version: number
+/**
+ * Diffs of one feed as a read-only bee, keyed `<object id>/<timestamp>`. A `seq` is the index of a diff's block in the
+ * feed, a version a length of it.
+ */
+export interface DiffView {
   readonly writable: false
+  /** How much of the feed is read: all that is merged, or as much as was checked out. */
+  readonly version: number
   ready(): Promise<void>
-  status(): FeedProgress
   get(key: string): Promise<DiffEntry | null>
+  /** Throws `ERR_NOT_READY` before {@link ready}. */
+  getSync(key: string): DiffEntry | null
   getMany(keys: string[]): Promise<(DiffEntry | null)[]>
   getBySeq(seq: number): Promise<{ key: string; value: Diff } | null>
+  getHeader(): Promise<{ protocol: 'multi-hyperbee'; version: 1; key: Buffer; metadata: object }>
   peek(range?: Range<string>, options?: DiffStreamOptions & { reverse?: boolean }): Promise<DiffEntry | null>
+  /** By object, then timestamp: those that count here. */
   createReadStream(
     range?: Range<string>,
     options?: DiffStreamOptions & { reverse?: boolean }
@@ -439,7 +680,55 @@ export interface Peer {
   createHistoryStream(
     options?: Omit<HistoryOptions, 'live' | keyof Encodings>
   ): EntryStream<DiffEntry & { type: 'put' }>
+  /** The diffs that only this (left) or only `other` (right) has. */
+  createDiffStream(
+    other: number | DiffView,
+    range?: Range<string>,
+    options?: DiffStreamOptions & { reverse?: boolean }
+  ): EntryStream<{ left: DiffEntry | null; right: DiffEntry | null }>
+  /** The diffs of the feed's first blocks, or those its writer wrote by then. */
+  checkout(length: number | Moment): DiffView
+  snapshot(): DiffView
+  /** Diffs of what `db.sub(prefix)` holds: keys do not show the prefix, objects' ids do. */
+  sub(prefix: string | Uint8Array, options?: { sep?: string | Uint8Array }): DiffView
+  /** As of a database; not on what was checked out. */
+  watch<T = DiffView>(range?: Range<string>, options?: DiffWatchOptions<T>): Watcher<T>
+  getAndWatch(key: string, options?: { signal?: AbortSignal }): Promise<DiffWatcher>
   close(): Promise<void>
+}
+
+export interface DiffWatchOptions<T> {
+  map?: (snapshot: DiffView) => T
+  differ?: (current: DiffView, previous: DiffView, range: Range<string>) => AsyncIterable<unknown>
+  eager?: boolean
+  onchange?: () => unknown
+  signal?: AbortSignal
+}
+
+export interface DiffWatcher extends EventEmitter<{ update: []; close: [] }> {
+  readonly node: DiffEntry | null
+  readonly closed: boolean
+  close(): Promise<void>
+  destroy(): void
+}
+
+/** A feed whose diffs count here, as a read-only bee over them. Sorted by object, then timestamp. */
+export interface Peer extends DiffView {
+  readonly key: Buffer
+  readonly id: string
+  readonly feed: Feed
+  /** How much of the feed is here. */
+  readonly length: number
+  status(): FeedProgress
+}
+
+export interface BlockOptions {
+  /** Milliseconds since 1970; 0 by default. */
+  timestamp?: number
+  /** What its writer had seen: of other feeds, up to which length. */
+  links?: { key: Key; length: number }[]
+  /** `'binary'` by default. */
+  valueEncoding?: EncodingOption<any>
 }
 
 export interface MultiHyperbeeEvents {
@@ -456,10 +745,25 @@ export interface MultiHyperbeeEvents {
   synced: [stream: ReplicationStream]
   /** A timestamp was that many milliseconds ahead of the wall clock. */
   drift: [{ writer: Buffer; ahead: number }]
-  fork: [{ feed: Buffer; length: number }]
+  /** A writer's key has signed two histories, which have `length` blocks in common; `proof` shows it to anyone who has
+   * the key. Nothing more of that feed is taken. */
+  fork: [{ feed: Buffer; length: number; proof: Buffer }]
+  /**
+   * The other side of a connection (null: it is over by now) has merged exactly the same entries and says that its view
+   * hashes to something else: one of the two has a fault, or it lies. Or, in apply mode, `feed` (whose writer was declared
+   * lost) has said more than was promised, which would move what is final before `length`: that is not placed. With the
+   * own feed, after a restore: what was final here alone is so no longer from `length` on, and came again after others.
+   */
+  diverged: [
+    { ours: Buffer; theirs: Buffer; peer: ReplicationStream | null } | { feed: Buffer; length: number }
+  ]
   'upgrade-needed': [{ feed: Buffer }]
   /** Emitted only if somebody listens; else it is in `status()`, and a warning once. */
   error: [Error]
+  /** Nothing before that length of the order can move any more. */
+  finalized: [length: number]
+  /** `apply` called `host.interrupt`. */
+  interrupt: [reason: unknown]
   close: []
 }
 
@@ -474,7 +778,11 @@ export class MultiHyperbee<K = string, V = any>
   /**
    * @param storage the path of a directory, `':memory:'`, or a {@link Store}
    */
-  constructor(storage: string | Store, options?: Options<K, V>)
+  constructor(
+    storage: string | Store,
+    options?: Options<K, V>,
+    mergeHandler?: MergeHandlerOption<K, V> | false | null
+  )
   constructor(storage: string | Store, key: Key | null, options?: Options<K, V>)
 
   /**
@@ -493,6 +801,12 @@ export class MultiHyperbee<K = string, V = any>
     name: string
   ): { publicKey: Buffer; secretKey: Buffer }
   static isAutobee(x: unknown): x is MultiHyperbee
+  /** Where a feed is before anything is in it. */
+  static readonly GENESIS: { readonly length: 0; readonly key: null }
+  /** A block of apply mode that says `value`, as `append` writes it: for tools that write feeds by hand. */
+  static encodeValue(value: any, options?: BlockOptions): Buffer
+  /** The value that a block says, null if it says something else. What is no block is `ERR_INVALID_VALUE`. */
+  static decodeValue(block: Uint8Array, options?: { valueEncoding?: EncodingOption<any> }): any
   static readonly MultiHyperbee: typeof MultiHyperbee
   static readonly Autobee: typeof MultiHyperbee
   static readonly Store: typeof Store
@@ -509,12 +823,17 @@ export class MultiHyperbee<K = string, V = any>
   /** The feed this replica writes. */
   readonly local: Feed | null
   readonly feed: Feed | null
-  readonly view: this
-  readonly bee: this
+  /** What is read: in merge mode the database itself; in apply mode what `open` made of {@link bee}, or it. */
+  readonly view: View<K, V>
+  readonly bee: View<K, V>
+  /** Why `apply` was interrupted; null: it was not. */
+  readonly interrupted: unknown
   readonly store: Store
   readonly writable: boolean
   readonly isIndexer: boolean
   readonly version: number
+  /** Counted since this database was opened in its store. Zeros before {@link ready} and after {@link close}. */
+  readonly stats: Stats
   readonly opened: boolean
   readonly closed: boolean
   readonly encrypted: boolean
@@ -549,8 +868,22 @@ export class MultiHyperbee<K = string, V = any>
   /** The concurrent diffs behind the current value, where they differ and nobody has settled it. */
   conflicts(key: K, options?: Encodings): Promise<Conflict[]>
 
-  /** Rejects with `ERR_MODE`: it is a call of apply mode. */
-  append(value: unknown): Promise<never>
+  /**
+   * Apply mode: writes a value, or several as one atomic batch. Resolves when it is on disk, and applied if that is
+   * possible now. `ERR_NOT_WRITABLE` if this replica is not granted, unless `optimistic`.
+   */
+  append(value: V | V[] | Uint8Array | string, options?: { optimistic?: boolean }): Promise<Receipt>
+  /** Apply mode: a feed to fetch, of which somebody has told. */
+  wakeup(hint: { key: Key; length: number }): Promise<void>
+  /** Apply mode: from here on this replica writes the feed of that key pair, which `apply` must grant. */
+  setLocal(key: Key | null, options?: { keyPair?: KeyPair | Promise<KeyPair> }): Promise<void>
+  /** Apply mode: how far the order and the view go. */
+  views(): ViewPosition[]
+  /** Apply mode: every value that is applied, in the order. */
+  replay(): Promise<ApplyNode<V>[]>
+  finality(): Finality
+  /** Apply mode, with `replay`: whether `apply` still does on every batch what it did. */
+  verify(options: ReplayOptions): Promise<Verified>
   /** Merges that feed into this replica, from its first entry on. Kept over a restart. */
   addPeer(feedKey: Key): Promise<Peer>
   /** Merges nothing more of it; what was merged stays. */
@@ -582,8 +915,9 @@ export class MultiHyperbee<K = string, V = any>
   createInvite(options?: InviteOptions): Promise<string>
   /** One hash of the live content: equal on equal views, on every machine. */
   stateHash(): Promise<Buffer>
-  /** Processes what is here. */
+  /** Processes what is here. In apply mode also what had failed or was interrupted; rejects if it fails again. */
   update(): Promise<void>
+  /** When what is being processed is. */
   updated(): Promise<void>
   /** Waits until all that any connected peer has announced is here and applied. */
   flush(options?: WaitOptions): Promise<void>
@@ -621,8 +955,65 @@ export class Store {
   list(): Buffer[]
   replicate(isInitiator: boolean, options?: ReplicateOptions & { stream?: Duplex }): ReplicationStream
   replicate(stream: Duplex, options?: ReplicateOptions & { isInitiator?: boolean }): ReplicationStream
+  /** Copies what is committed now into a directory that holds no store yet; writing goes on meanwhile. A store opened
+   * from the copy refuses to write (`ERR_RESTORED`) until a peer that had its feeds has confirmed them, or `resume`. */
+  backup(path: string): Promise<void>
+  /** `mine`: your word that nothing newer than this backup exists anywhere; lets it write again. */
+  resume(options: { mine: true }): Promise<void>
+  /** Checks all that is stored, on a thread of its own: the file's pages, blocks against signed heads, every row, every
+   * key against the diffs it is made of, state hashes. Writing goes on meanwhile. */
+  verify(options?: VerifyOptions): Promise<VerifyReport>
   /** Closes everything that was opened from it. */
   close(): Promise<void>
+}
+
+export type VerifyStage = 'pages' | 'feeds' | 'rows' | 'views'
+
+export interface VerifyProgress {
+  stage: VerifyStage
+  done: number
+  /** 0 where it is not known. */
+  total: number
+}
+
+export interface VerifyOptions {
+  onProgress?: (progress: VerifyProgress) => void
+}
+
+/** One thing that is damaged, named as exactly as can be. */
+export interface Damage {
+  stage: VerifyStage
+  page?: number
+  table?: string
+  feed?: Buffer
+  /** Index of a block. */
+  seq?: number
+  /** Name of a database. */
+  database?: string
+  /** A key as stored. */
+  key?: Buffer
+  why: string
+}
+
+export interface VerifyReport {
+  /** Nothing is damaged. */
+  ok: boolean
+  damages: Damage[]
+  /** Damages beyond those listed. */
+  more: number
+  /** With damaged pages, what stands on them is not looked at. */
+  stoppedAt?: VerifyStage
+  pages: number
+  freePages: number
+  /** Pages that nothing uses and that are not free: no damage. */
+  lostPages: number
+  feeds: number
+  blocks: number
+  rows: number
+  databases: number
+  /** Of the databases, those that are encrypted and not open: what is sealed of them was not opened. */
+  sealed: number
+  keys: number
 }
 
 export interface FeedEvents {

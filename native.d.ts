@@ -13,15 +13,33 @@ export declare const __napiBindingTarget: 'native' | 'wasm32-wasi' | 'wasm32-was
 export declare class NativeCursor {
   /** The version read at; 0 for a history or a comparison, whose entries come in pairs. */
   get version(): number
-  /** The next packed entries; null at the end, which also closes. */
+  /** The next packed entries, possibly none: what one slice of time finds. Null at the end, which also closes. */
   next(entries: number, bytes: number): Buffer | null
   close(): void
 }
 
 /** One handle on an open database. */
 export declare class NativeDb {
+  /** This handle runs `apply` from now on; false: another one does. */
+  claimApply(): boolean
+  releaseApply(): void
+  /** `flags`: 1 is force. `done`: what was made of the piece handed out last. Answers a packed step. */
+  applyStep(flags: number, done?: Buffer | undefined | null): Promise<Buffer>
+  /** Packed appends in, a packed step out. */
+  stage(appends: Buffer): Promise<Buffer>
+  acknowledge(): Promise<boolean>
+  ackWanted(): boolean
+  finality(): NativeFinality
+  /** Packed positions from `from` on, at most `limit`. */
+  sequence(from: number, limit: number): Buffer
+  /** Another key pair from now on; the promise gives the new local feed's key. */
+  setLocal(seed: Buffer): Promise<Buffer>
+  /** The key of the anchor of the batch of `writer` that ends at `length`, which is being applied. */
+  anchor(writer: Buffer, length: number): Buffer
+  wakeup(feed: Buffer, length: number): Promise<undefined>
   info(): NativeDbInfo
   version(): number
+  stats(): NativeStats
   /** 1: writable, 2: indexer, added up. */
   rights(): number
   close(): Promise<undefined>
@@ -33,10 +51,11 @@ export declare class NativeDb {
   /** Packed entries of many keys (`count u32`, then `bytes` each), in one crossing: what is absent has no value. */
   getMany(keys: Array<Buffer>, form: number, at?: number | undefined | null): Buffer
   scan(range: NativeRange, form: number, at?: number | undefined | null): NativeCursor
-  /** Entries of versions `from..to`. */
-  history(from: number, to: number | undefined | null, reverse: boolean, form: number): NativeCursor
+  /** Entries of versions `from..=to`, of keys that begin with `prefix`. */
+  history(prefix: Buffer, from: number, to: number | undefined | null, reverse: boolean, form: number): NativeCursor
   conflicts(key: Buffer): Array<NativeConflict>
-  stateHash(): Buffer
+  /** On a pool thread: it may have a long way to go. */
+  stateHash(): Promise<Buffer>
   /** Packed writes in, packed results out. Queued before this returns; the promise holds the event loop. */
   write(writes: Buffer): Promise<Buffer>
   addPeer(feed: Buffer): Promise<boolean>
@@ -61,12 +80,21 @@ export declare class NativeDb {
   subscribe(callback: () => void): void
   takeEvents(): Array<NativeEvent>
   replicate(options: NativePeerOptions, wake: () => void): NativePeer
+  attach(merge: boolean, resolve: boolean): NativeRunner
+  /** Whether one of the keys (any, if there are none) is still to be merged by a handle that is there. */
+  isMerging(keys: Array<Buffer>): boolean
+  /** The entry of the state that `base` names, packed as `getInto` does; the current one where that is not kept. */
+  entryAt(key: Buffer, base: string, form: number): Buffer | null
   /** Pairs of entries, left and right, of the keys that differ; one that is absent has no value. */
   compare(left: number | undefined | null, right: number | undefined | null, range: NativeRange, form: number): NativeCursor
   /** The last version committed before the end of that millisecond since 1970. */
   versionAt(milliseconds: number): number
+  /** How much of a feed is placed and was written before the end of that millisecond. */
+  feedLengthAt(feed: Buffer, milliseconds: number): number
   /** A feed's diffs by key: of the single keys, then of `from ..= to`. */
   feedDiffs(feed: Buffer, single: Array<Buffer>, from: Buffer, to: Buffer | undefined | null, reverse: boolean): NativeDiffs
+  /** A feed's diff of a key with that timestamp, of the blocks below `below`. */
+  feedDiff(feed: Buffer, key: Buffer, timestamp: string, below: number): NativeDiff | null
   /** A feed's diffs of blocks `from .. to`. */
   feedHistory(feed: Buffer, from: number, to: number, reverse: boolean): NativeDiffs
   /** All diffs of a key, in the shared order, from the effective time of `timestamp` on. */
@@ -113,15 +141,68 @@ export declare class NativePeer {
   close(): void
 }
 
+export declare class NativeRound {
+  /** The next question; null: the round is ready to be committed. */
+  next(form: number): NativeQuestion | null
+  /** What the built-in fold makes of the diff that is asked about. */
+  merged(form: number): Buffer | null
+  /** The key's diffs up to the one that is asked about. */
+  diffs(): Array<NativeDiff>
+  answerObject(text: string): void
+  answerRegister(bytes: Buffer): void
+  choose(later: boolean): void
+  fail(): void
+  /** Commits. Which keys have changed meanwhile, for `again`. */
+  commit(): Promise<Array<number>>
+  /** Whether there are questions again. */
+  again(changed: Array<number>): boolean
+}
+
+/** A place in the line of those whose functions merge. */
+export declare class NativeRunner {
+  /** Whether there is something to do, and it is this handle's to do. */
+  due(): boolean
+  /** Null: nothing waits, or another handle merges. */
+  round(retry: boolean): Promise<NativeRound | undefined | null>
+  /** Gives the place up. */
+  close(): void
+}
+
 /** One handle on a store. */
 export declare class NativeStore {
   /** `path` null: a private temporary store. */
   static open(path: string | undefined | null, readOnly: boolean): Promise<NativeStore>
   close(): Promise<undefined>
+  /** Copies what is committed now into the directory `path`. */
+  backup(path: string): Promise<undefined>
+  /** Nothing newer than this store exists anywhere. */
+  resume(): Promise<undefined>
   database(options: NativeDbOptions): Promise<NativeDb>
   /** Exactly one of the three. */
   feed(key?: Buffer | undefined | null, name?: string | undefined | null, secret?: Buffer | undefined | null): Promise<NativeFeed>
   replicate(options: NativePeerOptions, wake: () => void): NativePeer
+  verify(wake: () => void): NativeVerification
+}
+
+/** A verification under way. */
+export declare class NativeVerification {
+  /** How far it has come; null before it has begun. */
+  progress(): NativeVerifyProgress | null
+  /** What it found; asked for once. */
+  report(): Promise<NativeReport>
+}
+
+/** The value that a block says; null if it says something else. */
+export declare function decodeBlock(block: Buffer): Buffer | null
+
+/** A block that says a value: a batch of its own. */
+export declare function encodeBlock(value: Buffer, milliseconds: number, links: Array<NativeLink>): Buffer
+
+export interface NativeCandidate {
+  value: Buffer
+  timestamp: string
+  writer: Buffer
+  seq: number
 }
 
 /** What one diff says: neither text nor bytes where that is that there is nothing. */
@@ -139,6 +220,17 @@ export interface NativeConflict {
   claims: Array<NativeClaim>
 }
 
+export interface NativeDamage {
+  stage: string
+  page?: number
+  table?: string
+  feed?: Buffer
+  seq?: number
+  database?: string
+  key?: Buffer
+  why: string
+}
+
 export interface NativeDbInfo {
   name: string
   key: Buffer
@@ -146,6 +238,8 @@ export interface NativeDbInfo {
   local: Buffer
   keyEncoding: string
   valueEncoding: string
+  apply: boolean
+  optimistic: boolean
 }
 
 export interface NativeDbOptions {
@@ -155,6 +249,8 @@ export interface NativeDbOptions {
   valueEncoding: string
   secret?: Buffer
   open: boolean
+  apply: boolean
+  optimistic: boolean
   maxDrift: number
 }
 
@@ -190,10 +286,24 @@ export interface NativeFeedInfo {
   byteLength: number
 }
 
+export interface NativeFinality {
+  length: number
+  /** Milliseconds since 1970. */
+  timestamp?: number
+  waitingFor: Array<Buffer>
+  /** Positions in the order now. */
+  placed: number
+}
+
 /** What the text of an invite says to who has it. */
 export interface NativeInvite {
   key: Buffer
   encryptionKey?: Buffer
+}
+
+export interface NativeLink {
+  key: Buffer
+  length: number
 }
 
 export interface NativeMember {
@@ -223,6 +333,15 @@ export interface NativeProgress {
   want: number
 }
 
+/** Either `diff` is there, with `current` (packed as `getInto` does) if there is a value; or `a` and `b` are. */
+export interface NativeQuestion {
+  key: Buffer
+  current?: Buffer
+  diff?: NativeDiff
+  a?: NativeCandidate
+  b?: NativeCandidate
+}
+
 export interface NativeRange {
   gt?: Buffer
   gte?: Buffer
@@ -230,6 +349,33 @@ export interface NativeRange {
   lte?: Buffer
   reverse: boolean
   limit?: number
+}
+
+export interface NativeReport {
+  pages: number
+  freePages: number
+  lostPages: number
+  feeds: number
+  blocks: number
+  rows: number
+  databases: number
+  sealed: number
+  keys: number
+  damages: Array<NativeDamage>
+  more: number
+  stoppedAt?: string
+}
+
+export interface NativeStats {
+  merged: number
+  folded: number
+  searched: number
+}
+
+export interface NativeVerifyProgress {
+  stage: string
+  done: number
+  total: number
 }
 
 export declare function parseInvite(text: string): NativeInvite

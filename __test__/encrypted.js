@@ -10,9 +10,8 @@ if (process.env.MULTI_HYPERBEE_TEST_ENCRYPTED) {
   const { parseArguments } = options
   options.parseArguments = (...args) => {
     const parsed = parseArguments(...args)
-    const isSaid = parsed.encryptionKey !== null || parsed.encrypted !== null
-    return isSaid || parsed.storage._shared?.encryptionKey
-      ? parsed
-      : { ...parsed, encryptionKey: ENCRYPTION_KEY }
+    const { encryptionKey, encrypted } = parsed.sealing
+    const isSaid = encryptionKey !== null || encrypted !== null || parsed.storage._shared?.encryptionKey
+    return isSaid ? parsed : { ...parsed, sealing: { encryptionKey: ENCRYPTION_KEY, encrypted } }
   }
 }

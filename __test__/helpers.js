@@ -55,11 +55,29 @@ async function connectTcp(t, a, b) {
 /** Waits until both have everything the other has. */
 async function converge(...dbs) {
   for (;;) {
-    await Promise.all(dbs.map((db) => db.flush({ timeout: 20_000 })))
-    const hashes = await Promise.all(dbs.map((db) => db.stateHash()))
-    if (hashes.every((hash) => hash.equals(hashes[0]))) return hashes[0]
-    await Promise.race(dbs.map((db) => once(db, 'update')))
+    const over = new AbortController()
+    const updates = dbs.map((db) => updated(db, over.signal))
+    try {
+      await Promise.all(dbs.map((db) => db.flush({ timeout: 20_000 })))
+      const hashes = await Promise.all(dbs.map((db) => db.stateHash()))
+      if (hashes.every((hash) => hash.equals(hashes[0]))) return hashes[0]
+      await Promise.race(updates)
+    } finally {
+      over.abort()
+      await Promise.allSettled(updates)
+    }
   }
+}
+
+/** As `once`, which would reject with an `error` that a test expects. */
+function updated(db, signal) {
+  return new Promise((resolve) => {
+    db.once('update', resolve)
+    signal.addEventListener('abort', () => {
+      db.off('update', resolve)
+      resolve()
+    })
+  })
 }
 
 async function collect(stream) {

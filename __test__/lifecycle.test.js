@@ -47,6 +47,7 @@ const CALLS = {
   flush: (db) => db.flush(),
   applied: (db) => db.applied({ key: db.key ?? OTHER, length: 0 }),
   heads: (db) => db.heads(),
+  finality: (db) => db.finality(),
   replicate: (db) => db.replicate(true).destroy(),
   syncProgress: async (db) => {
     for await (const status of db.syncProgress()) return status
@@ -54,8 +55,10 @@ const CALLS = {
 }
 
 /** Those that need an open database now, not later. */
-const SYNCHRONOUS = new Set(['getSync', 'snapshot'])
-const NO_CALLS = new Set(['constructor', 'close', 'status', 'append'])
+const SYNCHRONOUS = new Set(['getSync', 'snapshot', 'finality', 'views'])
+/** apply.test.js has those of apply mode. */
+const OF_APPLY_MODE = ['append', 'wakeup', 'setLocal', 'views', 'replay', 'verify']
+const NO_CALLS = new Set(['constructor', 'close', 'status', ...OF_APPLY_MODE])
 
 const attempt = async (call, db) => call(db)
 
@@ -79,6 +82,82 @@ for (const [name, call] of Object.entries(CALLS)) {
     await assert.rejects(attempt(call, db), { code: 'ERR_CLOSED' }, 'closing')
     await closing
     await assert.rejects(attempt(call, db), { code: 'ERR_CLOSED' }, 'closed')
+  })
+}
+
+/** The calls of apply mode; what is for merge mode only is `ERR_MODE`, and what reads needs no other keys. */
+const APPLY_CALLS = {
+  ...CALLS,
+  append: (db) => db.append('x'),
+  wakeup: (db) => db.wakeup({ key: OTHER, length: 1 }),
+  setLocal: (db) => db.setLocal(null, { keyPair: MultiHyperbee.deriveKeyPair(OTHER, 'local') }),
+  views: (db) => db.views(),
+  replay: (db) => db.replay(),
+  verify: (db) => db.verify({ replay: true })
+}
+const OF_MERGE_MODE = new Set(
+  'put del batch conflicts addPeer removePeer getPeers addWriter removeWriter getDiff createUnionStream createInvite'.split(
+    ' '
+  )
+)
+const applied = { apply() {} }
+
+for (const [name, call] of Object.entries(APPLY_CALLS)) {
+  test(`${name}, in apply mode: opening, open, closing, closed`, async (t) => {
+    const opening = new MultiHyperbee(':memory:', applied)
+    t.after(() => opening.close())
+    const refused = OF_MERGE_MODE.has(name)
+    if (refused) await assert.rejects(attempt(call, opening), { code: 'ERR_MODE' })
+    else if (SYNCHRONOUS.has(name)) await assert.rejects(attempt(call, opening), { code: 'ERR_NOT_READY' })
+    else await call(opening)
+    const db = await open(t, ':memory:', applied)
+    if (!refused) await call(db)
+    const closing = db.close()
+    if (refused) return
+    await assert.rejects(attempt(call, db), { code: 'ERR_CLOSED' }, 'closing')
+    await closing
+    await assert.rejects(attempt(call, db), { code: 'ERR_CLOSED' }, 'closed')
+  })
+}
+
+for (const name of OF_APPLY_MODE) {
+  test(`${name} is for apply mode: elsewhere it says so`, async (t) => {
+    const db = await open(t)
+    await assert.rejects(attempt(APPLY_CALLS[name], db), { code: 'ERR_MODE', message: new RegExp(name) })
+  })
+}
+
+/** The same of a store. */
+const STORE_CALLS = {
+  ready: (store) => store.ready(),
+  get: (store) => store.get({ name: 'feed' }).ready(),
+  replicate: (store) => store.replicate(true).destroy(),
+  backup: (store, t) => store.backup(directory(t)),
+  resume: (store) => store.resume({ mine: true }),
+  verify: (store) => store.verify()
+}
+const NO_STORE_CALLS = new Set(['constructor', 'close', 'namespace', 'list'])
+
+test('every method of a store is in the table', () => {
+  const methods = Object.getOwnPropertyNames(MultiHyperbee.Store.prototype).filter((name) => {
+    const { value } = Object.getOwnPropertyDescriptor(MultiHyperbee.Store.prototype, name)
+    return typeof value === 'function' && !name.startsWith('_') && !NO_STORE_CALLS.has(name)
+  })
+  assert.deepEqual(methods.sort(), Object.keys(STORE_CALLS).sort())
+})
+
+for (const [name, call] of Object.entries(STORE_CALLS)) {
+  test(`store.${name}: opening, open, closing, closed`, async (t) => {
+    const attemptOf = async (store) => call(store, t)
+    const store = new MultiHyperbee.Store(directory(t))
+    t.after(() => store.close())
+    await call(store, t)
+    await store.ready()
+    await call(store, t)
+    const closing = store.close()
+    await assert.rejects(attemptOf(store), { code: 'ERR_CLOSED' }, 'closing')
+    await closing
+    await assert.rejects(attemptOf(store), { code: 'ERR_CLOSED' }, 'closed')
   })
 }
 

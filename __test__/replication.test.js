@@ -7,6 +7,7 @@ const { once } = require('node:events')
 const { Duplex, PassThrough } = require('node:stream')
 const {
   MultiHyperbee,
+  directory,
   open,
   openWriter,
   connect,
@@ -108,6 +109,88 @@ test('writers come and go, with events', async (t) => {
   await unwritable
   await assert.rejects(b.put('k', { n: 2 }), { code: 'ERR_NOT_WRITABLE' })
   await converge(a, b)
+})
+
+test('a removed writer: it goes on unaware, learns of it, is refused, and writers() lists what does not count', async (t) => {
+  const a = await open(t)
+  const b = await openWriter(t, a)
+  const streams = connect(a, b)
+  await b.waitForWritable()
+  await b.put('seen', { n: 1 })
+  await converge(a, b)
+  for (const stream of streams) stream.destroy()
+  await a.removeWriter(b.local.key)
+  await b.put('unaware', { n: 2 })
+  assert.equal((await b.get('unaware')).value.n, 2)
+  const unwritable = once(b, 'unwritable')
+  connect(a, b)
+  await unwritable
+  await converge(a, b)
+  for (const db of [a, b]) {
+    assert.equal(await db.get('unaware'), null)
+    assert.equal((await db.get('seen')).value.n, 1)
+    const of = (await db.writers()).find(({ key }) => key.equals(b.local.key))
+    assert.deepEqual([of.length, of.counted, of.isIndexer, of.removedBy], [2, 1, false, a.local.key])
+  }
+  for (const write of [
+    () => b.put('k', { n: 3 }),
+    () => b.del('seen'),
+    async () => {
+      const batch = b.batch()
+      await batch.put('k', { n: 3 })
+      await batch.flush()
+    }
+  ]) {
+    await assert.rejects(write(), { code: 'ERR_NOT_WRITABLE' })
+  }
+  assert.equal(b.local.length, 2)
+})
+
+test('peers: addPeer survives restart, removePeer too and merges nothing more, re-adding resumes', async (t) => {
+  const folder = directory(t)
+  const b = await open(t)
+  const session = async (work) => {
+    const a = await open(t, folder)
+    const streams = []
+    // With nothing in common a connection ends.
+    const link = () => streams.push(...connect(a, b))
+    const has = async (key) => {
+      while ((await a.get(key)) === null) await new Promise((resolve) => setTimeout(resolve, 5))
+    }
+    await work(a, has, link)
+    for (const stream of streams) stream.destroy()
+    await a.close()
+  }
+  await b.put('one', { n: 1 })
+  await session(async (a, has, link) => {
+    await a.addPeer(b.local.key)
+    link()
+    await has('one')
+    assert.deepEqual((await a.addPeer(b.local.key)).key, b.local.key)
+    assert.equal((await a.getPeers()).length, 1)
+  })
+  await b.put('two', { n: 2 })
+  await session(async (a, has, link) => {
+    link()
+    await has('two')
+    assert.equal((await a.getPeers()).length, 1)
+    const [gone] = await Promise.all([once(a, 'peer-remove'), a.removePeer(b.local.key)])
+    assert.deepEqual(gone[0], b.local.key)
+  })
+  await b.put('three', { n: 3 })
+  await session(async (a, has, link) => {
+    link()
+    assert.deepEqual(await a.getPeers(), [])
+    await a.flush({ timeout: 10_000 })
+    await a.put('own', { n: 0 })
+    assert.deepEqual([(await a.get('two')).value.n, await a.get('three')], [2, null])
+    const added = once(a, 'peer-add')
+    const peer = await a.addPeer(b.local.key)
+    assert.equal((await added)[0].id, peer.id)
+    link()
+    await has('three')
+    await assert.rejects(a.addPeer(a.local.key), { code: 'ERR_INVALID_KEY' })
+  })
 })
 
 test('live: false ends when both sides have what the other had', async (t) => {

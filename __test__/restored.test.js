@@ -6,7 +6,8 @@ const test = require('node:test')
 const assert = require('node:assert/strict')
 const fs = require('node:fs')
 const path = require('node:path')
-const { MultiHyperbee, open, openWriter, directory, connect, converge, collect } = require('./helpers.js')
+const { once } = require('node:events')
+const { MultiHyperbee, open, openWriter, directory, connect, converge } = require('./helpers.js')
 
 /** Copies what a closed store is. */
 function copy(from, to) {
@@ -73,48 +74,96 @@ test('ERR_RESTORED: a restored copy writes only after it has what it once sent, 
   assert.deepEqual(forks, [])
 })
 
-test('ERR_FORKED: two copies that both wrote are found out, and everything else goes on', async (t) => {
-  const { original, peer, copied } = await restored(t, { count: 3, text: 'original' })
-  t.after(() => original.close())
+test('a copy that wrote before it met anybody: its writes come again after what had left', async (t) => {
+  const { original, peer, copied } = await restored(t, { count: 60, text: 'original' })
+  await original.close()
   const copyOf = await open(t, copied)
+  const forks = []
+  for (const db of [peer, copyOf]) db.on('fork', (fork) => forks.push(fork))
+  for (let n = 0; n < 45; n++) await copyOf.put(`branch/${n}`, { n })
+  connect(copyOf, peer)
+  await converge(copyOf, peer)
+  for (const db of [peer, copyOf]) {
+    assert.equal((await db.get('later/59')).value.n, 59)
+    assert.equal((await db.get('branch/44')).value.n, 44)
+  }
+  assert.deepEqual(forks, [])
+})
+
+/** Two copies of one writer that both wrote, each heard by another peer. */
+async function forked(t) {
+  const [folder, copied] = [directory(t), directory(t)]
+  const first = new MultiHyperbee(folder)
+  await first.put('before', { n: 0 })
+  const keys = [await open(t, ':memory:', { key: first.key }), await open(t, ':memory:', { key: first.key })]
+  for (const db of keys) await first.addWriter(db.local.key)
+  await first.close()
+  copy(folder, copied)
+  const [original, copyOf] = [await open(t, folder), await open(t, copied)]
+  const [peer, other] = keys
+  await original.put('one', { n: 1 })
+  await copyOf.put('two', { n: 2 })
+  const streams = [...connect(original, peer), ...connect(copyOf, other)]
+  await Promise.all([converge(original, peer), converge(copyOf, other)])
+  for (const stream of streams) stream.destroy()
+  return { original, copyOf, peer, other }
+}
+
+test('ERR_FORKED: two copies that were both heard are found out, and everything else goes on', async (t) => {
+  const { original, copyOf, peer, other } = await forked(t)
+  const all = [original, copyOf, peer, other]
+  const found = all.map((db) => once(db, 'fork').then(([fork]) => fork))
   const warnings = []
   const onwarning = (warning) => warnings.push(warning)
   process.on('warning', onwarning)
   t.after(() => process.off('warning', onwarning))
-  assert.equal(await copyOf.put('branch', { n: 1 }), true)
-  const found = new Promise((resolve) => {
-    for (const db of [peer, copyOf, original]) db.on('fork', (fork) => resolve({ db, fork }))
-  })
-  connect(copyOf, peer)
-  const { fork } = await found
-  assert.ok(fork.feed.equals(original.local.key))
-  assert.ok(Number.isSafeInteger(fork.length))
-
-  // What was acknowledged on either side is still there.
-  assert.equal((await copyOf.get('branch')).value.n, 1)
-  assert.equal((await peer.get('later/2')).value.n, 2)
-  // Others go on, in both directions.
+  connect(peer, other)
+  connect(original, peer)
+  connect(copyOf, other)
+  for (const { feed, length, proof } of await Promise.all(found)) {
+    assert.ok(feed.equals(original.local.key))
+    assert.equal(length, 4)
+    assert.ok(proof.length > 100)
+  }
+  for (const db of [original, copyOf]) {
+    await assert.rejects(db.put('refused', { n: 1 }), { code: 'ERR_FORKED', message: /new key pair/ })
+  }
+  // What was acknowledged on either side is still there, and others go on, in both directions.
+  assert.equal((await original.get('one')).value.n, 1)
+  assert.equal((await copyOf.get('two')).value.n, 2)
   await peer.put('from the peer', { n: 1 })
-  await original.put('from the original', { n: 2 })
-  await converge(peer, original)
-  assert.equal((await original.get('from the peer')).value.n, 1)
-  assert.equal((await peer.get('from the original')).value.n, 2)
-  assert.equal((await collect(peer.createReadStream())).length, 6)
+  await other.put('from the other', { n: 2 })
+  while ((await peer.get('from the other')) === null) await new Promise((resolve) => setTimeout(resolve, 5))
+  while ((await other.get('from the peer')) === null) await new Promise((resolve) => setTimeout(resolve, 5))
   assert.deepEqual(warnings, [])
 })
 
-test('ERR_FORKED: branches that part far back are found out as well', async (t) => {
-  const { original, peer, copied } = await restored(t, { count: 60, text: 'original' })
-  t.after(() => original.close())
-  const copyOf = await open(t, copied)
-  for (let n = 0; n < 45; n++) await copyOf.put(`branch/${n}`, { n })
-  const errors = []
-  copyOf.on('peer-error', (error) => errors.push(error))
-  const found = new Promise((resolve) => copyOf.on('fork', resolve))
-  const [stream] = connect(copyOf, peer)
-  assert.ok((await found).feed.equals(original.local.key))
-  // The connection goes on: other feeds may travel over it.
-  await new Promise((resolve) => setTimeout(resolve, 50))
-  assert.deepEqual([stream.destroyed, errors], [false, []])
-  assert.equal((await copyOf.get('branch/44')).value.n, 44)
+test('backup: a copy made while it is written, which writes after a peer or the user has confirmed it', async (t) => {
+  const [folder, target, alone] = [directory(t), directory(t), directory(t)]
+  const original = new MultiHyperbee(folder)
+  await original.put('before', { n: 0 })
+  const peer = await openWriter(t, original)
+  connect(original, peer)
+  await converge(original, peer)
+  await original.store.backup(target)
+  await original.store.backup(alone)
+  await assert.rejects(original.store.backup(target), { code: 'ERR_STORE_OPEN' })
+  await assert.rejects(original.store.backup(''), { code: 'ERR_OPTIONS' })
+  await original.put('after', { n: 1 })
+  await converge(original, peer)
+  await original.close()
+
+  const restoredOne = await open(t, target)
+  await assert.rejects(restoredOne.put('early', { n: 1 }), { code: 'ERR_RESTORED', message: /resume/ })
+  connect(restoredOne, peer)
+  await converge(restoredOne, peer)
+  assert.equal((await restoredOne.get('after')).value.n, 1)
+  await restoredOne.put('confirmed', { n: 2 })
+  await converge(restoredOne, peer)
+
+  const other = await open(t, alone)
+  await assert.rejects(other.put('early', { n: 1 }), { code: 'ERR_RESTORED' })
+  await assert.rejects(other.store.resume(), { code: 'ERR_OPTIONS', message: /mine: true/ })
+  await other.store.resume({ mine: true })
+  await other.put('resumed', { n: 3 })
 })

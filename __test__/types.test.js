@@ -11,6 +11,7 @@ const { spawnSync } = require('node:child_process')
 const { MultiHyperbee, Store, Feed } = require('..')
 const { Bee } = require('../lib/bee.js')
 const { View } = require('../lib/view.js')
+const { DiffView } = require('../lib/diff-view.js')
 const { Peer } = require('../lib/peer.js')
 
 const declarations = fs.readFileSync(path.join(__dirname, '..', 'index.d.ts'), 'utf8')
@@ -37,7 +38,7 @@ function declared(name) {
   assert.notEqual(start, -1, `${name} is declared`)
   const text = declarations.slice(start, declarations.indexOf('\n}\n', start))
   const members = [...text.matchAll(/^ {2}(?:readonly )?([a-z]\w*)[?<(:]/gm)].map((match) => match[1])
-  const parent = /^export interface \w+<[^{]*> extends (\w+)/.exec(text)
+  const parent = /^export interface \w+(?:<[^{]*>)? extends (\w+)/.exec(text)
   const inherited = parent === null ? [] : declared(parent[1])
   return new Set([...members, ...inherited].filter((member) => member !== 'constructor'))
 }
@@ -69,6 +70,7 @@ async function instances(t) {
     Feed: [db.local, Feed],
     Bee: [db.sub('x'), Bee],
     View: [db.snapshot(), View],
+    DiffView: [peer.snapshot(), DiffView],
     Peer: [peer, Peer],
     Batch: [batch, batch.constructor]
   }

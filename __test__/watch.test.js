@@ -96,9 +96,11 @@ test('watch and getAndWatch see what peers write', async (t) => {
   await other.waitForWritable()
   const watcher = db.watch({ gte: 'k' })
   const entry = await db.getAndWatch('k')
+  const told = once(entry, 'update')
   await other.put('k', { from: 'other' })
   const [current] = (await watcher.next()).value
   assert.deepEqual(await value(current, 'k'), { from: 'other' })
+  await told
   assert.equal(entry.node.value.from, 'other')
   await watcher.close()
 })

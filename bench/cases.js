@@ -4,6 +4,7 @@ const path = require('node:path')
 const net = require('node:net')
 const { open } = require('lmdb')
 const MultiHyperbee = require('..')
+const { stalls } = require('./stalls.js')
 
 const BATCH = 1_000
 const SEQUENTIAL = 500
@@ -62,6 +63,7 @@ async function run(dir, entries) {
   await ours.close()
   await theirs.close()
   results.push(await reopening(dir))
+  for await (const result of stalls(path.join(dir, 'ours'))) results.push(result)
   return results
 }
 

@@ -8,6 +8,7 @@ const os = require('node:os')
 const path = require('node:path')
 const { spawnSync } = require('node:child_process')
 const { entries, KEYS } = require('./data.js')
+const apply = require('./apply.js')
 const cases = require('./cases.js')
 
 async function main() {
@@ -18,6 +19,8 @@ async function main() {
   try {
     const results = await cases.run(dir, entries())
     for (const { what, ours, theirs, note } of results) print(what, ours, theirs, 'lmdb-js', note)
+    console.log('\nApply mode, beside bare synced commits of lmdb-js where that is fair:\n')
+    for (const { what, ours, theirs, note } of await apply.run(dir)) print(what, ours, theirs, 'lmdb-js', note)
     console.log('\nEncrypted, beside the same without encryption:\n')
     const sealed = await cases.runEncrypted(dir, entries())
     for (const { what, ours, theirs, note } of sealed) print(what, ours, theirs, 'plain', note)

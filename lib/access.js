@@ -75,6 +75,7 @@ class Access {
       throw wrong('uses must be a number from 1 on, or Infinity')
     }
     const native = await this._session.ready()
+    this._db._mode.mayInvite()
     const count = uses === Infinity ? undefined : uses
     return translatedAsync(translated(() => native.createInvite(at ?? undefined, count, Boolean(isIndexer))))
   }
@@ -90,7 +91,7 @@ class Access {
     this._unheard.push({
       key,
       userData: decodeUserData(data),
-      accept: (options) => settled(db.addWriter(key, options)),
+      accept: (options) => settled(db._mode.accept(key, options)),
       reject: () => settled(this._reject(key))
     })
     if (db.listenerCount('access-request') > 0) this._emitAll()

@@ -6,6 +6,8 @@ const { createReadStream } = require('./streams.js')
 const { nativeRange } = require('./range.js')
 const { ANY, ABSENT, exactly } = require('./packed.js')
 const { readEntry } = require('./reader.js')
+const { merged } = require('./merge-handler.js')
+const { isGenerated, generate, expected } = require('./gen-diff.js')
 const { zipped, within } = require('./overlay.js')
 
 /**
@@ -36,7 +38,18 @@ class Batch {
         if (write.register !== null) packer.register(write.key, write.register, expect)
         else packer.put(write.key, write.text, write.base, write.diff, expect)
       }
-      return this._add({ codec, key, value, bytes: write.key, entry, pack, cas: options?.cas, expect: ANY })
+      const generated = isGenerated(this._session, write) ? write : null
+      return this._add({
+        codec,
+        key,
+        value,
+        bytes: write.key,
+        entry,
+        pack,
+        generated,
+        cas: options?.cas,
+        expect: ANY
+      })
     })
   }
 
@@ -66,11 +79,14 @@ class Batch {
   /** Commits. @returns {Promise<boolean>} whether anything changed */
   flush() {
     return this._serially(async () => {
+      const keys = this._ops.map((op) => op.bytes)
       try {
-        return await this._commit()
+        if (!(await this._commit())) return false
       } finally {
         this._end(flushed())
       }
+      await merged(this._session, keys)
+      return true
     })
   }
 
@@ -91,6 +107,7 @@ class Batch {
   async _add(op) {
     if (this._lock === null) await this._acquire()
     if (op.cas && !(await this._allowed(op))) return false
+    if (op.generated && !(await this._generate(op))) return false
     this._ops.push(op)
     this._own.set(op.bytes.toString('latin1'), op)
     return true
@@ -113,6 +130,24 @@ class Batch {
     if (own === undefined || own === op) op.expect = prev === null ? ABSENT : exactly(prev.seq)
     if (prev === null) return op.value !== null
     return Boolean(await op.cas(prev, { seq: prev.seq + 1, key: op.key, value: op.value }))
+  }
+
+  /** Lets the user's `genDiff` make the op's diff, against the batch's own state. */
+  async _generate(op) {
+    const { codec, key, value, generated: write } = op
+    const native = await this._session.ready()
+    const isOwn = this._own.has(op.bytes.toString('latin1'))
+    const prev = await this._get(codec, key)
+    const made = await generate(this._session, native, codec, {
+      key,
+      write: { ...write, base: isOwn ? '' : write.base },
+      value,
+      prev
+    })
+    if (made === null) return false
+    write.diff = made.diff
+    if (!isOwn) op.expect = expected(prev, Boolean(op.cas) || made.current)
+    return true
   }
 
   async _get(codec, key) {

@@ -5,6 +5,8 @@ const { Batch } = require('./batch.js')
 const { translated } = require('./errors.js')
 const { ANY, ABSENT, exactly, FLAG_REGISTER } = require('./packed.js')
 const { readEntry } = require('./reader.js')
+const { merged } = require('./merge-handler.js')
+const { isGenerated, putGenerated } = require('./gen-diff.js')
 
 /** The key-value API, reads and writes: what `db` is in merge mode, and each of its subs. */
 class Bee extends View {
@@ -17,15 +19,20 @@ class Bee extends View {
     this._session.accept()
     const codec = this._codec.with(options)
     const write = codec.encodeWrite(codec.encodeKey(key), value)
+    if (isGenerated(this._session, write)) {
+      const put = { key, write, value, cas: options?.cas, pack: packWrite }
+      return this._written(putGenerated(this._session, codec, put), write.key, options)
+    }
     const pack = (packer, expect) => packWrite(packer, write, expect)
-    return this._write(codec, key, value, pack, options)
+    return this._written(this._write(codec, key, value, pack, options), write.key, options)
   }
 
   async del(key, options) {
     this._session.accept()
     const codec = this._codec.with(options)
     const bytes = codec.encodeKey(key)
-    return this._write(codec, key, null, (packer, expect) => packer.delete(bytes, expect), options)
+    const pack = (packer, expect) => packer.delete(bytes, expect)
+    return this._written(this._write(codec, key, null, pack, options), bytes, options)
   }
 
   /**
@@ -53,14 +60,17 @@ class Bee extends View {
     return new Bee(this._session, this._subCodec(prefix, options))
   }
 
-  async _write(codec, key, value, pack, options) {
-    const { cas, receipt = false } = options ?? {}
-    // Queued before anything is awaited: the order of calls is the order of writes.
-    const writing = cas
-      ? this._compareAndSwap(codec, key, value, pack, cas)
-      : this._session.queue.write((packer) => pack(packer, ANY))
+  /** Queues a write before anything is awaited: the order of calls is the order of writes. */
+  _write(codec, key, value, pack, options) {
+    if (options?.cas) return this._compareAndSwap(codec, key, value, pack, options.cas)
+    return this._session.queue.write((packer) => pack(packer, ANY))
+  }
+
+  /** What a caller is told of a write of the encoded `key`, once it is in the view. */
+  async _written(writing, key, options) {
     const result = await writing
-    if (!receipt) return result.kind === 'yes'
+    if (result.kind === 'yes') await merged(this._session, [key])
+    if (!options?.receipt) return result.kind === 'yes'
     if (result.kind !== 'yes') return null
     return { key: this._session.info.local, length: result.length }
   }

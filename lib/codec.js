@@ -13,6 +13,8 @@ const FORM_OBJECT = 0
 const FORM_OBJECT_HEX = 1
 const FORM_PLAIN = 2
 const FORM_STAMPED = 3
+/** No values: where only keys are asked for. */
+const FORM_KEYS = 4
 
 /** Lengths of `_prevTimestamp`, and of `_timestamp`, which names a state too. */
 const STAMP_LENGTH = 63
@@ -40,8 +42,8 @@ class Codec {
     this.keyEncoding = keyEncoding
     this.valueEncoding = valueEncoding
     this.prefix = prefix
-    /** Whether values are merged objects; else they are last-writer-wins registers. */
-    this.objects = valueEncoding.name === 'json'
+    /** Whether values are merged objects; else each is replaced as a whole. */
+    this.objects = this._merges(valueEncoding)
     this.textIds = TEXT_ENCODINGS.has(keyEncoding.name)
     /** Whether keys are text as they stand: no Buffer is needed to read or write one. */
     this.plainText = keyEncoding.name === 'utf-8' && prefix.length === 0
@@ -54,11 +56,15 @@ class Codec {
           : FORM_OBJECT_HEX
   }
 
+  _merges(valueEncoding) {
+    return valueEncoding.name === 'json'
+  }
+
   /** This codec, but for what one call's options say. */
   with(options) {
     if (options == null || (options.keyEncoding == null && options.valueEncoding == null)) return this
     const { keyEncoding, valueEncoding } = options
-    return new Codec(
+    return new this.constructor(
       keyEncoding == null ? this.keyEncoding : resolveEncoding(keyEncoding, 'keyEncoding'),
       valueEncoding == null ? this.valueEncoding : resolveEncoding(valueEncoding, 'valueEncoding'),
       this.prefix
@@ -147,6 +153,13 @@ class Codec {
   }
 }
 
+/** Where nothing is merged: in apply mode JSON is an encoding like any other. */
+class PlainCodec extends Codec {
+  _merges() {
+    return false
+  }
+}
+
 /** The value without what only a read adds; itself if there is none of it. */
 function stripped(value) {
   if (!RESERVED.some((name) => Object.hasOwn(value, name))) return value
@@ -170,4 +183,13 @@ function checkSize(bytes) {
   throw new MultiHyperbeeError('ERR_VALUE_TOO_LARGE', what)
 }
 
-module.exports = { Codec, FORM_OBJECT, MAX_KEY_BYTES, MAX_VALUE_BYTES }
+module.exports = {
+  Codec,
+  PlainCodec,
+  stripped,
+  diffText,
+  FORM_OBJECT,
+  FORM_KEYS,
+  MAX_KEY_BYTES,
+  MAX_VALUE_BYTES
+}

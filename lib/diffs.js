@@ -107,4 +107,4 @@ function shorterKeys(codec, text) {
   return keys.filter((key, i) => i === 0 || !key.equals(keys[i - 1]))
 }
 
-module.exports = { parseDiffKey, idToKey, diffStream, diffRange, createUnionStream }
+module.exports = { idEncoding, parseDiffKey, idToKey, diffEntry, diffStream, diffRange, createUnionStream }

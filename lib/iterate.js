@@ -1,13 +1,15 @@
 'use strict'
 
-/** A loop over entries that are all here would hold up everything else: after so many milliseconds it gives way. */
-const GIVE_WAY_MS = 5
+const { Pace } = require('./pace.js')
+
+/** What stands for a chunk behind the last one. */
+const END = []
 
 /**
  * Iterates over the chunks of a stream that nobody else reads, without a detour through its buffer.
  *
  * @param {import('node:stream').Readable} stream ended early, it is destroyed; its errors end the iteration
- * @param {() => any[] | null} nextChunk the next entries, at least one; null at the end
+ * @param {() => any[] | null} nextChunk the next entries, possibly none yet; null at the end
  * @param {() => Promise<void>} opened
  */
 function iterate(stream, nextChunk, opened) {
@@ -16,7 +18,7 @@ function iterate(stream, nextChunk, opened) {
   let failed = null
   let over = false
   let isOpen = false
-  let since = performance.now()
+  const pace = new Pace()
   stream.once('error', (error) => (failed = error))
 
   const closed = () =>
@@ -27,43 +29,37 @@ function iterate(stream, nextChunk, opened) {
     await closed()
     return { value: undefined, done: true }
   }
-  /** Somebody else has destroyed the stream. */
   const cut = async () => {
     over = true
     await closed()
     throw failed ?? stream.errored ?? prematureClose()
   }
-  const step = () => {
-    if (over) return { value: undefined, done: true }
-    if (stream.destroyed) return cut()
-    if (index === chunk.length) {
-      try {
-        chunk = nextChunk()
-      } catch (error) {
-        stream.destroy(error)
-        return cut()
-      }
-      index = 0
-      if (chunk === null) return end()
-    }
-    return { value: chunk[index++], done: false }
-  }
-  const givesWay = () => {
-    const now = performance.now()
-    if (now - since < GIVE_WAY_MS) return false
-    since = now
-    return true
-  }
+  const ended = () => over || stream.destroyed
+
   return {
     async next() {
       if (!isOpen) {
         await opened()
         isOpen = true
-      } else if (index === chunk?.length && givesWay()) {
-        await new Promise((resolve) => setImmediate(resolve))
-        since = performance.now()
       }
-      return step()
+      while (index === chunk.length && !ended()) {
+        if (pace.due()) {
+          await new Promise((resolve) => pace.turn(resolve))
+          continue
+        }
+        try {
+          chunk = nextChunk() ?? END
+        } catch (error) {
+          stream.destroy(error)
+          break
+        }
+        index = 0
+        if (chunk === END) return end()
+      }
+      if (over) return { value: undefined, done: true }
+      // Somebody else has destroyed the stream.
+      if (stream.destroyed) return cut()
+      return { value: chunk[index++], done: false }
     },
     return() {
       return end()

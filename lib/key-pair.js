@@ -24,9 +24,14 @@ function deriveKeyPair(master, name) {
     throw new MultiHyperbeeError('ERR_OPTIONS', 'deriveKeyPair takes a name for what the pair is to write')
   }
   const seed = Buffer.from(crypto.hkdfSync('sha256', secret.subarray(0, 32), CONTEXT, name, 32))
-  const key = crypto.createPrivateKey({ key: Buffer.concat([PKCS8, seed]), format: 'der', type: 'pkcs8' })
-  const publicKey = crypto.createPublicKey(key).export({ format: 'der', type: 'spki' }).subarray(-32)
-  return { publicKey: Buffer.from(publicKey), secretKey: Buffer.concat([seed, publicKey]) }
+  const publicKey = publicKeyOf(seed)
+  return { publicKey, secretKey: Buffer.concat([seed, publicKey]) }
 }
 
-module.exports = { deriveKeyPair }
+/** @param {Uint8Array} seed 32 bytes */
+function publicKeyOf(seed) {
+  const key = crypto.createPrivateKey({ key: Buffer.concat([PKCS8, seed]), format: 'der', type: 'pkcs8' })
+  return Buffer.from(crypto.createPublicKey(key).export({ format: 'der', type: 'spki' }).subarray(-32))
+}
+
+module.exports = { deriveKeyPair, publicKeyOf }

@@ -87,4 +87,29 @@ class Members {
   }
 }
 
-module.exports = { Members }
+/** In apply mode everybody follows every feed that counts, and `apply` says which do. */
+class MembersInApply extends Members {
+  createUnionStream() {
+    this._session.accept()
+    const what = 'createUnionStream is for merge mode: in apply mode replay() has what was applied'
+    throw new MultiHyperbeeError('ERR_MODE', what)
+  }
+}
+
+const GRANTS = 'append a value on which your apply calls host.addWriter or host.removeWriter'
+const REFUSED = {
+  addWriter: `in apply mode it is apply that grants: ${GRANTS}`,
+  removeWriter: `in apply mode it is apply that revokes: ${GRANTS}`,
+  addPeer: `addPeer is for merge mode: ${GRANTS}`,
+  removePeer: `removePeer is for merge mode: ${GRANTS}`,
+  getPeers: 'getPeers is for merge mode: in apply mode there are writers()',
+  getDiff: 'getDiff is for merge mode: in apply mode there are no diffs, db.local is the feed'
+}
+for (const [name, what] of Object.entries(REFUSED)) {
+  MembersInApply.prototype[name] = async function () {
+    this._session.accept()
+    throw new MultiHyperbeeError('ERR_MODE', what)
+  }
+}
+
+module.exports = { Members, MembersInApply }

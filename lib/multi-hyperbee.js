@@ -2,40 +2,53 @@
 
 const { EventEmitter } = require('node:events')
 const { delegate } = require('./delegate.js')
-const { MultiHyperbeeError, translated } = require('./errors.js')
-const { decodeKey } = require('./keys.js')
-const { encryptionKeyOf, parseArguments, seedOf } = require('./options.js')
-const { Codec } = require('./codec.js')
+const { translated } = require('./errors.js')
+const { encryptionKeyOf, parseArguments, makeFunctions, seedOf } = require('./options.js')
 const { Session, translatedAsync } = require('./session.js')
-const { Bee } = require('./bee.js')
+const { MergeMode } = require('./merge-mode.js')
+const { ApplyMode } = require('./apply/mode.js')
 const { Store } = require('./store.js')
-const { Members } = require('./members.js')
+const { Members, MembersInApply } = require('./members.js')
 const { Access, join } = require('./access.js')
 const { Events } = require('./events.js')
 const { Progress } = require('./progress.js')
 const { replicate } = require('./replication.js')
 const { deriveKeyPair } = require('./key-pair.js')
-const { waitUntil } = require('./wait.js')
+const { GENESIS, encodeValue, decodeValue } = require('./block.js')
+const { attach } = require('./merge-handler.js')
 
 /**
  * A multi-writer, offline-first key-value database. See `index.d.ts` for what every member does.
  */
 class MultiHyperbee extends EventEmitter {
-  /** `(storage, options?)` as multi-hyperbee has it, or `(storage, key, options?)` as Autobee has it. */
+  /** `(storage, options?, mergeHandler?)` as multi-hyperbee has it, or `(storage, key, options?)` as Autobee has it. */
   constructor(storage, second, third) {
     super()
     const options = parseArguments(storage, second, third, (x) => x instanceof Store)
     this._ownsStore = typeof options.storage === 'string'
     this.store = this._ownsStore ? new Store(options.storage) : options.storage
     this._session = new Session(() => this._open(options))
-    this._bee = new Bee(this._session, new Codec(options.keyEncoding, options.valueEncoding))
-    this._members = new Members(this, this._session)
+    this._members =
+      options.handlers === null ? new Members(this, this._session) : new MembersInApply(this, this._session)
     this._access = new Access(this, this._session)
     this._reports = new Events(this, this._session)
     this._progress = new Progress(this._session, this.store._shared.streams)
     this._local = null
     this._closing = null
     this.store._shared.open.add(this)
+    this._begin(options)
+  }
+
+  _begin(options) {
+    const Mode = options.handlers === null ? MergeMode : ApplyMode
+    try {
+      this._mode = new Mode(this, this._session, options)
+      this._bee = this._mode.bee
+    } catch (error) {
+      // The user's `open` threw.
+      this.close().catch(() => {})
+      throw error
+    }
   }
 
   static isMultiHyperbee(x) {
@@ -56,18 +69,37 @@ class MultiHyperbee extends EventEmitter {
     return deriveKeyPair(master, name)
   }
 
-  async _open({ name, key, keyEncoding, valueEncoding, keyPair, open, maxDrift, ...sealing }) {
+  async _open({
+    name,
+    key,
+    keyEncoding,
+    valueEncoding,
+    keyPair,
+    sealing,
+    open,
+    maxDrift,
+    functions,
+    handlers,
+    optimistic
+  }) {
+    // Awaited first: what the user's class is constructed with is complete then.
+    const secret = await seedOf(keyPair)
+    const encryptionKey = await encryptionKeyOf(sealing, this.store._shared.encryptionKey)
+    const called = functions && makeFunctions(functions, this)
     const native = await this.store._database({
       name,
       key: key ?? undefined,
       keyEncoding: keyEncoding.name,
       valueEncoding: valueEncoding.name,
-      secret: await seedOf(keyPair),
-      encryptionKey: await encryptionKeyOf(sealing, this.store._shared.encryptionKey),
+      secret,
+      encryptionKey,
       open,
-      maxDrift
+      maxDrift,
+      apply: handlers !== null,
+      optimistic
     })
     native.subscribe(() => this._reports.take(native))
+    if (called !== null) await attach(native, this._session, this._bee._codec, called, this._reports)
     this._local = this.store.get(native.info().local)
     return native
   }
@@ -97,12 +129,23 @@ class MultiHyperbee extends EventEmitter {
     return this._local
   }
 
+  /** What is read: in apply mode what `open` made of the bee. */
   get view() {
-    return this
+    return this._mode.view
   }
 
   get bee() {
-    return this
+    return this._mode.view === this ? this : this._bee
+  }
+
+  /** Why `apply` was interrupted. */
+  get interrupted() {
+    return this._mode.interrupted
+  }
+
+  /** What was done since it was opened. */
+  get stats() {
+    return this._mode.stats
   }
 
   get keyEncoding() {
@@ -114,7 +157,7 @@ class MultiHyperbee extends EventEmitter {
   }
 
   get writable() {
-    return this._bee.writable
+    return this.opened && (this._session.native().rights() & 1) !== 0
   }
 
   get isIndexer() {
@@ -151,49 +194,9 @@ class MultiHyperbee extends EventEmitter {
     await this._local.ready()
   }
 
-  async append() {
-    const what = 'append is for apply mode: this database merges, write with put, del or batch'
-    throw new MultiHyperbeeError('ERR_MODE', what)
-  }
-
   async stateHash() {
     const native = await this._session.ready()
-    return translated(() => native.stateHash())
-  }
-
-  /** Processes what is here. */
-  async update() {
-    const native = await this._session.ready()
-    // No writes: an answer that comes after everything queued before it.
-    await translatedAsync(translated(() => native.write(Buffer.alloc(4))))
-  }
-
-  async updated() {
-    await this.update()
-  }
-
-  /** Waits until everything that any connected peer has announced is here and applied. */
-  async flush(options) {
-    await this.update()
-    const native = await this._session.ready()
-    await waitUntil(this._session, () => native.isFlushed(), options, 'flush')
-  }
-
-  /** Waits until that entry is in the view. */
-  async applied(receipt, options) {
-    const native = await this._session.ready()
-    const key = decodeKey(receipt?.key)
-    if (!Number.isSafeInteger(receipt.length)) {
-      throw new MultiHyperbeeError('ERR_OPTIONS', 'applied takes a receipt: { key, length }')
-    }
-    await waitUntil(this._session, () => native.applied(key, receipt.length), options, 'applied')
-  }
-
-  /** The frontier: how much of every feed is in the view. */
-  async heads() {
-    const native = await this._session.ready()
-    const placed = translated(() => native.progress()).filter((feed) => feed.placed > 0)
-    return placed.map((feed) => ({ key: feed.key, length: feed.placed }))
+    return translatedAsync(translated(() => native.stateHash()))
   }
 
   replicate(isInitiatorOrStream, options) {
@@ -233,13 +236,16 @@ class MultiHyperbee extends EventEmitter {
 
 /** What others of its parts do for it. */
 const PARTS = {
+  _mode: 'append update updated flush wakeup setLocal views replay finality verify',
   _bee:
     'getSync getMany del batch conflicts createReadStream createHistoryStream createDiffStream watch getAndWatch ' +
     'peek getBySeq getHeader checkout snapshot sub',
   _members: 'addPeer removePeer getPeers addWriter removeWriter writers getDiff createUnionStream',
+  _progress: 'applied heads',
   _access: 'requestAccess waitForWritable createInvite'
 }
 
 delegate(MultiHyperbee, PARTS)
+Object.assign(MultiHyperbee, { GENESIS, encodeValue, decodeValue })
 
 module.exports = { MultiHyperbee }

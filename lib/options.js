@@ -6,44 +6,101 @@ const { resolveEncoding } = require('./encodings.js')
 const native = require('../native.js')
 
 const MAX_DRIFT = 60_000
+const ACK_INTERVAL_MS = 10_000
+/** What setTimeout takes. */
+const MAX_TIMER_MS = 2 ** 31 - 1
+
+const HANDLERS = ['apply', 'open', 'update', 'close']
 
 /** Options of api.md that this version does not have yet, and what is refused until it does. */
 const NOT_YET = {
-  apply: 'apply mode is not there yet: leave out apply, open, close, update and optimistic',
-  open: 'apply mode is not there yet: leave out apply, open, close, update and optimistic',
-  close: 'apply mode is not there yet: leave out apply, open, close, update and optimistic',
-  update: 'apply mode is not there yet: leave out apply, open, close, update and optimistic',
-  optimistic: 'apply mode is not there yet: leave out apply, open, close, update and optimistic',
-  relay: 'relays are not there yet: leave out relay',
-  mergeHandler: 'custom merge handlers are not there yet: leave out mergeHandler',
-  resolver: 'custom resolvers are not there yet: leave out resolver'
+  relay: 'relays are not there yet: leave out relay'
 }
 
 /**
  * The constructor's arguments in either form, checked.
  *
  * @returns {{ storage: string | object, name: string | null, key: Buffer | null, keyEncoding: object,
- *   valueEncoding: object, keyPair: object | null, encryptionKey: Uint8Array | Promise<Uint8Array> | null,
- *   encrypted: boolean | null, open: boolean, maxDrift: number }}
+ *   valueEncoding: object, keyPair: object | null, open: boolean, maxDrift: number, handlers: object | null,
+ *   sealing: { encryptionKey: Uint8Array | Promise<Uint8Array> | null, encrypted: boolean | null },
+ *   optimistic: boolean, ackInterval: number,
+ *   functions: { mergeHandler: object | Function | false | null, resolver: Function | false | null } | null }}
  */
 function parseArguments(storage, second, third, isStore) {
   const keyForm = second == null || typeof second === 'string' || second instanceof Uint8Array
   const options = (keyForm ? third : second) ?? {}
-  if (!keyForm && third != null) throw wrong(NOT_YET.mergeHandler)
   checkOptions(options)
+  const functions = checkFunctions(keyForm ? options.mergeHandler : (third ?? options.mergeHandler), options)
   const key = keyForm && second != null ? second : options.key
-  const { name = null, keyEncoding = 'utf-8', valueEncoding = 'json', keyPair = null, writers } = options
   return {
     storage: checkStorage(storage, isStore),
-    name,
+    name: options.name ?? null,
     key: key == null ? null : decodeKey(key),
-    keyEncoding: resolveEncoding(keyEncoding, 'keyEncoding'),
-    valueEncoding: resolveEncoding(valueEncoding, 'valueEncoding'),
-    keyPair,
-    ...parseSealing(options),
-    open: writers === 'open',
-    maxDrift: options.maxDrift ?? MAX_DRIFT
+    keyPair: options.keyPair ?? null,
+    sealing: parseSealing(options),
+    open: options.writers === 'open',
+    maxDrift: options.maxDrift ?? MAX_DRIFT,
+    functions,
+    ...modeOf(options)
   }
+}
+
+/** Who merges; null: nothing is said. False: the built-in merge, whoever did before. */
+function checkFunctions(mergeHandler = null, { resolver = null }) {
+  const isHandler = typeof mergeHandler === 'object' || typeof mergeHandler?.prototype === 'object'
+  if (mergeHandler !== false && !isHandler) {
+    throw wrong('mergeHandler must be an object with merge and perhaps genDiff, or a class of such; or false')
+  }
+  if (typeof mergeHandler === 'object' && mergeHandler !== null) checkHandler(mergeHandler)
+  if (resolver !== null && resolver !== false && typeof resolver !== 'function') {
+    throw wrong('resolver must be a function (a, b) that returns a or b; or false')
+  }
+  return mergeHandler === null && resolver === null ? null : { mergeHandler, resolver }
+}
+
+function checkHandler(handler) {
+  const { merge, genDiff } = handler ?? {}
+  if (
+    typeof merge === 'function'
+      ? genDiff == null || typeof genDiff === 'function'
+      : merge == null && typeof genDiff === 'function'
+  )
+    return
+  throw wrong(
+    'a mergeHandler has a method merge(diff, { key, current, diffs }), genDiff(oldValue, newValue), or both'
+  )
+}
+
+/** The functions as they are called: of a class, one object, made with the database. */
+function makeFunctions({ mergeHandler, resolver }, db) {
+  const handler = typeof mergeHandler === 'function' ? new mergeHandler(db) : mergeHandler || null
+  if (typeof mergeHandler === 'function') checkHandler(handler)
+  return { handler, resolver: resolver || null }
+}
+
+/** What depends on how it merges. */
+function modeOf(options) {
+  const handlers = handlersOf(options)
+  const [keys, values] = handlers === null ? ['utf-8', 'json'] : ['binary', 'binary']
+  return {
+    handlers,
+    keyEncoding: resolveEncoding(options.keyEncoding ?? keys, 'keyEncoding'),
+    valueEncoding: resolveEncoding(options.valueEncoding ?? values, 'valueEncoding'),
+    optimistic: Boolean(options.optimistic),
+    ackInterval: options.ackInterval ?? ACK_INTERVAL_MS
+  }
+}
+
+/** The functions of apply mode; null: merge mode. */
+function handlersOf(options) {
+  const given = HANDLERS.filter((name) => options[name] != null)
+  for (const name of given) {
+    if (typeof options[name] !== 'function') throw wrong(`${name} must be a function`)
+  }
+  if (options.apply != null) return Object.fromEntries(HANDLERS.map((name) => [name, options[name] ?? null]))
+  const alone = [...given, ...(options.optimistic ? ['optimistic'] : [])]
+  if (alone.length > 0) throw wrong(`${alone.join(', ')} is for apply mode: pass apply too, or leave it out`)
+  return null
 }
 
 function checkOptions(options) {
@@ -51,15 +108,23 @@ function checkOptions(options) {
   for (const [name, message] of Object.entries(NOT_YET)) {
     if (options[name] != null && options[name] !== false) throw wrong(message)
   }
-  const { name, writers, maxDrift, history } = options
+  const { name, writers, history } = options
   if (name != null && (typeof name !== 'string' || name === '')) throw wrong('name must be a text')
   if (writers != null && writers !== 'granted' && writers !== 'open') {
     throw wrong("writers must be 'granted' or 'open'")
   }
-  if (maxDrift != null && !(maxDrift >= 0))
-    throw wrong('maxDrift must be a number of milliseconds, 0 or more')
+  checkTimes(options)
   if (history != null && history !== 'all')
     throw wrong("history other than 'all' is not there yet: leave it out")
+}
+
+function checkTimes({ maxDrift, ackInterval }) {
+  if (maxDrift != null && !(maxDrift >= 0)) {
+    throw wrong('maxDrift must be a number of milliseconds, 0 or more')
+  }
+  if (ackInterval != null && !(ackInterval >= 0 && ackInterval <= MAX_TIMER_MS)) {
+    throw wrong('ackInterval must be a number of milliseconds, 0 to turn it off')
+  }
 }
 
 function checkStorage(storage, isStore) {
@@ -121,4 +186,4 @@ function wrong(message) {
   return new MultiHyperbeeError('ERR_OPTIONS', message)
 }
 
-module.exports = { checkEncryptionKey, encryptionKeyOf, parseArguments, parseInvite, seedOf }
+module.exports = { checkEncryptionKey, encryptionKeyOf, parseArguments, parseInvite, makeFunctions, seedOf }

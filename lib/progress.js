@@ -1,6 +1,8 @@
 'use strict'
 
 const { setTimeout: sleep } = require('node:timers/promises')
+const { MultiHyperbeeError, translated } = require('./errors.js')
+const { decodeKey } = require('./keys.js')
 const { waitUntil } = require('./wait.js')
 
 /** At most ten a second. */
@@ -26,6 +28,23 @@ class Progress {
       feeds: native?.progress() ?? [],
       peers: this._streams.size
     }
+  }
+
+  /** Waits until that entry is in the view. */
+  async applied(receipt, options) {
+    const native = await this._session.ready()
+    const key = decodeKey(receipt?.key)
+    if (!Number.isSafeInteger(receipt.length)) {
+      throw new MultiHyperbeeError('ERR_OPTIONS', 'applied takes a receipt: { key, length }')
+    }
+    await waitUntil(this._session, () => native.applied(key, receipt.length), options, 'applied')
+  }
+
+  /** The frontier: how much of every feed is in the view. */
+  async heads() {
+    const native = await this._session.ready()
+    const placed = translated(() => native.progress()).filter((feed) => feed.placed > 0)
+    return placed.map((feed) => ({ key: feed.key, length: feed.placed }))
   }
 
   /** The status now, and again whenever it changed, until the database closes. */

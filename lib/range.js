@@ -57,4 +57,12 @@ function historyBounds(options, version) {
   return { from, to }
 }
 
-module.exports = { nativeRange, historyBounds, prefixEnd }
+/** Milliseconds since 1970 of a Date, of themselves, or of a text that begins as ISO 8601. */
+function momentOf(timestamp) {
+  const text = typeof timestamp === 'string' ? /^[^Z]*Z?/.exec(timestamp)[0] : timestamp
+  const time = typeof text === 'number' ? text : new Date(text ?? NaN).getTime()
+  if (Number.isFinite(time) && time >= 0) return time
+  throw new MultiHyperbeeError('ERR_OPTIONS', 'timestamp is a Date, milliseconds or an ISO 8601 text')
+}
+
+module.exports = { nativeRange, historyBounds, momentOf, prefixEnd }

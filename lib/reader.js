@@ -1,6 +1,7 @@
 'use strict'
 
 const { MultiHyperbeeError, translated } = require('./errors.js')
+const { FORM_KEYS } = require('./codec.js')
 const { readU64, forEachEntry, FLAG_VALUE } = require('./packed.js')
 
 /** Keys go in and entries come out here, without a Buffer being made for either; larger ones take another way. */
@@ -37,7 +38,7 @@ function readEntry(native, codec, key, at) {
 function hasEntry(native, codec, key, at) {
   const bytes = codec.encodeKey(key)
   scratch.set(bytes, 0)
-  return translated(() => native.getInto(scratch, bytes.length, codec.form, at)) !== NO_ENTRY
+  return translated(() => native.getInto(scratch, bytes.length, FORM_KEYS, at)) !== NO_ENTRY
 }
 
 /** Many keys' entries, null for those absent, in one crossing. */

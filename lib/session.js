@@ -1,6 +1,6 @@
 'use strict'
 
-const { MultiHyperbeeError } = require('./errors.js')
+const { MultiHyperbeeError, translated } = require('./errors.js')
 const { WriteQueue } = require('./write-queue.js')
 
 /**
@@ -16,6 +16,10 @@ class Session {
     this.info = null
     /** Ended by close, each by its `end(error)`: streams, batches, waits. */
     this.open = new Set()
+    /** Who runs this handle's mergeHandler and resolver, if it has any. */
+    this.merger = null
+    /** What close waits for besides the queue: functions. */
+    this.finishing = new Set()
     this._native = null
     this._listeners = new Set()
     this._opening = this._open(open)
@@ -57,10 +61,22 @@ class Session {
     return native
   }
 
+  /** The native database, after everything that was queued before. */
+  async settled() {
+    const native = await this.ready()
+    await translatedAsync(translated(() => native.write(Buffer.alloc(4))))
+    return native
+  }
+
   /** For the queue: what was accepted before close is still written while it closes. */
   _writable() {
     if (this._native === null || this.state === 'closed') throw closed()
     return this._native
+  }
+
+  /** Calls one of them when it has opened, or has not, before anybody who awaits it goes on. */
+  whenOpen(opened, failed) {
+    this._opening.then(opened, failed)
   }
 
   /** Throws unless calls are still accepted. */
@@ -91,7 +107,9 @@ class Session {
     await this._opening.catch(() => {})
     for (const one of [...this.open]) one.end(closed())
     await this.queue.drained()
+    for (const finish of this.finishing) await finish()
     this.state = 'closed'
+    this.merger?.close()
     if (this._native !== null) await translatedAsync(this._native.close())
   }
 }

@@ -6,6 +6,7 @@ const { checkEncryptionKey, seedOf } = require('./options.js')
 const { Feed } = require('./feed.js')
 const { translatedAsync } = require('./session.js')
 const { replicate } = require('./replication.js')
+const { verify } = require('./verify.js')
 const native = require('../native.js')
 
 /** A directory that holds feeds and databases: one environment, shared by all that is opened in it. */
@@ -63,6 +64,38 @@ class Store {
     const open = async (peerOptions, wake) => (await this._shared.native()).replicate(peerOptions, wake)
     const offer = async (peer) => peer.offerAll(await this._shared.native())
     return replicate({ owner: this._shared, open, offer, db: null }, isInitiatorOrStream, options)
+  }
+
+  /**
+   * Copies what is committed now into a directory that holds no store yet. Writing goes on meanwhile. A store opened from
+   * the copy knows that it is one: see `resume`.
+   */
+  async backup(path) {
+    if (typeof path !== 'string' || path === '') {
+      throw new MultiHyperbeeError('ERR_OPTIONS', 'backup takes the path of a directory')
+    }
+    const store = await this._shared.native()
+    await translatedAsync(store.backup(path))
+  }
+
+  /**
+   * Lets a store that was made by `backup` write again (ERR_RESTORED until then, or until a peer has confirmed it).
+   * `mine`: the caller's word that nothing newer than this backup exists anywhere.
+   */
+  async resume(options) {
+    if (options?.mine !== true) {
+      throw new MultiHyperbeeError(
+        'ERR_OPTIONS',
+        'resume takes { mine: true }: your word that nothing newer than this backup exists anywhere'
+      )
+    }
+    const store = await this._shared.native()
+    await translatedAsync(store.resume())
+  }
+
+  /** Whether all that is stored is whole: pages, feeds, rows, views. Says what is damaged. */
+  async verify(options) {
+    return verify(await this._shared.native(), options)
   }
 
   /** Closes everything that was opened from it. Idempotent. */

@@ -6,17 +6,15 @@ const { forEachEntry, FLAG_PUT, FLAG_VALUE } = require('./packed.js')
 const { historyBounds } = require('./range.js')
 const { aborted } = require('./wait.js')
 const { iterate } = require('./iterate.js')
-
-/** One crossing into the core brings at most this: the cost of crossing is spread, and the event loop is not held up. */
-const CHUNK_ENTRIES = 256
-const CHUNK_BYTES = 64 * 1024
+const { Pace, Slices } = require('./pace.js')
 
 /** Entries over a native cursor, a packed chunk at a time. Destroying it early frees the cursor. */
 class CursorStream extends Readable {
   /**
    * @param {import('./session.js').Session} session
-   * @param {{ open: (native: object) => object, decode: (packed: Buffer) => object[], goesOn?: () => boolean }} source
-   *   `goesOn`: whether more may come after the end of the cursor, so that it is opened again then
+   * @param {{ open: (native: object) => object, decode: (packed: Buffer) => object[], goesOn?: (version: number) => boolean }} source
+   *   `goesOn`: whether more may come after the end of a cursor that has read up to that version, so that it is opened
+   *   again then
    * @param {{ signal?: AbortSignal }} [options]
    */
   constructor(session, source, options) {
@@ -26,6 +24,8 @@ class CursorStream extends Readable {
     this._cursor = null
     this._openedAt = 0
     this._unlisten = () => {}
+    this._pace = new Pace()
+    this._slices = new Slices()
     this._signal = options?.signal
     this._onabort = () => this.destroy(aborted(this._signal, 'reading'))
     session.open.add(this)
@@ -79,11 +79,17 @@ class CursorStream extends Readable {
   }
 
   _nextChunk() {
-    const packed = translated(() => this._cursor.next(CHUNK_ENTRIES, CHUNK_BYTES))
+    const packed = translated(() => this._slices.read(this._cursor))
     return packed === null ? null : this._source.decode(packed)
   }
 
+  /** Node reads on within the same turn of the event loop for as long as it is given something. */
   _read() {
+    if (this._pace.due()) this._pace.turn(() => this._fill())
+    else this._fill()
+  }
+
+  _fill() {
     try {
       while (!this.destroyed) {
         const chunk = this._nextChunk()
@@ -92,6 +98,7 @@ class CursorStream extends Readable {
         for (const entry of entries) this.push(entry)
         if (entries.length > 0) return
         if (chunk === null && !this._goOn()) return
+        if (this._pace.due()) return this._pace.turn(() => this._fill())
       }
     } catch (error) {
       this.destroy(error)
@@ -100,7 +107,7 @@ class CursorStream extends Readable {
 
   /** At the end of the cursor: true if there is another to read on with now. */
   _goOn() {
-    if (!this._source.goesOn?.()) {
+    if (!this._source.goesOn?.(this._openedAt)) {
       this.push(null)
       return false
     }
@@ -188,13 +195,13 @@ function createHistoryStream(session, codec, at, options = {}) {
       to = bounds.to ?? (live ? null : version)
       if (at !== null) to = Math.min(to, at)
     }
-    return native.history(next, to, reverse, codec.form)
+    return native.history(codec.prefix, next, to, reverse, codec.form)
   }
   const decode = (packed) => {
     const entries = []
     forEachEntry(packed, (flags, seq, key, keyEnd, valueEnd) => {
       if (!reverse) next = seq + 1
-      if (left <= 0 || !startsWith(packed.subarray(key, keyEnd), codec.prefix)) return
+      if (left <= 0) return
       left--
       const type = (flags & FLAG_PUT) === 0 ? 'del' : 'put'
       entries.push({ type, ...entryAt(codec, packed, flags, seq, key, keyEnd, valueEnd) })
@@ -202,14 +209,12 @@ function createHistoryStream(session, codec, at, options = {}) {
     if (left <= 0) entries.push(null)
     return entries
   }
-  const goesOn = () => live && left > 0 && (to === null || next <= to)
+  const goesOn = (version) => {
+    // Behind the last entry there may be others' keys, which need not be looked at again.
+    if (!reverse) next = Math.max(next, version + 1)
+    return live && left > 0 && (to === null || next <= to)
+  }
   return new CursorStream(session, { open, decode, goesOn }, options)
-}
-
-function startsWith(bytes, prefix) {
-  return (
-    prefix.length === 0 || (bytes.length >= prefix.length && prefix.equals(bytes.subarray(0, prefix.length)))
-  )
 }
 
 module.exports = { CursorStream, createDiffStream, createReadStream, createHistoryStream }

@@ -2,9 +2,8 @@
 
 const { MultiHyperbeeError, translated } = require('./errors.js')
 const { resolveEncoding } = require('./encodings.js')
-const { Codec } = require('./codec.js')
 const { readEntry, readEntries } = require('./reader.js')
-const { nativeRange } = require('./range.js')
+const { nativeRange, momentOf } = require('./range.js')
 const { createReadStream, createHistoryStream, createDiffStream } = require('./streams.js')
 const { Watcher, EntryWatcher } = require('./watch.js')
 
@@ -12,7 +11,7 @@ const { Watcher, EntryWatcher } = require('./watch.js')
 class View {
   /**
    * @param {import('./session.js').Session} session
-   * @param {Codec} codec
+   * @param {import('./codec.js').Codec} codec
    * @param {number | null} at the version read at; null: the newest
    */
   constructor(session, codec, at = null) {
@@ -141,13 +140,9 @@ class View {
     return new View(this._session, this._codec.with(options), version)
   }
 
-  /** The last version committed by then: a Date, milliseconds since 1970, or a text that begins as ISO 8601. */
+  /** The last version committed by then. */
   _versionAt(timestamp) {
-    const text = typeof timestamp === 'string' ? /^[^Z]*Z?/.exec(timestamp)[0] : timestamp
-    const time = typeof text === 'number' ? text : new Date(text ?? NaN).getTime()
-    if (!Number.isFinite(time) || time < 0) {
-      throw new MultiHyperbeeError('ERR_OPTIONS', 'timestamp is a Date, milliseconds or an ISO 8601 text')
-    }
+    const time = momentOf(timestamp)
     return translated(() => this._session.native().versionAt(time))
   }
 
@@ -157,11 +152,11 @@ class View {
     return new View(this._session, this._codec.with(options), version)
   }
 
-  /** @returns {Codec} that of `sub(prefix)` */
+  /** @returns {import('./codec.js').Codec} that of `sub(prefix)` */
   _subCodec(prefix, options) {
     const { keyEncoding, valueEncoding, sep = '\0' } = options ?? {}
     const bytes = (text) => (typeof text === 'string' ? Buffer.from(text) : Buffer.from(text ?? ''))
-    return new Codec(
+    return new this._codec.constructor(
       keyEncoding == null ? this._codec.keyEncoding : resolveEncoding(keyEncoding, 'keyEncoding'),
       valueEncoding == null ? this._codec.valueEncoding : resolveEncoding(valueEncoding, 'valueEncoding'),
       Buffer.concat([this._codec.prefix, bytes(prefix), bytes(sep)])

@@ -7,10 +7,11 @@
 //! | 0 | `codec` `types` | bytes and newtypes |
 //! | 1 | `clock` `merkle` `crdt` `entry` `causal` `seal` `wire` | pure and deterministic |
 //! | 2 | `store` | LMDB |
-//! | 3 | `feed` `order` `view` | stages over one transaction |
+//! | 3 | `feed` `order` `view` `apply` | stages over one transaction |
 //! | 4 | `db` | orchestration and the Rust API |
 //! | 5 | `bindings` | Node.js |
 
+pub mod apply;
 pub mod causal;
 pub mod clock;
 pub mod codec;

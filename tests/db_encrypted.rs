@@ -209,7 +209,7 @@ fn refused(creator: DatabaseOptions, joiner: DatabaseOptions) -> (Store, Db, Fee
     let mut told = Vec::new();
     carry_until(&[&wire], || {
         told.extend(events.take().into_iter().filter_map(|event| match event {
-            Event::Error(error) => Some(error.code),
+            Event::Error { error } => Some(error.code),
             _ => None,
         }));
         !told.is_empty()

@@ -18,7 +18,7 @@ fn block(place: Place, op: Op<'_>) -> Vec<u8> {
 }
 
 fn first(length: u64, timestamp: u64, links: Vec<Link>) -> Place {
-    Place::First(BatchHead { timestamp, length, links })
+    Place::First(BatchHead { timestamp, length, links, optimistic: false })
 }
 
 fn raw(store: &Store, name: &str) -> Feed {

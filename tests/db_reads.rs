@@ -168,6 +168,49 @@ fn a_scan_over_many_deleted_keys_gives_way_and_goes_on() {
 }
 
 #[test]
+fn a_scan_at_an_old_version_over_many_newer_keys_gives_way_and_goes_on() {
+    let db = create(&memory());
+    put(&db, "a", "{}");
+    let writes = (0..12_000).map(|n| put_write(&format!("k{n:05}"), "{}")).collect();
+    db.write(writes).wait().unwrap();
+    for reverse in [false, true] {
+        let mut scan = db.scan(Range { reverse, ..Range::default() }, Some(1)).unwrap();
+        let mut calls = 1;
+        let mut found = Vec::new();
+        while scan.visit(256, 1 << 20, |row| found.push(row.key.to_vec())).unwrap() {
+            calls += 1;
+        }
+        assert_eq!(found, [b"a".to_vec()]);
+        assert!((2..100).contains(&calls), "{calls} calls");
+    }
+}
+
+#[test]
+fn a_history_of_a_prefix_passes_over_the_rest_and_gives_way() {
+    let db = create(&memory());
+    put(&db, "s/1", "{}");
+    let writes = (0..9_000).map(|n| put_write(&format!("k{n:05}"), "{}")).collect();
+    db.write(writes).wait().unwrap();
+    put(&db, "s/2", "{}");
+    for reverse in [false, true] {
+        let mut history = db.history_of(b"s/", 1, None, reverse).unwrap();
+        let mut calls = 1;
+        let mut found = Vec::new();
+        while history.visit(256, 1 << 20, |seq, key, _| found.push((seq, key.to_vec()))).unwrap() {
+            calls += 1;
+        }
+        let mut expected = vec![(1, b"s/1".to_vec()), (9_002, b"s/2".to_vec())];
+        if reverse {
+            expected.reverse();
+        }
+        assert_eq!(found, expected);
+        assert_eq!(calls, 3);
+        let mut middle = db.history_of(b"s/", 2, Some(9_001), reverse).unwrap();
+        assert!(middle.next(9, 1 << 20).unwrap().is_empty());
+    }
+}
+
+#[test]
 fn a_version_that_is_not_there_yet_is_refused() {
     let db = create(&memory());
     put(&db, "k", "{}");

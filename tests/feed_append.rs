@@ -111,19 +111,21 @@ fn full_record() -> FeedRecord {
         left: 3,
         secret: Some(Seed::new([10; 32]).into()),
         forked: true,
+        unconfirmed: true,
     }
 }
 
 #[test]
 fn records_round_trip_and_every_truncation_and_unknown_flag_fails() {
     let full = full_record();
-    for keep in 0..32_u8 {
+    for keep in 0..64_u8 {
         let mut record = full.clone();
         record.head = record.head.filter(|_| keep & 1 != 0);
         record.cover = record.cover.filter(|_| keep & 2 != 0);
         record.tip = record.tip.filter(|_| keep & 4 != 0);
         record.secret = record.secret.filter(|_| keep & 8 != 0);
         record.forked = keep & 16 != 0;
+        record.unconfirmed = keep & 32 != 0;
         let mut row = record.encode();
         assert_eq!(row[0], keep);
         assert_eq!(FeedRecord::decode(feed(), &row).as_ref(), Ok(&record));
@@ -136,9 +138,9 @@ fn records_round_trip_and_every_truncation_and_unknown_flag_fails() {
     let mut row = full.encode();
     let head = |length: &str| format!("{length}0000000000000007{}{}", "08".repeat(32), "09".repeat(64));
     let heads = ["0000000000000004", "0000000000000007", "0000000000000008"].map(head).concat();
-    let numbers = "1f01020304000000000000000500000000000000060000000000000003";
+    let numbers = "3f01020304000000000000000500000000000000060000000000000003";
     assert_eq!(hex::encode(&row), format!("{numbers}{heads}{}", "0a".repeat(32)));
-    row[0] |= 32;
+    row[0] |= 64;
     assert!(FeedRecord::decode(feed(), &row).is_err());
     assert!(!format!("{full:?}").contains("10, 10"), "a secret is never printed");
 }

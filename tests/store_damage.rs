@@ -246,3 +246,36 @@ fn paths_that_cannot_hold_a_store_are_refused() {
     }
     assert!(!dir.path().join("missing").exists());
 }
+
+#[test]
+fn a_store_that_was_open_when_the_machine_went_down_is_walked_before_it_is_opened() {
+    let dir = filled();
+    let (whole, page) = (fs::read(data(dir.path())).unwrap(), page(dir.path()));
+    let lock = dir.path().join("lock");
+    assert_eq!(fs::read(&lock).unwrap(), b"", "it was closed, and says so");
+    // A leaf deep within the file: nothing that is looked at when the store is opened.
+    let leaf = (20..whole.len() as u64 / page)
+        .find(|number| whole[usize::try_from(number * page + 10).unwrap()..][..2] == 2_u16.to_ne_bytes())
+        .unwrap();
+    overwrite(&data(dir.path()), leaf * page + 12, &[0xff, 0xff]);
+    // Closed before, or killed under this start of the machine: opened as it is.
+    assert!(open(dir.path()).unwrap().close().wait(SOON));
+    let env = open(dir.path()).unwrap();
+    let open_now = fs::read_to_string(&lock).unwrap();
+    assert_eq!(open_now.split(' ').next(), Some(std::process::id().to_string().as_str()));
+    assert!(env.close().wait(SOON));
+    fs::write(&lock, &open_now).unwrap();
+    if cfg!(target_os = "linux") {
+        assert!(open(dir.path()).unwrap().close().wait(SOON));
+    }
+    // Another start of the machine: refused, as often as it is tried.
+    fs::write(&lock, "77 another-start").unwrap();
+    for _ in 0..2 {
+        let why = refused_as_corrupt(dir.path());
+        assert!(why.contains(&format!("page {leaf} (blocks-1)")), "{why}");
+        assert!(fs::read_to_string(&lock).unwrap().ends_with(" another-start"));
+    }
+    overwrite(&data(dir.path()), 0, &whole);
+    let env = open(dir.path()).unwrap();
+    assert_eq!(env.read().unwrap().entries(Table::Blocks).unwrap(), 2_000);
+}

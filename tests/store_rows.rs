@@ -218,6 +218,11 @@ fn names_and_orders_of_the_tables_are_the_file_format() {
         ("log-1", RowOrder::Bytes),
         ("commits-1", RowOrder::Bytes),
         ("hashes-1", RowOrder::Bytes),
+        ("kept-1", RowOrder::Bytes),
+        ("forks-1", RowOrder::Bytes),
+        ("sequence-1", RowOrder::Bytes),
+        ("applied-1", RowOrder::Bytes),
+        ("unmerged-1", RowOrder::Bytes),
     ];
     assert_eq!(Table::ALL.map(Table::definition), golden);
     let env = memory();

@@ -101,7 +101,12 @@ fn written(plans: &[Plan]) -> Vec<Written> {
             }
             Kind::Delete => entry::Change::Delete,
         };
-        let place = Place::First(BatchHead { timestamp: effective.time, length: 1, links: Vec::new() });
+        let place = Place::First(BatchHead {
+            timestamp: effective.time,
+            length: 1,
+            links: Vec::new(),
+            optimistic: false,
+        });
         let diff = entry::Diff { key: KEY, prev, change };
         let change = view::change_of(&diff, position).unwrap();
         let mut block = Vec::new();
@@ -143,7 +148,7 @@ fn merge(
     let added = new.iter().map(|n| Added { feed: all[*n].feed, change: change(&all[*n]) }).collect();
     let removed: Vec<_> =
         gone.iter().map(|n| Removed { feed: all[*n].feed, position: all[*n].position }).collect();
-    view::merge(txn, space, &writers, KEY, added, &removed, version).unwrap();
+    view::merge(txn, space, &writers, KEY, added, &removed, version, 0).unwrap();
 }
 
 proptest! {

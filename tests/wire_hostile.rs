@@ -15,7 +15,7 @@ mod wire_support;
 use ed25519_dalek::{Signer, SigningKey};
 use multi_hyperbee::codec::put_varint;
 use multi_hyperbee::types::FeedKey;
-use multi_hyperbee::wire::{Event, ProtocolError, RequestId, Role, Session, TopicId, limits};
+use multi_hyperbee::wire::{Event, ProtocolError, RequestId, Role, Session, StateClaim, TopicId, limits};
 use proptest::prelude::*;
 use wire_support::{HASH, Peer, attached, database, key, noise, pair, pump_all};
 
@@ -83,7 +83,7 @@ fn blocks(alias: u64, answer: u64, start: u64, count: usize) -> Vec<u8> {
 #[test]
 fn each_rule_of_a_message_is_enforced_and_named() {
     let unread_pings = [frame(2, &[]), frame(2, &[])];
-    assert_eq!(error_after(&[frame(18, &[])]), ProtocolError::UnknownMessage { tag: 18 });
+    assert_eq!(error_after(&[frame(19, &[])]), ProtocolError::UnknownMessage { tag: 19 });
     assert_eq!(error_after(&[frame(255, &[0; 40])]), ProtocolError::UnknownMessage { tag: 255 });
     assert!(matches!(error_after(&[frame(0, &[])]), ProtocolError::Twice { message: "Hello" }));
     assert!(matches!(error_after(&unread_pings), ProtocolError::Unread { message: "Ping" }));
@@ -97,7 +97,7 @@ fn each_rule_of_a_message_is_enforced_and_named() {
         error_after(&[frame(4, &[0]), frame(4, &[0])]),
         ProtocolError::Unread { message: "Show" }
     ));
-    for (tag, tail) in [(7, 0), (8, 96), (9, 2), (16, 2)] {
+    for (tag, tail) in [(7, 0), (8, 96), (9, 2), (16, 2), (18, 64)] {
         let body = [varints(&[77]), vec![0; tail]].concat();
         assert_eq!(error_after(&[frame(tag, &body)]), ProtocolError::UnknownTopic { topic: 77 });
     }
@@ -251,7 +251,7 @@ fn an_endless_frame_is_never_held_beyond_its_limit() {
 
 #[test]
 fn nothing_but_hello_is_taken_first() {
-    for tag in 1..18 {
+    for tag in 1..19 {
         let mut peer = Peer::new(attached(Role::Responder), &[]);
         peer.receive(&frame(tag, &[0]));
         match tag {
@@ -383,8 +383,38 @@ fn a_feed_topic_opens_that_feed_only() {
     let state = a.state(key(6));
     let foreign = CommandError::ForeignFeed { topic: TopicId(0), feed: key(6) };
     assert_eq!(a.session.announce(TopicId(0), &[state], false), Err(foreign));
+    let claim = StateClaim { digest: [1; 32], state: [2; 32] };
+    let about_a_feed = CommandError::NotForFeeds { what: "a state hash", topic: TopicId(0) };
+    assert_eq!(a.session.state_hash(TopicId(0), &claim), Err(about_a_feed));
+    a.receive(&state_hash(0, 64));
+    assert_eq!(a.error, Some(ProtocolError::NotForFeeds { message: "StateHash", topic: TopicId(0) }));
     b.receive(&vector(0, &[[6; 32]]));
     assert_eq!(b.error, Some(ProtocolError::ForeignFeed { topic: TopicId(0), feed: FeedKey([6; 32]) }));
+}
+
+fn state_hash(topic: u64, length: usize) -> Vec<u8> {
+    frame(18, &[varints(&[topic]), vec![5; length]].concat())
+}
+
+#[test]
+fn a_state_hash_of_another_length_is_refused() {
+    for length in [0, 32, 63, 65, 96] {
+        let error = error_after(&[state_hash(0, length)]);
+        assert!(matches!(error, ProtocolError::Malformed { message: "StateHash", .. }), "{length}: {error}");
+    }
+}
+
+#[test]
+fn a_flood_of_state_hashes_makes_nothing_be_sent_or_held() {
+    let mut peer = victim();
+    while peer.session.pull(1 << 16).is_some() {}
+    for _ in 0..10_000 {
+        peer.session.receive(&state_hash(0, 64)).unwrap();
+        let event = peer.session.event();
+        assert!(matches!(event, Some(Event::StateHash { topic: TopicId(0), .. })), "{event:?}");
+        assert_eq!((peer.session.unprocessed(), peer.session.outgoing()), (0, 0));
+    }
+    assert!(peer.session.event().is_none());
 }
 
 #[test]
@@ -469,7 +499,7 @@ proptest! {
     }
 
     #[test]
-    fn random_frames_never_panic(frames in prop::collection::vec((0_u8..18, prop::collection::vec(0_u8..6, 0..40)), 1..20)) {
+    fn random_frames_never_panic(frames in prop::collection::vec((0_u8..19, prop::collection::vec(0_u8..6, 0..40)), 1..20)) {
         let bytes: Vec<u8> = frames.iter().flat_map(|(tag, body)| frame(*tag, body)).collect();
         drive(victim(), &bytes, 7);
     }

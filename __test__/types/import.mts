@@ -10,6 +10,7 @@ import type {
   Read,
   Receipt,
   ReplicationStream,
+  Stats,
   Status,
   Stored
 } from 'multi-hyperbee'
@@ -68,9 +69,41 @@ db.on('update', (from: number, to: number) => void (to - from))
 db.on('peer-error', (error, where) => void [error.message, where.userData])
 db.on('writer', ({ key, added }) => void [key.length, added])
 const status: Status = db.status()
+const stats: Stats = db.stats
+db.on('diverged', (found) => {
+  if ('ours' in found) void [found.ours.equals(found.theirs), found.peer?.userData]
+  else void [found.feed.length, found.length]
+})
 const feed: Feed | null = db.local
 const block: { length: number } | undefined = await feed?.append(Buffer.from('x'))
 await db.flush({ timeout: 1000, signal: AbortSignal.timeout(3) })
+
+const applied = new Autobee<Buffer, { put?: string; grant?: string }>(store, null, {
+  valueEncoding: 'json',
+  optimistic: true,
+  async apply(nodes, view, host) {
+    for (const { key, value, batch } of nodes) {
+      if (host.genesis && value.grant) await host.addWriter(value.grant, { isIndexer: false })
+      if (value.put && batch.end === 0) await view.put(key, { put: value.put })
+    }
+    const writes = view.write()
+    writes.tryDelete(Buffer.from('x'))
+    await writes.flush()
+    // @ts-expect-error a number of this replica
+    void view.version
+  },
+  update(view, changes) {
+    const moved: number | undefined = changes.get('view')?.to
+    void moved
+  }
+})
+const appended: Receipt = await applied.append([{ put: 'a' }, { grant: 'ab' }], { optimistic: true })
+const { waitingFor, reason } = applied.finality()
+const { differs } = await applied.verify({ replay: true })
+applied.on('interrupt', (why) => void [why, appended, waitingFor, reason, differs?.key, applied.stats?.undos])
+applied.on('finalized', (length: number) => void length)
+// @ts-expect-error not a value of this database
+await applied.append({ putt: 'a' })
 
 try {
   await db.ready()
@@ -118,4 +151,4 @@ db.version = 3
 // @ts-expect-error a number of milliseconds
 await db.flush({ timeout: '1s' })
 
-void [joined, autobee, shared, wrote, receipt, stamp, absent, bytes, stream, status, block, noReceipt]
+void [joined, autobee, shared, wrote, receipt, stamp, absent, bytes, stream, status, stats, block, noReceipt]

@@ -1,6 +1,7 @@
 'use strict'
 
 const { AbstractIterator, AbstractKeyIterator, AbstractValueIterator } = require('abstract-level')
+const { FORM_KEYS } = require('../codec.js')
 const { Rows, pickKey, pickValue } = require('./rows.js')
 const { LevelError } = require('./errors.js')
 
@@ -13,11 +14,11 @@ function pickEntry({ keys, values }) {
 }
 
 /** An iterator class of abstract-level over `Rows`: three differ only in what they hand out. */
-function over(Abstract, pickFor) {
+function over(Abstract, pickFor, form) {
   return class extends Abstract {
     constructor(db, options) {
       // First, since it may throw: what super attaches to the database must be complete.
-      const scan = db._scanner(options.snapshot)
+      const scan = db._scanner(options.snapshot, form)
       super(db, options)
       this._rows = new Rows(scan, options, pickFor(options))
       this._signal = options.signal ?? null
@@ -28,7 +29,7 @@ function over(Abstract, pickFor) {
 
     async _next() {
       if (this._signal !== null) await this._awaitAbort()
-      return this._rows.one()
+      return this._rows.one(this._check)
     }
 
     async _nextv(size) {
@@ -65,7 +66,7 @@ function aborted(signal) {
 }
 
 const EntryIterator = over(AbstractIterator, pickEntry)
-const KeyIterator = over(AbstractKeyIterator, () => pickKey)
+const KeyIterator = over(AbstractKeyIterator, () => pickKey, FORM_KEYS)
 const ValueIterator = over(AbstractValueIterator, () => pickValue)
 
 module.exports = { EntryIterator, KeyIterator, ValueIterator }

@@ -7,6 +7,7 @@ const { MultiHyperbee } = require('../multi-hyperbee.js')
 const { Store } = require('../store.js')
 const { MultiHyperbeeError } = require('../errors.js')
 const { ANY } = require('../packed.js')
+const { FORM_KEYS } = require('../codec.js')
 const { readEntry, readEntries, hasEntry } = require('../reader.js')
 const { packWrite } = require('../bee.js')
 const { EntryIterator, KeyIterator, ValueIterator } = require('./iterators.js')
@@ -122,7 +123,7 @@ class MultiHyperbeeLevel extends AbstractLevel {
 
   /** What was in the range when this was called, a batch at a time: not atomic as a whole. */
   async _clear(options) {
-    const rows = new Rows(this._scanner(options.snapshot), options, pickKey)
+    const rows = new Rows(this._scanner(options.snapshot, FORM_KEYS), options, pickKey)
     let left = options.limit < 0 ? Infinity : options.limit
     while (left > 0) {
       const keys = await rows.many(Math.min(left, CLEAR_BATCH))
@@ -134,9 +135,9 @@ class MultiHyperbeeLevel extends AbstractLevel {
   }
 
   /** Opens native cursors at the version of the snapshot, or of now. */
-  _scanner(snapshot) {
+  _scanner(snapshot, form = this._bee._codec.form) {
     const at = this._version(snapshot)
-    return (range) => mapped(() => this._session.native().scan(range, this._bee._codec.form, at))
+    return (range) => mapped(() => this._session.native().scan(range, form, at))
   }
 
   _iterator(options) {

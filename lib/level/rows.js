@@ -3,13 +3,12 @@
 const { setImmediate: turn } = require('node:timers/promises')
 const { MAX_KEY_BYTES } = require('../codec.js')
 const { forEachEntry } = require('../packed.js')
+const { Slices } = require('../pace.js')
 const { mapped } = require('./errors.js')
 
-/** As in `streams.js`: what one crossing into the core brings at most. */
-const CHUNK_ENTRIES = 256
-const CHUNK_BYTES = 64 * 1024
-/** Read ahead of a `next()`; doubles from here to a whole chunk. */
+/** Read ahead of a `next()`; doubles from here up to what a slice brings. */
 const FIRST_AHEAD = 8
+const MOST_AHEAD = 256
 
 /**
  * Makes of one packed entry what an iterator hands out.
@@ -34,13 +33,15 @@ class Rows {
     this._scan = scan
     this._range = nativeRange(options)
     this._pick = pick
+    this._slices = new Slices()
     this._start(this._range)
   }
 
-  /** The next one; undefined at the end. */
-  one() {
+  /** The next one; undefined at the end. Lets the event loop turn only where much is passed over. */
+  async one(check) {
     if (this._next === this._rows.length) this._fill(1)
-    return this._next === this._rows.length ? undefined : this._rows[this._next++]
+    if (this._next < this._rows.length) return this._rows[this._next++]
+    return this._cursor === null ? undefined : (await this.many(1, check))[0]
   }
 
   /**
@@ -93,9 +94,9 @@ class Rows {
       this._opens = null
     }
     if (this._cursor === null) return
-    const entries = Math.min(CHUNK_ENTRIES, Math.max(count, this._ahead))
-    this._ahead = Math.min(CHUNK_ENTRIES, this._ahead * 2)
-    const packed = mapped(() => this._cursor.next(entries, CHUNK_BYTES))
+    const entries = Math.max(count, this._ahead)
+    this._ahead = Math.min(MOST_AHEAD, this._ahead * 2)
+    const packed = mapped(() => this._slices.read(this._cursor, entries))
     if (packed === null) this._cursor = null
     else {
       forEachEntry(packed, (_flags, _seq, key, keyEnd, valueEnd) => {

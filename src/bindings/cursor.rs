@@ -36,7 +36,7 @@ impl NativeCursor {
         number(self.version)
     }
 
-    /// The next packed entries; null at the end, which also closes.
+    /// The next packed entries, possibly none: what one slice of time finds. Null at the end, which also closes.
     #[napi(catch_unwind)]
     pub fn next<'env>(
         &mut self,
@@ -47,23 +47,19 @@ impl NativeCursor {
         let (entries, bytes) = (usize::try_from(entries).unwrap_or(1), usize::try_from(bytes).unwrap_or(1));
         let source = self.source.as_mut().ok_or_else(|| closed("this stream"))?;
         let mut packer = EntryPacker::new(self.form);
-        let mut more = true;
-        // A slice may pass over deleted keys only.
-        while more && packer.is_empty() {
-            more = match source {
-                Source::Scan(scan) => scan.visit(entries, bytes, |row| packer.live(row)),
-                Source::History(history) => {
-                    history.visit(entries, bytes, |seq, key, row| packer.add(seq, key, row))
-                }
-                Source::Comparison(comparison) => comparison.visit(entries, bytes, |left, right| {
-                    for row in [left, right] {
-                        packer.add(row.map_or(0, |row| row.version), row.map_or(&[], |row| row.key), row);
-                    }
-                }),
+        let more = match source {
+            Source::Scan(scan) => scan.visit(entries, bytes, |row| packer.live(row)),
+            Source::History(history) => {
+                history.visit(entries, bytes, |seq, key, row| packer.add(seq, key, row))
             }
-            .map_err(to_js)?;
+            Source::Comparison(comparison) => comparison.visit(entries, bytes, |left, right| {
+                for row in [left, right] {
+                    packer.add(row.map_or(0, |row| row.version), row.map_or(&[], |row| row.key), row);
+                }
+            }),
         }
-        if packer.is_empty() {
+        .map_err(to_js)?;
+        if packer.is_empty() && !more {
             self.source = None;
             return Ok(None);
         }

@@ -7,11 +7,9 @@ use super::packed::{self, EntryPacker};
 use super::peer::{NativePeer, NativePeerOptions};
 use super::value::Form;
 use super::wake::Wake;
-use crate::db::{
-    Access, DatabaseOptions, Db, DbStatus, EncryptionKey, Invite, InviteOptions, Range, Subscription,
-};
+use crate::db::{DatabaseOptions, Db, DbStats, DbStatus, EncryptionKey, Range, Subscription};
 use napi::Env;
-use napi::bindgen_prelude::{Buffer, BufferSlice, Function, PromiseRaw};
+use napi::bindgen_prelude::{Buffer, BufferSlice, Function, PromiseRaw, spawn_blocking};
 use napi_derive::napi;
 use std::time::Duration;
 
@@ -24,6 +22,8 @@ pub struct NativeDbOptions<'env> {
     pub secret: Option<BufferSlice<'env>>,
     pub encryption_key: Option<BufferSlice<'env>>,
     pub open: bool,
+    pub apply: bool,
+    pub optimistic: bool,
     pub max_drift: f64,
 }
 
@@ -45,6 +45,8 @@ impl NativeDbOptions<'_> {
                 .map(|key| array(&key, "an encryption key").map(EncryptionKey::new))
                 .transpose()?,
             open: self.open,
+            apply: self.apply,
+            optimistic: self.optimistic,
             max_drift: Duration::from_millis(self.max_drift as u64),
         })
     }
@@ -59,6 +61,8 @@ pub struct NativeDbInfo {
     pub key_encoding: String,
     pub value_encoding: String,
     pub encrypted: bool,
+    pub apply: bool,
+    pub optimistic: bool,
 }
 
 #[napi(object)]
@@ -85,22 +89,10 @@ impl From<NativeRange<'_>> for Range {
 }
 
 #[napi(object)]
-pub struct NativeMember {
-    pub key: Buffer,
-    pub length: f64,
-    pub counted: f64,
-    pub indexer: bool,
-    pub granted: bool,
-    pub added: bool,
-    pub removed_by: Option<Buffer>,
-}
-
-#[napi(object)]
-pub struct NativeProgress {
-    pub key: Buffer,
-    pub have: f64,
-    pub placed: f64,
-    pub want: f64,
+pub struct NativeStats {
+    pub merged: f64,
+    pub folded: f64,
+    pub searched: f64,
 }
 
 #[expect(
@@ -148,12 +140,20 @@ impl NativeDb {
             key_encoding: info.key_encoding,
             value_encoding: info.value_encoding,
             encrypted: info.encrypted,
+            apply: info.apply,
+            optimistic: info.optimistic,
         })
     }
 
     #[napi(catch_unwind)]
     pub fn version(&self) -> f64 {
         number(self.status().version)
+    }
+
+    #[napi(catch_unwind)]
+    pub fn stats(&self) -> NativeStats {
+        let DbStats { merged, folded, searched } = self.db.stats().unwrap_or_default();
+        NativeStats { merged: number(merged), folded: number(folded), searched: number(searched) }
     }
 
     /// 1: writable, 2: indexer, added up.
@@ -223,10 +223,17 @@ impl NativeDb {
         Ok(NativeCursor::new(Source::Scan(scan), Form::from(form)))
     }
 
-    /// Entries of versions `from..to`.
+    /// Entries of versions `from..=to`, of keys that begin with `prefix`.
     #[napi(catch_unwind)]
-    pub fn history(&self, from: f64, to: Option<f64>, reverse: bool, form: u32) -> Result<NativeCursor> {
-        let history = self.db.history(version(from), to.map(version), reverse).map_err(to_js)?;
+    pub fn history(
+        &self,
+        prefix: BufferSlice<'_>,
+        from: f64,
+        to: Option<f64>,
+        reverse: bool,
+        form: u32,
+    ) -> Result<NativeCursor> {
+        let history = self.db.history_of(&prefix, version(from), to.map(version), reverse).map_err(to_js)?;
         Ok(NativeCursor::new(Source::History(history), Form::from(form)))
     }
 
@@ -236,9 +243,15 @@ impl NativeDb {
         Ok(conflicts.into_iter().map(NativeConflict::from).collect())
     }
 
+    /// On a pool thread: it may have a long way to go.
     #[napi(catch_unwind)]
-    pub fn state_hash(&self) -> Result<Buffer> {
-        self.db.state_hash().map(|hash| hash.to_vec().into()).map_err(to_js)
+    pub fn state_hash<'env>(&self, env: &'env Env) -> Result<PromiseRaw<'env, Buffer>> {
+        let db = self.db.clone();
+        env.spawn_future(async move {
+            let hash = spawn_blocking(move || db.state_hash()).await;
+            let hash = hash.map_err(|error| invalid(format!("the state hash was given up: {error}")))?;
+            hash.map(|hash| hash.to_vec().into()).map_err(to_js)
+        })
     }
 
     /// Packed writes in, packed results out. Queued before this returns; the promise holds the event loop.
@@ -247,124 +260,6 @@ impl NativeDb {
         let writes = packed::read_writes(&writes).ok_or_else(|| invalid("malformed packed writes"))?;
         let reply = self.db.write(writes);
         env.spawn_future(async move { Ok(packed::write_results(reply.await.map_err(to_js)?).into()) })
-    }
-
-    #[napi(catch_unwind)]
-    pub fn add_peer<'env>(&self, env: &'env Env, feed: BufferSlice<'env>) -> Result<PromiseRaw<'env, bool>> {
-        let reply = self.db.add_peer(feed_key(&feed)?);
-        env.spawn_future(async move { reply.await.map_err(to_js) })
-    }
-
-    #[napi(catch_unwind)]
-    pub fn remove_peer<'env>(
-        &self,
-        env: &'env Env,
-        feed: BufferSlice<'env>,
-    ) -> Result<PromiseRaw<'env, bool>> {
-        let reply = self.db.remove_peer(feed_key(&feed)?);
-        env.spawn_future(async move { reply.await.map_err(to_js) })
-    }
-
-    /// One packed result.
-    #[napi(catch_unwind)]
-    pub fn add_writer<'env>(
-        &self,
-        env: &'env Env,
-        writer: BufferSlice<'env>,
-        indexer: bool,
-    ) -> Result<PromiseRaw<'env, Buffer>> {
-        let reply = self.db.add_writer(feed_key(&writer)?, indexer);
-        env.spawn_future(async move { Ok(packed::write_results(vec![reply.await]).into()) })
-    }
-
-    /// One packed result.
-    #[napi(catch_unwind)]
-    pub fn remove_writer<'env>(
-        &self,
-        env: &'env Env,
-        writer: BufferSlice<'env>,
-        lost: bool,
-    ) -> Result<PromiseRaw<'env, Buffer>> {
-        let reply = self.db.remove_writer(feed_key(&writer)?, lost);
-        env.spawn_future(async move { Ok(packed::write_results(vec![reply.await]).into()) })
-    }
-
-    /// `invite`: its text.
-    #[napi(catch_unwind)]
-    pub fn request_access(&self, user_data: BufferSlice<'_>, invite: Option<String>) -> Result<()> {
-        let invite: Option<Invite> = invite.map(|text| text.parse()).transpose().map_err(to_js)?;
-        self.db.request_access(user_data.to_vec(), invite).map_err(to_js)
-    }
-
-    #[napi(catch_unwind)]
-    pub fn cancel_access(&self) -> Result<()> {
-        self.db.cancel_access().map_err(to_js)
-    }
-
-    /// `none`, `asked`, `heard`, or why it was refused.
-    #[napi(catch_unwind)]
-    pub fn access(&self) -> Result<String> {
-        Ok(match self.db.access().map_err(to_js)? {
-            Access::NotAsked => "none".to_owned(),
-            Access::Asked => "asked".to_owned(),
-            Access::Heard => "heard".to_owned(),
-            Access::Refused(refusal) => refusal.to_string(),
-        })
-    }
-
-    #[napi(catch_unwind)]
-    pub fn reject_access(&self, writer: BufferSlice<'_>) -> Result<bool> {
-        self.db.reject_access(&feed_key(&writer)?).map_err(to_js)
-    }
-
-    /// `expires`: milliseconds since 1970.
-    #[napi(catch_unwind)]
-    pub fn create_invite<'env>(
-        &self,
-        env: &'env Env,
-        expires: Option<f64>,
-        uses: Option<u32>,
-        indexer: bool,
-    ) -> Result<PromiseRaw<'env, String>> {
-        let expires = expires.map(|at| Duration::from_millis(version(at)));
-        let reply = self.db.create_invite(InviteOptions { expires, uses, indexer });
-        env.spawn_future(async move { reply.await.map(|invite| invite.to_string()).map_err(to_js) })
-    }
-
-    #[napi(catch_unwind)]
-    pub fn members(&self) -> Result<Vec<NativeMember>> {
-        let members = self.db.members().map_err(to_js)?;
-        let member = |member: crate::db::Member| NativeMember {
-            key: member.key.0.to_vec().into(),
-            length: number(member.length),
-            counted: number(member.counted),
-            indexer: member.indexer,
-            granted: member.granted,
-            added: member.added,
-            removed_by: member.removed_by.map(|key| key.0.to_vec().into()),
-        };
-        Ok(members.into_iter().map(member).collect())
-    }
-
-    #[napi(catch_unwind)]
-    pub fn applied(&self, writer: BufferSlice<'_>, length: f64) -> Result<bool> {
-        self.db.applied(&feed_key(&writer)?, version(length)).map_err(to_js)
-    }
-
-    #[napi(catch_unwind)]
-    pub fn is_flushed(&self) -> Result<bool> {
-        self.db.is_flushed().map_err(to_js)
-    }
-
-    #[napi(catch_unwind)]
-    pub fn progress(&self) -> Result<Vec<NativeProgress>> {
-        let feed = |feed: crate::db::FeedProgress| NativeProgress {
-            key: feed.key.0.to_vec().into(),
-            have: number(feed.have),
-            placed: number(feed.placed),
-            want: number(feed.want),
-        };
-        Ok(self.db.progress().map_err(to_js)?.into_iter().map(feed).collect())
     }
 
     /// `callback` is called when there are events, once until they are taken.

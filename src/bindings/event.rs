@@ -42,16 +42,29 @@ impl From<Event> for NativeEvent {
             Event::Drift { writer, ahead_ms } => {
                 Self { key: Some(bytes(writer)), to: Some(number(ahead_ms)), ..of("drift") }
             }
-            Event::Fork { feed, length } => {
-                Self { key: Some(bytes(feed)), to: Some(number(length)), ..of("fork") }
-            }
+            Event::Fork { feed, length, proof } => Self {
+                key: Some(bytes(feed)),
+                to: Some(number(length)),
+                data: Some(proof.into()),
+                ..of("fork")
+            },
             Event::UpgradeNeeded { feed } => Self { key: Some(bytes(feed)), ..of("upgrade-needed") },
             Event::Synced { peer } => Self { to: Some(number(peer)), ..of("synced") },
             Event::Progress => of("progress"),
-            Event::Error(error) => Self { error: Some(errors::text(&error)), ..of("error") },
+            Event::Finalized { length } => Self { to: Some(number(length)), ..of("finalized") },
+            Event::Moved { feed, length } => {
+                Self { key: Some(bytes(feed)), to: Some(number(length)), ..of("moved") }
+            }
             Event::AccessRequest { key: asking, user_data } => {
                 Self { key: Some(bytes(asking)), data: Some(user_data.into()), ..of("access-request") }
             }
+            Event::Diverged { ours, theirs, peer } => Self {
+                key: Some(ours.to_vec().into()),
+                data: Some(theirs.to_vec().into()),
+                to: Some(number(peer)),
+                ..of("diverged")
+            },
+            Event::Error { error } => Self { error: Some(errors::text(&error)), ..of("error") },
         }
     }
 }

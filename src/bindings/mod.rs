@@ -1,4 +1,4 @@
-//! **What.** The Node.js binding: five classes over the Rust API, and the packed bytes in which many writes, entries or
+//! **What.** The Node.js binding: classes over the Rust API, and the packed bytes in which many writes, entries or
 //! results cross at once. The JavaScript layer (`lib/`) is the only caller.
 //!
 //! **Owns.** The packed formats (`packed`), which never leave the process and may change with every build; the text of a
@@ -17,6 +17,8 @@
     reason = "signatures are napi's"
 )]
 
+mod apply;
+mod block;
 mod conflicts;
 mod cursor;
 mod database;
@@ -24,12 +26,15 @@ mod diffs;
 mod errors;
 mod event;
 mod feed;
+mod handler;
 mod invite;
+mod members;
 mod packed;
 mod past;
 mod peer;
 mod store;
 mod value;
+mod verify;
 mod wake;
 
 /// Panics are caught at every export and become errors; their text belongs in those, not on the user's terminal.

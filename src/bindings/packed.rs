@@ -18,28 +18,28 @@ use crate::types::Stamp;
 /// A batch holds no batches.
 const MAX_DEPTH: u8 = 1;
 
-struct Reader<'a>(&'a [u8]);
+pub(super) struct Reader<'a>(pub &'a [u8]);
 
 impl<'a> Reader<'a> {
-    fn take(&mut self, length: usize) -> Option<&'a [u8]> {
+    pub fn take(&mut self, length: usize) -> Option<&'a [u8]> {
         let (taken, rest) = self.0.split_at_checked(length)?;
         self.0 = rest;
         Some(taken)
     }
 
-    fn u8(&mut self) -> Option<u8> {
+    pub fn u8(&mut self) -> Option<u8> {
         self.take(1)?.first().copied()
     }
 
-    fn u32(&mut self) -> Option<u32> {
+    pub fn u32(&mut self) -> Option<u32> {
         Some(u32::from_le_bytes(self.take(4)?.try_into().ok()?))
     }
 
-    fn u64(&mut self) -> Option<u64> {
+    pub fn u64(&mut self) -> Option<u64> {
         Some(u64::from_le_bytes(self.take(8)?.try_into().ok()?))
     }
 
-    fn bytes(&mut self) -> Option<&'a [u8]> {
+    pub fn bytes(&mut self) -> Option<&'a [u8]> {
         let length = usize::try_from(self.u32()?).ok()?;
         self.take(length)
     }
@@ -87,7 +87,7 @@ fn write(reader: &mut Reader<'_>, depth: u8) -> Option<Write> {
 }
 
 /// `<stamp>-<state, 16 hex>`. What is not of this form names no state: a put without a base.
-fn parse_base(text: &str) -> Option<(Stamp, u64)> {
+pub fn parse_base(text: &str) -> Option<(Stamp, u64)> {
     let (stamp, state) = text.rsplit_once('-')?;
     if state.len() != 16 {
         return None;
@@ -187,12 +187,12 @@ fn row_flags(row: &LiveRow<'_>) -> u8 {
     register | if row.prev.is_some() { FLAG_PREV } else { 0 }
 }
 
-fn put_bytes(out: &mut Vec<u8>, bytes: &[u8]) {
+pub(super) fn put_bytes(out: &mut Vec<u8>, bytes: &[u8]) {
     put_length(out, bytes.len());
     out.extend_from_slice(bytes);
 }
 
-fn put_length(out: &mut Vec<u8>, length: usize) {
+pub(super) fn put_length(out: &mut Vec<u8>, length: usize) {
     out.extend_from_slice(&u32_length(length).to_le_bytes());
 }
 

@@ -3,7 +3,7 @@
 
 use super::cursor::{NativeCursor, Source};
 use super::database::{NativeDb, NativeRange, bytes, version};
-use super::diffs::NativeDiffs;
+use super::diffs::{NativeDiff, NativeDiffs};
 use super::errors::{Result, feed_key, invalid, to_js};
 use super::number;
 use super::value::Form;
@@ -31,9 +31,13 @@ impl NativeDb {
     /// The last version committed before the end of that millisecond since 1970.
     #[napi(catch_unwind)]
     pub fn version_at(&self, milliseconds: f64) -> Result<f64> {
-        let end = version(milliseconds).saturating_add(1);
-        let time = u64::try_from((u128::from(end) << 32).div_ceil(1_000)).unwrap_or(u64::MAX);
-        self.db.version_at(time.saturating_sub(1)).map(number).map_err(to_js)
+        self.db.version_at(end_of(milliseconds)).map(number).map_err(to_js)
+    }
+
+    /// How much of a feed is placed and was written before the end of that millisecond.
+    #[napi(catch_unwind)]
+    pub fn feed_length_at(&self, feed: BufferSlice<'_>, milliseconds: f64) -> Result<f64> {
+        self.db.feed_length_at(feed_key(&feed)?, end_of(milliseconds)).map(number).map_err(to_js)
     }
 
     /// A feed's diffs by key: of the single keys, then of `from ..= to`.
@@ -49,6 +53,20 @@ impl NativeDb {
         let single = single.iter().map(|key| key.to_vec()).collect();
         let range = DiffRange { single, from: from.to_vec(), to: bytes(to), reverse };
         self.db.feed_diffs(feed_key(&feed)?, range).map(NativeDiffs::new).map_err(to_js)
+    }
+
+    /// A feed's diff of a key with that timestamp, of the blocks below `below`.
+    #[napi(catch_unwind)]
+    pub fn feed_diff(
+        &self,
+        feed: BufferSlice<'_>,
+        key: BufferSlice<'_>,
+        timestamp: String,
+        below: f64,
+    ) -> Result<Option<NativeDiff>> {
+        let stamp = Stamp::parse(&timestamp).map_err(|_| invalid("not a timestamp"))?;
+        let found = self.db.feed_diff(feed_key(&feed)?, &key, stamp, version(below)).map_err(to_js)?;
+        Ok(found.map(NativeDiff::from))
     }
 
     /// A feed's diffs of blocks `from .. to`.
@@ -73,4 +91,10 @@ impl NativeDb {
         };
         self.db.key_diffs(&key, from).map(NativeDiffs::new).map_err(to_js)
     }
+}
+
+/// The last NTP64 of a millisecond since 1970.
+fn end_of(milliseconds: f64) -> u64 {
+    let end = version(milliseconds).saturating_add(1);
+    u64::try_from((u128::from(end) << 32).div_ceil(1_000)).unwrap_or(u64::MAX).saturating_sub(1)
 }

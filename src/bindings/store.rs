@@ -35,6 +35,20 @@ impl NativeStore {
         env.spawn_future(async move { reply.await.map_err(to_js) })
     }
 
+    /// Copies what is committed now into the directory `path`.
+    #[napi(catch_unwind)]
+    pub fn backup<'env>(&self, env: &'env Env, path: String) -> Result<PromiseRaw<'env, ()>> {
+        let reply = self.store.backup(path.into());
+        env.spawn_future(async move { reply.await.map_err(to_js) })
+    }
+
+    /// Nothing newer than this store exists anywhere.
+    #[napi(catch_unwind)]
+    pub fn resume<'env>(&self, env: &'env Env) -> Result<PromiseRaw<'env, ()>> {
+        let reply = self.store.resume();
+        env.spawn_future(async move { reply.await.map_err(to_js) })
+    }
+
     #[napi(catch_unwind)]
     pub fn database<'env>(
         &self,

@@ -18,6 +18,8 @@ pub enum Form {
     ObjectHex,
     /// The stored bytes.
     Plain,
+    /// Nothing: only the keys are asked for.
+    Keys,
 }
 
 impl From<u32> for Form {
@@ -26,6 +28,7 @@ impl From<u32> for Form {
             0 => Form::Object,
             1 => Form::ObjectHex,
             3 => Form::Stamped,
+            4 => Form::Keys,
             _ => Form::Plain,
         }
     }
@@ -33,6 +36,7 @@ impl From<u32> for Form {
 
 pub fn write_value(out: &mut Vec<u8>, row: &LiveRow<'_>, form: Form) {
     let text = match (row.value, form) {
+        (_, Form::Keys) => return,
         (Live::Register(bytes), _) => return out.extend_from_slice(bytes),
         (Live::Object(text), Form::Plain) => return out.extend_from_slice(text.as_bytes()),
         (Live::Object(text), Form::Stamped) => return write_stamped(out, text, row),
@@ -112,6 +116,12 @@ mod tests {
     fn stamps_stand_behind_the_text() {
         let expected = format!(r#"{{"a":1}}{STAMP}-00000000000000ff{STAMP}"#);
         assert_eq!(text(&row(b"k", Live::Object(r#"{"a":1}"#), true), Form::Stamped), expected);
+    }
+
+    #[test]
+    fn where_only_keys_are_asked_for_there_is_no_value() {
+        assert_eq!(text(&row(b"k", Live::Object(r#"{"a":1}"#), true), Form::Keys), "");
+        assert_eq!(text(&row(b"k", Live::Register(b"{}"), true), Form::Keys), "");
     }
 
     #[test]

@@ -131,6 +131,21 @@ impl Controls {
         self.batches.entry(batch.writer).or_default().insert(batch.seq, batch);
     }
 
+    /// Takes out the batches of `writer` that begin at or after `from`.
+    pub fn cut(&mut self, writer: FeedKey, from: u64) {
+        if let Some(batches) = self.batches.get_mut(&writer) {
+            drop(batches.split_off(&from));
+        }
+        for grants in self.named.values_mut() {
+            // The first grant says it all: what is cut off is after it, or it is.
+            if grants.get(&writer).is_some_and(|first| *first >= from) {
+                grants.remove(&writer);
+            }
+        }
+        self.named.retain(|_, grants| !grants.is_empty());
+        self.batches.retain(|_, batches| !batches.is_empty());
+    }
+
     /// Does a grant in `past`, counted or not, name `feed`? (What [`super::Placed::names`] asks.)
     pub fn names(&self, past: &Past, feed: FeedKey) -> bool {
         let grants = self.named.get(&feed).into_iter().flatten();

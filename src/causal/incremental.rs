@@ -45,6 +45,10 @@ impl OrderState {
         self.creator
     }
 
+    pub fn rule(&self) -> WalkRule {
+        self.rule
+    }
+
     /// As of the last walk and what was placed since; exact unless [`Self::walk_is_due`].
     pub fn outcome(&self) -> &WalkOutcome {
         &self.outcome
@@ -94,6 +98,20 @@ impl OrderState {
             self.outcome.counted.entry(batch.writer).or_default().insert(batch.seq, batch.end());
         }
         Verdict::Placed { counts }
+    }
+
+    /// Takes the batches of `feed` from `from` on out again, where a batch begins. A walk is due, and whatever has them
+    /// in its past has to be taken out with them.
+    pub fn withdraw(&mut self, feed: FeedKey, from: u64) {
+        self.placed.lower(feed, from);
+        self.controls.cut(feed, from);
+        if let Some(counted) = self.outcome.counted.get_mut(&feed) {
+            counted.cut(from);
+            if counted.is_empty() {
+                self.outcome.counted.remove(&feed);
+            }
+        }
+        self.due = true;
     }
 
     /// Could placing this batch change more than its own verdict?

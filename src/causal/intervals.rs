@@ -34,6 +34,14 @@ impl Intervals {
         self.ends.insert(from, to);
     }
 
+    /// Takes out everything from `from` on.
+    pub fn cut(&mut self, from: u64) {
+        drop(self.ends.split_off(&from));
+        if let Some((_, end)) = self.ends.iter_mut().next_back() {
+            *end = from.min(*end);
+        }
+    }
+
     pub fn contains(&self, seq: u64) -> bool {
         self.ends.range(..=seq).next_back().is_some_and(|(_, end)| seq < *end)
     }

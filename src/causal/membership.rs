@@ -62,6 +62,14 @@ impl Membership {
         }
     }
 
+    /// Puts back what a feed was, or is again.
+    pub(super) fn set(&mut self, feed: FeedKey, member: Option<Member>) {
+        match member {
+            Some(member) => self.0.insert(feed, member),
+            None => self.0.remove(&feed),
+        };
+    }
+
     fn is_last_indexer(&self, feed: &FeedKey) -> bool {
         let mut indexers = self.indexers();
         indexers.next() == Some(*feed) && indexers.next().is_none()

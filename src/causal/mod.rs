@@ -14,6 +14,9 @@
 //! waves (`order`).
 
 mod control;
+mod cursor;
+mod digest;
+mod divergence;
 mod encoding;
 mod incremental;
 mod intervals;
@@ -21,17 +24,22 @@ mod links;
 mod membership;
 mod past;
 mod resolve;
+mod standing;
 #[cfg(test)]
 mod tests;
 mod walk;
 
 pub use control::{Control, ControlBatch, Controls};
+pub use cursor::{Cursor, Placement, Plan, Sequence, Turn};
+pub use digest::{Agreement, FeedStanding};
+pub use divergence::Divergence;
 pub use incremental::{OrderState, Verdict};
 pub use intervals::Intervals;
 pub use links::links;
 pub use membership::{Member, Membership};
 pub use past::Past;
 pub use resolve::{LinkRule, Placed, Readiness, resolve};
+pub use standing::{Change, Standing};
 pub use walk::{PlacedBatch, WalkOutcome, WalkRule, WalkSource, walk};
 
 use crate::types::{Effective, FeedKey, Link, Position};

@@ -44,6 +44,15 @@ impl Past {
         }
     }
 
+    /// Leaves `feed` only up to `length`: for going back over what was placed.
+    pub fn lower(&mut self, feed: FeedKey, length: u64) {
+        if length == 0 {
+            self.0.remove(&feed);
+        } else if let Some(known) = self.0.get_mut(&feed) {
+            *known = length.min(*known);
+        }
+    }
+
     /// The union: the pointwise maximum. True if that added anything.
     pub fn join(&mut self, other: &Self) -> bool {
         let mut added = false;

@@ -30,6 +30,13 @@ pub trait Placed {
     /// The end of the batch that entry `length - 1` of `feed` belongs to. Asked of placed entries only.
     fn batch_end(&self, feed: FeedKey, length: u64) -> Result<u64, Self::Error>;
 
+    /// What a link to `length` of `feed` is read as: shorter only if the feed has forked and no more of it will come, so
+    /// that nobody waits. 0: as no link.
+    fn read_as(&self, feed: FeedKey, length: u64) -> Result<u64, Self::Error> {
+        let _ = feed;
+        Ok(length)
+    }
+
     /// The past of the batch of `feed` that ends at `length`, the batch itself included (`feed` to `length`).
     fn past(&self, feed: FeedKey, length: u64) -> Result<Past, Self::Error>;
 
@@ -84,6 +91,10 @@ pub fn resolve<P: Placed>(batch: &BatchFacts, rule: LinkRule, placed: &P) -> Res
         for (feed, length) in unread {
             if !rule.reads(feed, &past, placed)? {
                 closed.push((feed, length));
+                continue;
+            }
+            let length = placed.read_as(feed, length)?;
+            if length == 0 {
                 continue;
             }
             if placed.length(feed)? < length {

@@ -242,3 +242,44 @@ proptest! {
         back(bytes, |r| OrderState::decode(r, Controls::new()), OrderState::encode_into);
     }
 }
+
+proptest! {
+    #[test]
+    fn what_is_cut_off_is_gone_and_the_rest_is_as_before(
+        parts in prop::collection::vec((0..40_u64, 0..6_u64), 0..12),
+        from in 0..50_u64,
+    ) {
+        let mut intervals = Intervals::new();
+        for (start, length) in &parts {
+            intervals.insert(*start, start + length);
+        }
+        let mut left = intervals.clone();
+        left.cut(from);
+        for seq in 0..60 {
+            prop_assert_eq!(left.contains(seq), seq < from && intervals.contains(seq));
+        }
+        one_form(&left, Intervals::encode_into, Intervals::decode);
+    }
+}
+
+#[test]
+fn controls_and_pasts_are_cut() {
+    let grant = |seq| ControlBatch {
+        writer: key(1),
+        seq,
+        end: seq + 1,
+        effective: Effective { time: seq, tick: 0 },
+        controls: vec![Control::Grant { writer: key(2), indexer: false, seq }],
+    };
+    let all: Controls = [3, 5, 9].map(grant).into_iter().collect();
+    let past: Past = [(key(1), 20)].into_iter().collect();
+    for (from, left) in [(0, 0), (3, 0), (4, 1), (9, 2), (10, 3)] {
+        let mut controls = all.clone();
+        controls.cut(key(1), from);
+        assert_eq!(controls, [3, 5, 9].map(grant).into_iter().take(left).collect());
+        assert_eq!(controls.names(&past, key(2)), left > 0);
+        let mut past = past.clone();
+        past.lower(key(1), from);
+        assert_eq!((past.get(&key(1)), past.is_empty()), (from, from == 0));
+    }
+}

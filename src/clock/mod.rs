@@ -130,3 +130,8 @@ pub fn ntp64(duration: Duration) -> u64 {
         Err(_) => u64::MAX,
     }
 }
+
+/// An NTP64 timestamp in milliseconds since 1970, rounded down.
+pub fn milliseconds(timestamp: u64) -> u64 {
+    (timestamp >> 32) * 1_000 + (((timestamp & u64::from(u32::MAX)) * 1_000) >> 32)
+}

@@ -126,3 +126,11 @@ fn i1_a_peer_repeating_itself_does_not_run_the_clock_up() {
     }
     assert!(clock.tick(NOW) <= NOW + 2);
 }
+
+#[test]
+fn milliseconds_are_those_of_the_duration() {
+    for time in [0, 1, 1_500, 1_763_740_000_123] {
+        let back = milliseconds(ntp64(Duration::from_millis(time)));
+        assert!(time - back <= 1, "{time} came back as {back}");
+    }
+}

@@ -28,4 +28,4 @@ pub use element::{ElementId, ElementIdError};
 pub use json::{JsonError, Props, Scalar, Value, parse_object};
 pub use list::{List, ListError, MAX_BY_VALUE, MAX_LIST_DEPTH, list_size};
 pub use row::{Live, StateView};
-pub use state::{Change, ChangeKind, State};
+pub use state::{Change, ChangeKind, Given, State};

@@ -25,6 +25,14 @@ pub enum ChangeKind {
     Delete,
 }
 
+/// A value that was not folded but given, by whoever merges in place of the built-in fold.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Given {
+    /// An object.
+    Object(Value),
+    Register(Vec<u8>),
+}
+
 /// The fold of one key's changes in the order of their positions.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct State {
@@ -61,18 +69,61 @@ impl State {
         Self::default()
     }
 
-    /// Folds one change on. The caller folds a key's changes in the order of their positions, each once.
-    pub fn fold(&mut self, change: &Change) {
-        let content = std::mem::take(&mut self.content);
+    /// Whether folding `change` starts from empty.
+    fn restarts(&self, change: &Change) -> bool {
         let tombstone = self.tip.map(|tip| tip.last.stamp());
         // What was made against something before the tombstone had not seen the delete: it brings that back.
         let unseen = change.prev.zip(tombstone).is_some_and(|(prev, tombstone)| prev < tombstone);
-        let restarts = change.kind != ChangeKind::Delete
-            && match content {
+        change.kind != ChangeKind::Delete
+            && match self.content {
                 Content::Nothing => true,
                 Content::Deleted(_) => !unseen,
                 Content::Live(_) => false,
-            };
+            }
+    }
+
+    /// What `change` is folded onto: a live state, or nothing where it starts from empty.
+    #[must_use]
+    pub fn before(&self, change: &Change) -> Self {
+        match &self.content {
+            Content::Live(body) | Content::Deleted(Some(body)) if !self.restarts(change) => {
+                Self { content: Content::Live(body.clone()), tip: self.tip }
+            }
+            _ => Self::empty(),
+        }
+    }
+
+    /// Makes `given` of the value that folding `change` has just left. Elements keep their ids as far as the built-in
+    /// diff between the two finds them again; new ones get ids after the change's own.
+    pub fn correct(&mut self, change: &Change, given: Given) {
+        let value = match given {
+            Given::Register(bytes) => return self.stand(bytes),
+            Given::Object(value) => value,
+        };
+        let mut props = match std::mem::take(&mut self.content) {
+            Content::Live(Body::Object(props)) => props,
+            _ => Props::default(),
+        };
+        let mut ids = Numbering::of(&change.position.dot());
+        if let ChangeKind::List(list) = &change.kind {
+            ids.skip(list.ids());
+        }
+        if let Value::Object(wanted) = &value {
+            let list = diff(&props, wanted);
+            fold_list(&mut props, &list, &mut ids);
+        }
+        self.content = Content::Live(Body::Object(props));
+    }
+
+    /// Another register stands than that of the last change.
+    pub fn stand(&mut self, bytes: Vec<u8>) {
+        self.content = Content::Live(Body::Register(bytes));
+    }
+
+    /// Folds one change on. The caller folds a key's changes in the order of their positions, each once.
+    pub fn fold(&mut self, change: &Change) {
+        let restarts = self.restarts(change);
+        let content = std::mem::take(&mut self.content);
         let body = match content {
             Content::Live(body) => Some(body),
             Content::Deleted(kept) if !restarts => kept,

@@ -37,7 +37,7 @@ pub struct InviteOptions {
 
 /// What the issuer keeps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct InviteRow {
+pub(super) struct InviteRow {
     proof_key: [u8; 32],
     expires_ms: u64,
     uses: u32,
@@ -57,7 +57,7 @@ impl InviteRow {
         out
     }
 
-    fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
+    pub fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
         let mut reader = Reader::new(bytes);
         let row = Self {
             proof_key: reader.array("the proof key")?,
@@ -143,13 +143,13 @@ impl Work<'_, '_> {
         if proof(&row.proof_key, binding, &writer) != blake3::Hash::from_bytes(claim.proof) {
             return Ok(Some(Answer::Unknown));
         }
-        let order = &self.database(id)?.order;
-        if order.membership().get(&writer).is_some() {
+        let database = self.database(id)?;
+        if database.membership().get(&writer).is_some() {
             return Ok(Some(Answer::Heard));
         }
         let is_of_writer =
             |control: &Control| matches!(control, Control::Revoke { writer: of, .. } if *of == writer);
-        let removed = order.controls().iter().any(|batch| batch.controls.iter().any(is_of_writer));
+        let removed = database.order.controls().iter().any(|batch| batch.controls.iter().any(is_of_writer));
         if row.has_expired(self.now()) {
             return Ok(Some(Answer::Expired));
         }

@@ -1,20 +1,23 @@
 //! What is published: the committed state of every open database, for readers, subscribers and peers on any thread.
 
 use super::access::AccessState;
+use super::apply::{ApplyDesk, Finality};
 use super::engine::DatabaseState;
 use super::events::{Event, Subscribers};
+use super::handler::Functions;
 use super::peer::Peer;
 use super::rows::Halt;
+use super::state_hash::StateHash;
 use crate::feed::FeedRecord;
 use crate::merkle::Head;
 use crate::seal::Sealing;
 use crate::store::ReadTxn;
 use crate::types::FeedKey;
-use crate::view::{LatticeHash, Space};
+use crate::view::{Merged, Space};
 use parking_lot::{Mutex, RwLock};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 #[derive(Default)]
@@ -41,6 +44,8 @@ pub struct DbInfo {
     pub value_encoding: String,
     pub open: bool,
     pub encrypted: bool,
+    pub apply: bool,
+    pub optimistic: bool,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -48,6 +53,31 @@ pub struct DbStatus {
     pub version: u64,
     pub writable: bool,
     pub indexer: bool,
+    /// Apply mode: finality may wait for an acknowledgement of this replica; `acknowledge` finds out.
+    pub ack_wanted: bool,
+}
+
+/// What was done since the database was opened.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct DbStats {
+    /// Keys merged: each time one key's diffs of a wave, into one version.
+    pub merged: u64,
+    /// Diffs folded for that.
+    pub folded: u64,
+    /// Versions of keys looked at to find a state to fold from. None where a diff sorts after all that its key has.
+    pub searched: u64,
+}
+
+impl DbStats {
+    pub(super) fn count(&mut self, merged: Merged) {
+        self.add(&Self { merged: 1, folded: merged.folded, searched: merged.searched });
+    }
+
+    pub(super) fn add(&mut self, more: &Self) {
+        self.merged += more.merged;
+        self.folded += more.folded;
+        self.searched += more.searched;
+    }
 }
 
 /// A database that somebody has open.
@@ -56,15 +86,25 @@ pub(super) struct OpenDatabase {
     pub info: DbInfo,
     /// Its rows, and the keys they are sealed with.
     pub space: Space,
+    /// The local feed now: `info` has the one it was opened with.
+    local: RwLock<FeedKey>,
     pub max_drift: Duration,
     pub handles: AtomicUsize,
     pub status: RwLock<DbStatus>,
+    pub stats: Mutex<DbStats>,
     pub feeds: RwLock<BTreeMap<FeedKey, PublishedFeed>>,
     pub subscribers: Subscribers,
     /// Who asks to write, this replica or others.
     pub access: Mutex<AccessState>,
-    /// The state hash as last computed, with its version.
-    pub hash: Mutex<(u64, LatticeHash)>,
+    /// Apply mode: what is handed out, and what waits.
+    pub apply: ApplyDesk,
+    /// Apply mode: versions written, published or not.
+    pub written: AtomicU64,
+    /// Apply mode: what nothing can move any more.
+    pub finality: Mutex<Finality>,
+    pub state_hash: StateHash,
+    /// Handles with functions that merge, in the order in which they were opened: the first one's do.
+    pub runners: Mutex<Vec<(u64, Functions)>>,
 }
 
 /// The committed state of a feed in a database.
@@ -80,6 +120,7 @@ pub(super) struct PublishedFeed {
     pub left: u64,
     pub writable: bool,
     pub forked: bool,
+    pub unconfirmed: bool,
     pub placed: u64,
     pub added: bool,
     pub granted: bool,
@@ -90,18 +131,24 @@ pub(super) struct PublishedFeed {
 }
 
 impl PublishedFeed {
-    /// What may be shown and served: of an own feed nothing that has not been noted as leaving.
+    /// What may be shown and served: of an own feed nothing that has not been noted as leaving, and nothing while
+    /// there may be more of it elsewhere.
     pub fn offered(&self) -> u64 {
-        if self.is_held_back() { 0 } else { self.complete() }
+        if self.is_cautious() || self.waits_to_leave() { 0 } else { self.complete() }
     }
 
     fn complete(&self) -> u64 {
         self.head.as_ref().map_or(0, |head| head.length)
     }
 
-    /// An own feed of which more is here than was noted as leaving.
-    pub fn is_held_back(&self) -> bool {
-        self.writable && self.left < self.complete()
+    /// An own feed of which more is here than was noted as leaving, and may leave.
+    pub fn waits_to_leave(&self) -> bool {
+        self.writable && self.left < self.complete() && !self.is_cautious()
+    }
+
+    /// An own feed of which there is, or may be, more elsewhere than here.
+    pub fn is_cautious(&self) -> bool {
+        self.writable && !self.forked && (self.unconfirmed || self.tip > self.length)
     }
 
     /// Whether `length`, or all of it that is wanted, is here, as far as it ever can be.
@@ -156,8 +203,11 @@ impl Board {
         }
     }
 
-    pub fn has_peers(&self) -> bool {
-        !self.peers.lock().is_empty()
+    /// Whether own blocks may leave now: somebody is connected, and nobody who is may still show more of an own feed than
+    /// is here. Who keeps silent, or claims what does not come, is waited for no longer than some ticks.
+    pub fn own_may_leave(&self, waited: u32) -> bool {
+        let peers = self.peers();
+        !peers.is_empty() && !peers.iter().any(|peer| peer.may_show_more(waited))
     }
 
     pub fn add_peer(&self, peer: Peer) {
@@ -191,9 +241,9 @@ impl Board {
         let mut feeds = open.feeds.write();
         for (key, member) in &state.members {
             let published = feeds.entry(*key).or_insert_with(PublishedFeed::empty);
-            published.placed = state.order.placed().get(key);
+            published.placed = state.in_view().get(key);
             published.added = member.added;
-            let granted = state.order.membership().get(key);
+            let granted = state.membership().get(key);
             published.granted = granted.is_some();
             published.indexer = granted.is_some_and(|member| member.indexer);
             published.until = member.until;
@@ -203,13 +253,18 @@ impl Board {
             }
         }
         drop(feeds);
-        let is_granted = |writer: &FeedKey| state.order.membership().get(writer).is_some();
+        let is_granted = |writer: &FeedKey| state.membership().get(writer).is_some();
         open.access.lock().settle(state.is_writable(), is_granted);
         *open.status.write() = DbStatus {
             version: state.state.version,
             writable: state.is_writable(),
             indexer: state.is_indexer(),
+            ack_wanted: state.may_acknowledge(open.apply.lock().quiet_at),
         };
+        *open.local.write() = state.row.local;
+        *open.finality.lock() = state.finality();
+        open.written.store(state.applied.as_ref().map_or(0, |applied| applied.version), Ordering::Release);
+        open.state_hash.changed();
     }
 
     /// Tells connections and databases that feeds have grown or that databases have changed.
@@ -236,6 +291,7 @@ impl PublishedFeed {
             left: 0,
             writable: false,
             forked: false,
+            unconfirmed: false,
             placed: 0,
             added: false,
             granted: false,
@@ -249,10 +305,11 @@ impl PublishedFeed {
         self.length = record.length;
         self.byte_length = record.byte_length;
         self.head.clone_from(&record.head);
-        self.tip = record.tip.as_ref().map_or(record.length, |tip| tip.length.max(record.length));
+        self.tip = record.signed().max(record.length);
         self.left = record.left;
         self.writable = record.secret.is_some();
         self.forked = record.forked;
+        self.unconfirmed = record.unconfirmed;
     }
 }
 
@@ -260,16 +317,27 @@ impl OpenDatabase {
     pub fn new(id: u32, info: DbInfo, space: Space, max_drift: Duration) -> Self {
         Self {
             id,
+            local: RwLock::new(info.local),
             info,
             space,
             max_drift,
             handles: AtomicUsize::new(0),
             status: RwLock::default(),
+            stats: Mutex::default(),
             feeds: RwLock::default(),
             subscribers: Subscribers::default(),
             access: Mutex::default(),
-            hash: Mutex::default(),
+            apply: ApplyDesk::default(),
+            written: AtomicU64::new(0),
+            finality: Mutex::default(),
+            state_hash: StateHash::default(),
+            runners: Mutex::default(),
         }
+    }
+
+    /// The feed this replica writes.
+    pub fn local(&self) -> FeedKey {
+        *self.local.read()
     }
 
     /// Counts a handle out; true if it was the last.

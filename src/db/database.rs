@@ -1,6 +1,6 @@
 //! A database's public handle: its reads, on the calling thread, and the way of its writes to the owner.
 
-use super::board::{DbInfo, DbStatus, OpenDatabase};
+use super::board::{DbInfo, DbStats, DbStatus, OpenDatabase};
 use super::engine::Work;
 use super::error::{Code, Error, Failure};
 use super::events::{Replier, Reply, Subscription, Wake};
@@ -11,11 +11,12 @@ use super::write::{Write, Written};
 use crate::codec::limits::MAX_KEY_BYTES;
 use crate::crdt::Live;
 use crate::seal::EncryptionKey;
-use crate::store::{ReadTxn, Table};
-use crate::types::{FeedKey, Hash};
+use crate::store::ReadTxn;
+use crate::types::FeedKey;
 use crate::view::{self, ViewError};
 use parking_lot::RwLock;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 /// How to open a database of a store.
 #[derive(Clone, Debug)]
@@ -32,6 +33,10 @@ pub struct DatabaseOptions {
     pub encryption_key: Option<EncryptionKey>,
     /// Every feed announced by a peer that proves the key counts.
     pub open: bool,
+    /// Apply mode: values are opaque, and the caller's `apply` makes the view of them.
+    pub apply: bool,
+    /// Apply mode, said by the creator: batches of unknown writers may be acknowledged.
+    pub optimistic: bool,
     /// How far ahead of the wall clock a timestamp may be before it is reported and not followed.
     pub max_drift: std::time::Duration,
 }
@@ -46,25 +51,29 @@ impl Default for DatabaseOptions {
             secret: None,
             encryption_key: None,
             open: false,
+            apply: false,
+            optimistic: false,
             max_drift: std::time::Duration::from_mins(1),
         }
     }
 }
-
-/// View writes a state hash is brought forward over before it is worth keeping on disk.
-const KEEP_HASH_AFTER: u64 = 1_000;
 
 /// One handle on an open database; clones are the same handle.
 #[derive(Clone)]
 pub struct Db(Arc<Handle>);
 
 /// Counts as one handle until it is closed or dropped.
-struct Handle(RwLock<Option<Inner>>);
+struct Handle {
+    inner: RwLock<Option<Inner>>,
+    /// Names it among all handles of the store.
+    number: u64,
+}
 
 impl Drop for Handle {
     fn drop(&mut self) {
         // A dropped handle queues nothing: the database stays loaded until it is closed or the store is.
-        if let Some(inner) = self.0.get_mut().take() {
+        if let Some(inner) = self.inner.get_mut().take() {
+            inner.release_apply(self.number);
             inner.open.release();
         }
     }
@@ -78,15 +87,21 @@ pub(super) struct Inner {
 
 impl Db {
     pub(super) fn new(shared: Arc<Shared>, open: Arc<OpenDatabase>) -> Self {
-        Self(Arc::new(Handle(RwLock::new(Some(Inner { shared, open })))))
+        let number = shared.next_number();
+        Self(Arc::new(Handle { inner: RwLock::new(Some(Inner { shared, open })), number }))
+    }
+
+    pub(super) fn number(&self) -> u64 {
+        self.0.number
     }
 
     pub(super) fn inner(&self) -> Result<Inner, Error> {
-        self.0.0.read().clone().filter(|inner| !inner.shared.is_closed()).ok_or_else(Error::closed)
+        self.0.inner.read().clone().filter(|inner| !inner.shared.is_closed()).ok_or_else(Error::closed)
     }
 
     pub fn info(&self) -> Result<DbInfo, Error> {
-        Ok(self.inner()?.open.info.clone())
+        let open = self.inner()?.open;
+        Ok(DbInfo { local: open.local(), ..open.info.clone() })
     }
 
     /// Version and rights as of the last commit.
@@ -94,9 +109,17 @@ impl Db {
         Ok(*self.inner()?.open.status.read())
     }
 
+    /// What was done, and committed, since the database was opened.
+    pub fn stats(&self) -> Result<DbStats, Error> {
+        Ok(*self.inner()?.open.stats.lock())
+    }
+
     /// Ends this handle, after everything accepted before. Closing twice is harmless.
     pub fn close(&self) -> Reply<()> {
-        let Some(Inner { shared, open }) = self.0.0.write().take() else { return Reply::ready(Ok(())) };
+        let Some(Inner { shared, open }) = self.0.inner.write().take() else { return Reply::ready(Ok(())) };
+        let inner = Inner { shared, open };
+        inner.release_apply(self.number());
+        let Inner { shared, open } = inner;
         open.release();
         let (replier, reply) = Reply::channel();
         shared.owner.submit(Box::new(Closing { id: open.id, replier }));
@@ -122,38 +145,18 @@ impl Db {
         if key.len() > MAX_KEY_BYTES {
             return Ok(None);
         }
-        let handle = self.0.0.read();
+        let handle = self.0.inner.read();
         let open = handle.as_ref().filter(|inner| !inner.shared.is_closed());
         let inner = open.ok_or_else(Error::closed)?;
         inner.shared.with_read(|txn| {
             if let Some(at) = at {
                 inner.must_be_here(at, txn)?;
             }
+            // While a wave is not through, the newest rows are not for readers.
+            let at = at.or_else(|| inner.open.info.apply.then(|| inner.open.status.read().version));
             let Some(row) = view::newest(txn, &inner.open.space, key, at)? else { return Ok(None) };
             Ok(LiveRow::of(row.version, key, &row)?.map(|row| found(&row)))
         })
-    }
-
-    /// One hash of the live content, alike wherever the content is.
-    pub fn state_hash(&self) -> Result<Hash, Error> {
-        let (digest, worth_keeping) = self.read(|inner, txn| {
-            let (id, version) = (inner.open.id, inner.version(txn)?);
-            let mut cached = inner.open.hash.lock();
-            if cached.0 == 0 || cached.0 > version {
-                *cached = view::kept_hash(txn, id)?;
-            }
-            let from = cached.0;
-            view::advance(txn, &inner.open.space, &mut cached.1, from, version)?;
-            cached.0 = version;
-            let worth_keeping = (version - from >= KEEP_HASH_AFTER).then(|| (version, cached.1.clone()));
-            Ok((cached.1.digest(), worth_keeping))
-        })?;
-        // Queued after the read has ended: a full queue waits for the owner, which may wait for reads to end.
-        if let Some((version, hash)) = worth_keeping {
-            // Nobody needs to know: what is not kept is computed again.
-            drop(self.job(move |work, id| Ok(view::keep_hash(work.txn, id, version, &hash)?)));
-        }
-        Ok(digest)
     }
 
     /// Writes in order, each atomic, all in one commit if they fit. One result for each: what is wrong with one does
@@ -199,18 +202,20 @@ impl Db {
         self.read(|inner, txn| super::members::list(txn, inner))
     }
 
-    /// Whether `length` entries of `writer` are in the order here.
+    /// Whether `length` entries of `writer` are in the order here, and the last of them in the view.
     pub fn applied(&self, writer: &FeedKey, length: u64) -> Result<bool, Error> {
         let inner = self.inner()?;
-        let feeds = inner.open.feeds.read();
-        Ok(length == 0 || feeds.get(writer).is_some_and(|feed| feed.placed >= length))
+        let placed = inner.open.feeds.read().get(writer).map_or(0, |feed| feed.placed);
+        Ok(length == 0 || (placed >= length && !self.is_merging_entry(writer, length - 1)?))
     }
 
-    /// Whether all that live connections have announced of this database is here and placed.
+    /// Whether all that live connections have announced of this database is here, placed, and merged.
     pub fn is_flushed(&self) -> Result<bool, Error> {
         let inner = self.inner()?;
         let peers = inner.shared.board.peers();
-        Ok(super::members::is_placed(&inner) && peers.iter().all(|peer| peer.has_delivered(inner.open.id)))
+        let placed =
+            super::members::is_placed(&inner) && peers.iter().all(|peer| peer.has_delivered(inner.open.id));
+        Ok(placed && !self.is_merging(super::handler::ANY_KEY)?)
     }
 
     /// Per feed: what is here, what is placed, what somebody announced.
@@ -246,15 +251,14 @@ impl Job for Closing {
 impl Inner {
     /// The version that this transaction sees.
     pub fn version(&self, txn: &ReadTxn) -> Result<u64, Error> {
-        use crate::store::Read as _;
-        let row = txn.get(Table::Databases, &super::rows::StateRow::key_of(self.open.id))?;
-        Ok(row.map(super::rows::StateRow::decode).transpose()?.unwrap_or_default().version)
+        super::state_hash::version(txn, self.open.id)
     }
 
     /// Refuses a version that the view does not have.
     pub fn must_be_here(&self, version: u64, txn: &ReadTxn) -> Result<u64, Error> {
         let latest = self.version(txn)?;
-        if version <= latest {
+        // Whoever runs `apply` reads what a wave that is not through has written.
+        if version <= latest || version <= self.open.written.load(Ordering::Acquire) {
             return Ok(version);
         }
         Err(Error::new(

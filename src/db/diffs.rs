@@ -12,7 +12,7 @@ use crate::order::{Batches, Numbers};
 use crate::seal::Sealing;
 use crate::store::{Read as _, ReadTxn, Table, block};
 use crate::types::{Effective, FeedKey, Position, Stamp};
-use crate::view::{DiffCursor, DiffKeys, Seen, ViewError, diff_positions};
+use crate::view::{self, DiffCursor, DiffKeys, Seen, ViewError, diff_positions};
 
 /// A diff of some writer that counts here.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -72,6 +72,26 @@ impl Db {
         })
     }
 
+    /// The diff of `key` that counts here and has that stamp, of the feed's blocks below `below`.
+    pub fn feed_diff(
+        &self,
+        feed: FeedKey,
+        key: &[u8],
+        stamp: Stamp,
+        below: u64,
+    ) -> Result<Option<DiffEntry>, Error> {
+        if stamp.writer != feed.prefix() {
+            return Ok(None);
+        }
+        self.read(|inner, txn| {
+            let Some(number) = inner.feed_number(txn, &feed)? else { return Ok(None) };
+            let seq = view::diff_at(txn, &inner.open.space, key, stamp.effective, number, below)?;
+            let Some(seq) = seq else { return Ok(None) };
+            let position = Position { effective: stamp.effective, writer: feed, seq };
+            Ok(diff_entry(txn, inner.open.space.sealing(), number, position, Some(key))?)
+        })
+    }
+
     /// A feed's placed diffs of blocks `from .. to`, by seq, those that do not count included.
     pub fn feed_history(&self, feed: FeedKey, from: u64, to: u64, reverse: bool) -> Result<Diffs, Error> {
         self.read(|inner, txn| {
@@ -79,6 +99,26 @@ impl Db {
             let placed = inner.open.feeds.read().get(&feed).map_or(0, |published| published.placed);
             let source = Source::BySeq { number, feed, next: from, end: to.min(placed), reverse };
             Ok(Diffs { db: self.clone(), source })
+        })
+    }
+
+    /// How much of a feed is placed and not later than `time` (NTP64): effective timestamps rise along a feed.
+    pub fn feed_length_at(&self, feed: FeedKey, time: u64) -> Result<u64, Error> {
+        self.read(|inner, txn| {
+            let Some(number) = inner.feed_number(txn, &feed)? else { return Ok(0) };
+            let sealing = inner.open.space.sealing();
+            let batches = Batches { txn, database: inner.open.id, sealing, numbers: &Only(feed, number) };
+            let placed = inner.open.feeds.read().get(&feed).map_or(0, |published| published.placed);
+            let (mut low, mut high) = (0, placed);
+            while low < high {
+                let middle = low + (high - low) / 2;
+                if batches.effective_of(feed, middle).map_err(damaged)?.time <= time {
+                    low = middle + 1;
+                } else {
+                    high = middle;
+                }
+            }
+            Ok(low)
         })
     }
 
@@ -97,7 +137,7 @@ impl Db {
 const NO_FEED: u32 = u32::MAX;
 
 impl Inner {
-    fn feed_number(&self, txn: &ReadTxn, feed: &FeedKey) -> Result<Option<u32>, Error> {
+    pub(super) fn feed_number(&self, txn: &ReadTxn, feed: &FeedKey) -> Result<Option<u32>, Error> {
         let row = txn.get(Table::Members, &MemberRow::key_of(self.open.id, feed))?;
         Ok(row.map(MemberRow::decode).transpose()?.map(|member| member.feed))
     }
@@ -183,7 +223,7 @@ impl Numbers for Only {
 }
 
 /// The diff that stands there. `None`: none of this key (any, if `key` is), or none that is well-formed.
-fn diff_entry(
+pub(super) fn diff_entry(
     txn: &ReadTxn,
     sealing: &Sealing,
     number: u32,
@@ -215,7 +255,7 @@ fn diff_entry(
 }
 
 impl DiffChange {
-    fn size(&self) -> usize {
+    pub(super) fn size(&self) -> usize {
         match self {
             DiffChange::List(text) => text.len(),
             DiffChange::Register(bytes) => bytes.len(),

@@ -1,15 +1,18 @@
 //! What the owner thread holds between transactions, and the view of it that a job works on.
 
-use super::board::Board;
+use super::apply::Committed;
+use super::board::{Board, DbStats};
 use super::error::{Error, Failure};
 use super::events::Event;
+use super::handler::HandlerRow;
 use super::rows::{DatabaseRow, Halt, MemberRow, StateRow};
 use super::write::PutsFrom;
-use crate::causal::{OrderState, Past};
+use crate::apply::{self, AppliedState};
+use crate::causal::{Membership, OrderState, Past};
 use crate::clock::{Clock, ntp64};
 use crate::entry::Op;
 use crate::feed::{Appender, FeedRecord};
-use crate::order::{self, Batch, Batches, Numbers};
+use crate::order::{self, Batch, Batches, Forked, Numbers};
 use crate::store::{Environment, Table, WriteTxn};
 use crate::types::{Effective, FeedKey};
 use crate::view::{Space, Writers};
@@ -36,10 +39,14 @@ pub(super) struct Effects {
     pub events: Vec<(u32, Event)>,
     pub feeds: BTreeSet<FeedKey>,
     pub databases: BTreeSet<u32>,
+    /// What merging has cost, by database.
+    pub merged: BTreeMap<u32, DbStats>,
     /// Databases whose opening is part of the transaction.
     pub opened: BTreeSet<u32>,
     /// Databases whose last handle was closed: they stay until what was queued before is synced.
     pub closed: BTreeSet<u32>,
+    /// How far readers of databases in apply mode are moved.
+    pub moved: BTreeMap<u32, Committed>,
 }
 
 /// One open database, as of the last row written.
@@ -51,7 +58,12 @@ pub(super) struct DatabaseState {
     pub max_drift: Duration,
     pub members: BTreeMap<FeedKey, MemberRow>,
     pub writers: Writers,
+    /// In apply mode: what is ready to be applied.
     pub order: OrderState,
+    /// Apply mode: what is applied, in which order.
+    pub applied: Option<AppliedState>,
+    /// Apply mode: for whom finality waits.
+    pub waiting_for: Vec<FeedKey>,
     /// What the local feed's last batch has in its past, itself included.
     pub own_past: Past,
     /// The effective timestamp of that batch.
@@ -60,17 +72,26 @@ pub(super) struct DatabaseState {
     pub puts_from: PutsFrom,
     /// Something was placed since the local feed last linked.
     pub links_due: bool,
+    /// Feeds that have forked.
+    pub forks: BTreeMap<FeedKey, Forked>,
+    /// Own blocks wait to be appended again.
+    pub again: bool,
     /// Feeds that hold blocks beyond what is placed.
     pub behind: BTreeSet<FeedKey>,
     /// The version when the transaction began.
     pub published: u64,
     pub dirty: Dirty,
+    /// Who merges.
+    pub handler: HandlerRow,
 }
 
 #[derive(Default)]
+#[expect(clippy::struct_excessive_bools, reason = "each names one row that has changed")]
 pub(super) struct Dirty {
     pub state: bool,
     pub order: bool,
+    pub applied: bool,
+    pub row: bool,
     pub members: BTreeSet<FeedKey>,
 }
 
@@ -79,9 +100,25 @@ impl DatabaseState {
         self.row.id
     }
 
+    /// Who is granted in the view as readers see it.
+    pub fn membership(&self) -> &Membership {
+        match &self.applied {
+            Some(applied) => applied.members(),
+            None => self.order.membership(),
+        }
+    }
+
+    /// What is in the view as readers see it: of every feed, how much.
+    pub fn in_view(&self) -> &Past {
+        match &self.applied {
+            Some(applied) => applied.shown(),
+            None => self.order.placed(),
+        }
+    }
+
     pub fn is_writable(&self) -> bool {
         (self.row.open && !self.must_see_genesis(&self.row.local))
-            || self.order.membership().get(&self.row.local).is_some()
+            || self.membership().get(&self.row.local).is_some()
     }
 
     /// In an encrypted database nothing is opened or written before the genesis has confirmed the key: what does not
@@ -105,17 +142,12 @@ impl DatabaseState {
     }
 
     pub fn is_indexer(&self) -> bool {
-        self.order.membership().get(&self.row.local).is_some_and(|member| member.indexer)
+        self.membership().is_indexer(&self.row.local)
     }
 
     /// Whether everything of `feed` counts here whatever the walk says, up to the returned length.
     pub fn counted_by_choice(&self, feed: &FeedKey) -> u64 {
-        match self.members.get(feed) {
-            _ if self.row.open => u64::MAX,
-            Some(member) if member.added => u64::MAX,
-            Some(member) => member.merged,
-            None => 0,
-        }
+        counted_by_choice(self.row.open, self.members.get(feed))
     }
 
     /// True if it is another than before.
@@ -130,6 +162,16 @@ impl DatabaseState {
     pub fn member_mut(&mut self, feed: &FeedKey) -> Option<&mut MemberRow> {
         self.dirty.members.insert(*feed);
         self.members.get_mut(feed)
+    }
+}
+
+/// Up to which length all of a feed counts here, whatever the walk says. `open`: the database is.
+pub(super) fn counted_by_choice(open: bool, member: Option<&MemberRow>) -> u64 {
+    match member {
+        _ if open => u64::MAX,
+        Some(member) if member.added => u64::MAX,
+        Some(member) => member.merged,
+        None => 0,
     }
 }
 
@@ -171,6 +213,11 @@ impl Engine {
             if let Some(database) = self.databases.get_mut(id) {
                 self.board.publish_database(database, &self.feeds);
                 database.published = database.state.version;
+            }
+        }
+        for (id, merged) in &effects.merged {
+            if let Some(open) = self.board.database(*id) {
+                open.stats.lock().add(merged);
             }
         }
         for feed in &effects.feeds {
@@ -229,7 +276,8 @@ impl<'e, 't> Work<'e, 't> {
         self.finish_feeds()?;
         let now = ntp64(self.now());
         for (id, database) in &mut self.engine.databases {
-            let changed = database.dirty.state || database.dirty.order || !database.dirty.members.is_empty();
+            let dirty = &database.dirty;
+            let changed = dirty.state || dirty.order || dirty.row || !dirty.members.is_empty();
             if !changed {
                 continue;
             }
@@ -242,6 +290,18 @@ impl<'e, 't> Work<'e, 't> {
                 self.txn.append(Table::Commits, &key, &database.state.clock.to_be_bytes())?;
                 let event = Event::Update { from: database.published, to: database.state.version };
                 self.engine.effects.events.push((*id, event));
+            }
+            if let (true, Some(applied)) = (database.dirty.applied, &database.applied) {
+                apply::save(self.txn, *id, applied)?;
+            }
+            if database.dirty.row
+                && let Some(open) = self.engine.board.database(*id)
+            {
+                self.txn.put(
+                    Table::Databases,
+                    &DatabaseRow::key_of(&open.info.name),
+                    &database.row.encode(),
+                )?;
             }
             if database.dirty.order {
                 order::save_order(self.txn, *id, &database.order)?;
@@ -261,8 +321,9 @@ impl<'e, 't> Work<'e, 't> {
     pub fn finish_feed(&mut self, key: &FeedKey) -> Result<(), Failure> {
         let Some(appender) = self.appenders.remove(key) else { return Ok(()) };
         let mut record = appender.finish(self.txn)?;
-        // Where a connection is live the block may leave as soon as it is synced: that is noted in this commit.
-        if self.engine.board.has_peers() {
+        // Where a connection is live the block may leave as soon as it is synced: that is noted in this commit. Not
+        // while a peer may still show more of an own feed: then it can yet be appended again after that.
+        if self.engine.board.own_may_leave(0) {
             record.left = record.length;
             crate::feed::save(self.txn, &record)?;
         }

@@ -122,7 +122,11 @@ impl Failure {
 
 impl From<StoreError> for Failure {
     fn from(error: StoreError) -> Self {
-        Failure::Store(error)
+        match error {
+            // A damaged row is the concern of who reads it: what else is in the transaction goes on.
+            StoreError::Block { .. } | StoreError::Row { .. } => Failure::Refused(error.into()),
+            other => Failure::Store(other),
+        }
     }
 }
 
@@ -138,6 +142,10 @@ impl From<StoreError> for Error {
             StoreError::Corrupt { .. } | StoreError::Row { .. } => {
                 (Code::Corrupt, "restore it from a backup, or start anew and replicate from a peer")
             }
+            StoreError::Block { .. } => (
+                Code::Corrupt,
+                "store.verify() says what else is; restore a backup, or start anew and replicate from a peer",
+            ),
             StoreError::FormatVersion { .. } => (Code::FormatVersion, "update the package"),
             StoreError::DiskFull(_) => {
                 (Code::DiskFull, "nothing committed is lost; free some room and try again")

@@ -1,7 +1,7 @@
 //! What a database reports: bounded queues of events that subscribers drain, and the streams over them.
 
 use super::error::Error;
-use crate::types::FeedKey;
+use crate::types::{FeedKey, Hash};
 use futures::task::AtomicWaker;
 use parking_lot::Mutex;
 use std::collections::VecDeque;
@@ -35,9 +35,12 @@ pub enum Event {
         writer: FeedKey,
         ahead_ms: u64,
     },
+    /// The feed's key has signed two histories, which have `length` blocks in common. `proof` is a
+    /// [`Parting`](crate::merkle::Parting): anyone who has the key can check it.
     Fork {
         feed: FeedKey,
         length: u64,
+        proof: Vec<u8>,
     },
     UpgradeNeeded {
         feed: FeedKey,
@@ -48,11 +51,31 @@ pub enum Event {
     },
     /// Something arrived or was announced: whoever waits to be flushed looks again.
     Progress,
-    /// What nobody awaited has failed.
-    Error(Error),
+    /// Apply mode: nothing at or before this length of the sequence can be reordered any more.
+    Finalized {
+        length: u64,
+    },
+    /// Apply mode: an entry of `feed` would move what is final, before this length of the sequence: it is not placed. Or,
+    /// only after a restore, with the own feed: what had become final here, and nowhere else, is final up to this length
+    /// only, since entries that had never left come again after others.
+    Moved {
+        feed: FeedKey,
+        length: u64,
+    },
     AccessRequest {
         key: FeedKey,
         user_data: Vec<u8>,
+    },
+    /// A connection (the number names it) claims another state hash for what this replica has too: one of the two has a
+    /// fault, or the other side lies.
+    Diverged {
+        ours: Hash,
+        theirs: Hash,
+        peer: u64,
+    },
+    /// Something failed that nobody waited for.
+    Error {
+        error: Error,
     },
 }
 

@@ -4,14 +4,12 @@ use super::engine::Work;
 use super::error::{Code, Error, Failure};
 use super::events::{Reply, Subscription, Wake};
 use super::open::{discovery_key, random};
-use super::rows::DatabaseRow;
 use super::store::{Shared, Store};
 use crate::codec::limits::MAX_KEY_BYTES;
 use crate::feed::{self, Appender, FeedRecord, Seed};
 use crate::store::{Read, Table};
 use crate::types::{FeedKey, Hash};
 use parking_lot::RwLock;
-use std::ops::Bound;
 use std::sync::Arc;
 
 /// Which feed of a store.
@@ -85,17 +83,8 @@ impl Work<'_, '_> {
 
     fn own_feed(&mut self, seed: Seed) -> Result<FeedKey, Failure> {
         let key = seed.feed();
-        match self.feed(&key)? {
-            Some(record) if record.secret.is_some() => {}
-            Some(record) => {
-                record.secret = Some(seed.into());
-                let record = record.clone();
-                feed::save(self.txn, &record)?;
-            }
-            None => {
-                let record = feed::create(self.txn, key, Some(seed.into()))?;
-                self.engine.feeds.insert(key, record);
-            }
+        if self.feed(&key)?.is_none_or(|record| record.secret.is_none()) {
+            self.feed_to_write(key, seed.into())?;
         }
         Ok(key)
     }
@@ -118,13 +107,9 @@ impl Work<'_, '_> {
 
     /// A database's own feed holds entries, which only its database writes.
     fn refuse_database_feed(&self, key: &FeedKey) -> Result<(), Failure> {
-        for row in self.txn.range(Table::Databases, Bound::Included(&[0]), Bound::Excluded(&[1]))? {
-            let row = DatabaseRow::decode(row?.1).map_err(|error| Failure::damaged(&error))?;
-            if row.local == *key {
-                let message =
-                    "this feed belongs to a database: write with put, del and batch of that database";
-                return Err(Error::new(Code::Mode, message).into());
-            }
+        if self.writes_a_database(key)? {
+            let message = "this feed belongs to a database: write with put, del and batch of that database";
+            return Err(Error::new(Code::Mode, message).into());
         }
         Ok(())
     }

@@ -3,8 +3,12 @@
 use super::engine::Work;
 use super::error::{Code, Error, Failure};
 use super::events::Event;
-use crate::feed::{self, FeedError, Received};
+use super::place::Pending;
+use crate::feed::{self, FeedError, FeedRecord, Fork, Received, VerifiedBlocks};
+use crate::merkle::Parting;
+use crate::order::Forked;
 use crate::types::FeedKey;
+use std::collections::BTreeMap;
 
 impl Work<'_, '_> {
     /// Verifies and stores blocks of a feed, then places what has become ready. The inner error is the sender's.
@@ -16,16 +20,56 @@ impl Work<'_, '_> {
         // Own blocks of this very transaction are part of the feed.
         self.finish_feed(&key)?;
         let Some(record) = self.feed(&key)?.cloned() else { return Ok(Ok(())) };
-        let verified = match feed::verify(self.txn, &record, received) {
-            Ok(verified) => verified,
-            Err(FeedError::Fork(fork)) => {
-                self.report_fork(&key, record.length)?;
-                return Ok(Err(FeedError::Fork(fork)));
+        // What was on its way when the feed was found to have forked.
+        if record.forked {
+            return Ok(Ok(()));
+        }
+        match feed::verify(self.txn, &record, received) {
+            Ok(verified) => self.take_in(record, &verified, BTreeMap::new()),
+            Err(FeedError::Fork(fork)) => self.contradicted(key, received, fork),
+            Err(error) => own_or_theirs(error),
+        }
+    }
+
+    /// What was received is signed and is not what is here. Own blocks that never left make way; else it is a fork.
+    fn contradicted(
+        &mut self,
+        key: FeedKey,
+        received: &Received<'_>,
+        fork: Box<Fork>,
+    ) -> Result<Result<(), FeedError>, Failure> {
+        if fork.is_exact
+            && let Some(taken_out) = self.set_aside(key, fork.by)?
+        {
+            let Some(record) = self.feed(&key)?.cloned() else { return Ok(Ok(())) };
+            let verified = feed::verify(self.txn, &record, received)?;
+            return self.take_in(record, &verified, taken_out);
+        }
+        let is_alone = fork.is_exact && received.blocks.len() == 1 && received.start == fork.by;
+        if let Some(record) = self.feed(&key)?.cloned()
+            && is_alone
+            // Own blocks that could make way, were every database open that has them, have forked nothing.
+            && (record.secret.is_none() || record.left > fork.by)
+        {
+            match feed::parting(self.txn, &record, received) {
+                Ok(parting) => self.note_fork(key, &parting)?,
+                // Blocks that no complete head covers cannot be proved to others yet.
+                Err(FeedError::NotServed { .. }) => {}
+                Err(error) => return own_or_theirs(error),
             }
-            Err(error) => return own_or_theirs(error),
-        };
-        let mut record = record;
-        let grown = match feed::ingest(self.txn, &mut record, &verified) {
+        }
+        Ok(Err(FeedError::Fork(fork)))
+    }
+
+    /// Stores what was verified and places what it makes ready. `taken_out`: what has ceased to count to make room.
+    fn take_in(
+        &mut self,
+        mut record: FeedRecord,
+        verified: &VerifiedBlocks,
+        mut taken_out: BTreeMap<u32, Pending>,
+    ) -> Result<Result<(), FeedError>, Failure> {
+        let key = record.key;
+        let grown = match feed::ingest(self.txn, &mut record, verified) {
             Ok(grown) => grown,
             Err(error) => return own_or_theirs(error),
         };
@@ -38,9 +82,14 @@ impl Work<'_, '_> {
         self.engine.effects.feeds.insert(key);
         for id in self.databases_of(&key)? {
             self.database(id)?.behind.insert(key);
-            self.place_ready(id)?;
+            self.place_ready_with(id, taken_out.remove(&id).unwrap_or_default())?;
+            self.append_again(id)?;
             self.engine.effects.databases.insert(id);
+            if let Some(open) = self.engine.board.database(id) {
+                open.apply.lock().heard_at = Some(self.now());
+            }
         }
+        self.append_raw_again(key)?;
         Ok(Ok(()))
     }
 
@@ -56,18 +105,54 @@ impl Work<'_, '_> {
         Ok(found)
     }
 
-    fn report_fork(&mut self, feed: &FeedKey, length: u64) -> Result<(), Failure> {
-        for id in self.databases_of(feed)? {
-            self.event(id, Event::Fork { feed: *feed, length });
+    /// Keeps a proof that a feed has forked, reports it, and takes nothing more of the feed. What is here stays, and goes
+    /// on counting. The caller has verified the proof.
+    pub fn note_fork(&mut self, key: FeedKey, parting: &Parting) -> Result<(), Failure> {
+        let Some(mut record) = self.feed(&key)?.cloned() else { return Ok(()) };
+        if record.forked {
+            return Ok(());
+        }
+        feed::save_parting(self.txn, &key, parting)?;
+        feed::mark_forked(self.txn, &mut record)?;
+        let here = record.length;
+        self.engine.feeds.insert(key, record);
+        self.engine.effects.feeds.insert(key);
+        let mut proof = Vec::new();
+        parting.encode_into(&mut proof);
+        for id in self.databases_of(&key)? {
+            self.event(id, Event::Fork { feed: key, length: parting.common, proof: proof.clone() });
+            self.engine.effects.databases.insert(id);
+            // Who waited for more of it waits no longer.
+            let database = self.database(id)?;
+            database.forks.insert(key, Forked { common: parting.common, here });
+            database.behind.extend(database.members.keys().copied());
+            self.place_ready(id)?;
         }
         Ok(())
     }
 
-    /// From now on blocks of these own feeds may leave the machine.
-    pub fn note_leaving(&mut self, feeds: &[FeedKey]) -> Result<(), Failure> {
+    /// As [`Work::note_fork`], for a proof that a peer sent of a feed that is here. The error is the sender's.
+    pub fn hear_fork(&mut self, key: FeedKey, parting: &Parting) -> Result<Result<(), FeedError>, Failure> {
+        self.finish_feed(&key)?;
+        if self.feed(&key)?.is_none_or(|record| record.forked) {
+            return Ok(Ok(()));
+        }
+        if let Err(error) = parting.verify(&key) {
+            return Ok(Err(error.into()));
+        }
+        self.note_fork(key, parting).map(Ok)
+    }
+
+    /// From now on blocks of these own feeds may leave the machine, unless a peer was met meanwhile that may have more of
+    /// one. `waited`: how long they have waited already.
+    pub fn note_leaving(&mut self, feeds: &[FeedKey], waited: u32) -> Result<(), Failure> {
+        if !self.engine.board.own_may_leave(waited) {
+            return Ok(());
+        }
         for key in feeds {
             let Some(record) = self.feed(key)? else { continue };
-            if record.left >= record.length {
+            let is_cautious = record.unconfirmed || record.signed() > record.length;
+            if record.left >= record.length || is_cautious {
                 continue;
             }
             record.left = record.length;
@@ -85,7 +170,7 @@ impl Work<'_, '_> {
 /// A failure of our store is ours; everything else is the sender's doing.
 fn own_or_theirs(error: FeedError) -> Result<Result<(), FeedError>, Failure> {
     match error {
-        FeedError::Store(error) => Err(Failure::Store(error)),
+        FeedError::Store(error) => Err(error.into()),
         FeedError::Corrupt { .. } | FeedError::CorruptRecord { .. } => Err(Failure::damaged(&error)),
         theirs => Ok(Err(theirs)),
     }
@@ -94,7 +179,7 @@ fn own_or_theirs(error: FeedError) -> Result<Result<(), FeedError>, Failure> {
 impl From<FeedError> for Failure {
     fn from(error: FeedError) -> Self {
         match error {
-            FeedError::Store(error) => Failure::Store(error),
+            FeedError::Store(error) => error.into(),
             other => Failure::Refused(other.into()),
         }
     }
@@ -109,6 +194,24 @@ impl From<FeedError> for Error {
                     Code::Restored,
                     format!(
                         "{error}: this store is older than what it once sent; connect to a peer that has the rest"
+                    ),
+                );
+            }
+            FeedError::Unconfirmed { .. } => {
+                return Error::new(
+                    Code::Restored,
+                    format!(
+                        "{error}: connect to a peer that had it, or call store.resume({{ mine: true }}) if nothing newer \
+                         than this backup exists anywhere"
+                    ),
+                );
+            }
+            FeedError::Forked { .. } => {
+                return Error::new(
+                    Code::Forked,
+                    format!(
+                        "{error}: what is here stays readable; go on with a new key pair (docs/guide.md, Restoring a \
+                         backup)"
                     ),
                 );
             }

@@ -5,10 +5,12 @@ use super::engine::Work;
 use super::error::{Code, Error, Failure};
 use super::events::Event;
 use super::place::Pending;
+use crate::apply::{self, Outcome};
 use crate::causal::{Control, ControlBatch, Intervals, OrderState};
 use crate::order;
 use crate::store::ReadTxn;
 use crate::types::FeedKey;
+use std::collections::BTreeMap;
 
 /// A feed of a database, as `writers()` lists it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -89,6 +91,9 @@ impl Work<'_, '_> {
 /// Everything known of the feeds of a database.
 pub(super) fn list(txn: &ReadTxn, inner: &Inner) -> Result<Vec<Member>, Error> {
     let open = &inner.open;
+    if open.info.apply {
+        return Ok(list_applied(txn, inner)?);
+    }
     let order = order::order_state(txn, open.id, open.info.key).map_err(Failure::from)?;
     let feeds = open.feeds.read();
     let member = |(key, feed): (&FeedKey, &super::board::PublishedFeed)| {
@@ -102,6 +107,39 @@ pub(super) fn list(txn: &ReadTxn, inner: &Inner) -> Result<Vec<Member>, Error> {
             indexer: membership.is_some_and(|member| member.indexer),
             added: feed.added,
             removed_by: if membership.is_some() { None } else { last_revoke(&order, key) },
+        }
+    };
+    Ok(feeds.iter().map(member).collect())
+}
+
+/// In apply mode: what the sequence says.
+fn list_applied(txn: &ReadTxn, inner: &Inner) -> Result<Vec<Member>, Failure> {
+    let open = &inner.open;
+    let state = apply::load(txn, open.id, open.info.key)?;
+    let writers = super::conflicts::writers(txn, open.id)?;
+    let mut counted: BTreeMap<FeedKey, u64> = BTreeMap::new();
+    let mut removed_by = BTreeMap::new();
+    for index in 0..state.cursor.index() {
+        let row = apply::row(txn, open.id, index, |number| writers.get(&number).copied())?;
+        let turn = row.placement.turn;
+        if matches!(row.outcome, Outcome::Applied | Outcome::Silent) {
+            *counted.entry(turn.at.writer).or_default() += turn.end - turn.at.seq;
+        }
+        for change in row.placement.changes.iter().filter(|change| change.after.is_none()) {
+            removed_by.insert(change.feed, turn.at.writer);
+        }
+    }
+    let feeds = open.feeds.read();
+    let member = |(key, feed): (&FeedKey, &super::board::PublishedFeed)| {
+        let membership = state.members().get(key);
+        Member {
+            key: *key,
+            length: feed.placed,
+            counted: counted.get(key).copied().unwrap_or(0),
+            granted: membership.is_some(),
+            indexer: membership.is_some_and(|member| member.indexer),
+            added: false,
+            removed_by: if membership.is_some() { None } else { removed_by.get(key).copied() },
         }
     };
     Ok(feeds.iter().map(member).collect())

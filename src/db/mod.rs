@@ -1,7 +1,7 @@
 //! **What.** Orchestration: the owner thread and its group commits, databases, connections, events. This is the Rust API
 //! of the project; the Node binding is a thin layer over it.
 //!
-//! **Owns.** The order in which the stages run inside one transaction; tables `Databases`, `Members`, `Commits`, `Invites`; and
+//! **Owns.** The order in which the stages run inside one transaction; tables `Databases`, `Members`, `Commits`, `Invites`, `Unmerged`; and
 //! everything that is in memory only: queues, sessions, subscriptions. All of that is rebuilt from the store.
 //!
 //! **Invariants.** 1. One thread writes. 2. Everything one operation changes is in one transaction, and its reply
@@ -14,6 +14,8 @@
 
 mod access;
 mod admit;
+mod again;
+mod apply;
 mod board;
 mod compare;
 mod conflicts;
@@ -23,6 +25,7 @@ mod engine;
 mod error;
 mod events;
 mod feeds;
+mod handler;
 mod ingest;
 mod invite;
 mod members;
@@ -31,19 +34,27 @@ mod owner;
 mod peer;
 mod place;
 mod reads;
+mod restore;
 mod rows;
+mod state_hash;
 mod store;
 mod streams;
 #[cfg(test)]
 mod tests;
+mod verify;
+mod withdraw;
 mod write;
 
 pub use crate::crdt::Live;
 pub use crate::seal::EncryptionKey;
 pub use crate::store::Location;
+pub use crate::wire::StateClaim;
 pub use access::{Access, MAX_ACCESS_DATA, Refusal};
 pub use admit::InviteOptions;
-pub use board::{DbInfo, DbStatus};
+pub use apply::{
+    Append, Asked, Committed, Done, DoneBatch, Finality, Next, Piece, PieceBatch, SequenceEntry, Step,
+};
+pub use board::{DbInfo, DbStats, DbStatus};
 pub use compare::Comparison;
 pub use conflicts::{Claim, Conflict, Part};
 pub use database::{DatabaseOptions, Db, LiveRow};
@@ -52,10 +63,12 @@ pub use engine::WallClock;
 pub use error::{Code, Error, Mismatch};
 pub use events::{Event, Reply, Subscription, Wake};
 pub use feeds::{Feed, FeedChoice, FeedInfo};
+pub use handler::{ANY_KEY, Candidate, Functions, Question, Round, Runner};
 pub use invite::Invite;
 pub use members::{FeedProgress, Member};
 pub use open::discovery_key;
 pub use peer::{Peer, PeerEvent, PeerOptions, Transport};
 pub use reads::{History, HistoryEntry, Range, Scan, ViewEntry};
 pub use store::{Store, StoreOptions};
+pub use verify::{Damage, Progress, Report, Stage};
 pub use write::{Expect, Write, Written};

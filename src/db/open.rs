@@ -5,17 +5,19 @@ use super::database::{DatabaseOptions, Db};
 use super::engine::{DatabaseState, Dirty, Work};
 use super::error::{Code, Error, Failure};
 use super::events::Reply;
-use super::rows::{DatabaseRow, Halt, MAX_DATABASE_NAME, MemberRow, StateRow};
+use super::handler::HandlerRow;
+use super::rows::{DatabaseRow, Halt, MAX_DATABASE_NAME, MemberRow, StateRow, members_of};
 use super::store::Shared;
 use super::write::PutsFrom;
+use crate::causal::Past;
 use crate::clock::Clock;
 use crate::codec::Reader;
 use crate::entry::{Genesis, Mode, Op};
 use crate::feed::{self, Secret, Seed};
-use crate::order::{self, Batches};
+use crate::order::{self, Batches, Forked};
 use crate::seal::{KeyCheck, Sealing};
 use crate::store::{Read, Table};
-use crate::types::FeedKey;
+use crate::types::{Effective, FeedKey};
 use crate::view::Space;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
@@ -75,6 +77,8 @@ impl Work<'_, '_> {
             value_encoding: row.value_encoding,
             open: row.open,
             encrypted: row.check.is_some(),
+            apply: row.apply,
+            optimistic: row.optimistic,
         };
         let space = Space::new(id, Sealing::new(options.encryption_key.as_ref(), &row.key));
         let open = Arc::new(OpenDatabase::new(id, info, space, options.max_drift));
@@ -95,7 +99,9 @@ impl Work<'_, '_> {
             self.feed(&feed)?;
         }
         self.begin_own_feed(id)?;
-        self.place_ready(id)
+        self.place_ready(id)?;
+        self.append_again(id)?;
+        self.place_silent(id)
     }
 
     fn create_database(&mut self, options: &DatabaseOptions, name: &str) -> Result<DatabaseRow, Failure> {
@@ -105,18 +111,7 @@ impl Work<'_, '_> {
         };
         let local = seed.feed();
         self.refuse_used(&local)?;
-        let secret = Secret::new(seed, options.encryption_key.as_ref())?;
-        let record = match self.feed(&local)? {
-            Some(record) => {
-                let mut record = record.clone();
-                record.secret = Some(secret);
-                feed::save(self.txn, &record)?;
-                record
-            }
-            None => feed::create(self.txn, local, Some(secret))?,
-        };
-        let local_number = record.id;
-        self.engine.feeds.insert(local, record);
+        let local_number = self.feed_to_write(local, Secret::new(seed, options.encryption_key.as_ref())?)?;
         let key = options.key.unwrap_or(local);
         let creator_number = self.feed_or_new(&key)?.id;
         let id = self.next_database()?;
@@ -128,6 +123,8 @@ impl Work<'_, '_> {
             value_encoding: options.value_encoding.clone(),
             open: options.open,
             check: options.encryption_key.as_ref().map(|encryption| encryption.check(&key)),
+            apply: options.apply,
+            optimistic: options.apply && options.optimistic,
         };
         self.txn.put(Table::Databases, &DatabaseRow::key_of(name), &row.encode())?;
         self.txn.put(Table::Databases, &StateRow::key_of(id), &StateRow::default().encode())?;
@@ -149,6 +146,23 @@ impl Work<'_, '_> {
         Ok(!is_placed && !has_written)
     }
 
+    /// A feed that this store writes from now on. Returns its number.
+    pub fn feed_to_write(&mut self, key: FeedKey, secret: Secret) -> Result<u32, Failure> {
+        let record = match self.feed(&key)? {
+            Some(record) => {
+                let mut record = record.clone();
+                record.secret = Some(secret);
+                feed::save(self.txn, &record)?;
+                record
+            }
+            None => feed::create(self.txn, key, Some(secret))?,
+        };
+        let number = record.id;
+        self.engine.feeds.insert(key, record);
+        self.engine.effects.feeds.insert(key);
+        Ok(number)
+    }
+
     /// A creator's feed begins with what everyone who joins must agree with.
     fn begin_own_feed(&mut self, id: u32) -> Result<(), Failure> {
         let database = self.database(id)?;
@@ -157,18 +171,18 @@ impl Work<'_, '_> {
             return Ok(());
         }
         let genesis = Genesis {
-            mode: Mode::Merge,
+            mode: if row.apply { Mode::Apply } else { Mode::Merge },
             key_encoding: &row.key_encoding,
             value_encoding: &row.value_encoding,
             encrypted: row.check,
             open: row.open,
-            optimistic: false,
+            optimistic: row.optimistic,
         };
         self.append(id, &[Op::Genesis(genesis)]).map(|_| ())
     }
 
     /// A key pair writes one feed, and a feed belongs to one database.
-    fn refuse_used(&self, local: &FeedKey) -> Result<(), Failure> {
+    pub fn refuse_used(&self, local: &FeedKey) -> Result<(), Failure> {
         for row in self.txn.range(Table::Databases, Bound::Included(&[0]), Bound::Excluded(&[1]))? {
             let row = DatabaseRow::decode(row?.1).map_err(|error| Failure::damaged(&error))?;
             if row.local == *local {
@@ -204,27 +218,13 @@ impl Work<'_, '_> {
         let row = DatabaseRow::decode(row).map_err(damaged)?;
         let state = self.txn.get(Table::Databases, &StateRow::key_of(id))?;
         let state = state.map(StateRow::decode).transpose().map_err(damaged)?.unwrap_or_default();
-        let mut members = BTreeMap::new();
-        let (from, to) =
-            (MemberRow::key_of(id, &FeedKey([0; 32])), MemberRow::key_of(id, &FeedKey([0xff; 32])));
-        for member in self.txn.range(Table::Members, Bound::Included(&from), Bound::Included(&to))? {
-            let (key, value) = member?;
-            members.insert(
-                MemberRow::feed_of(key).map_err(damaged)?,
-                MemberRow::decode(value).map_err(damaged)?,
-            );
-        }
+        let members = members_of(self.txn, id)?;
         let writers = members.iter().map(|(feed, member)| (member.feed, *feed)).collect();
         let order = order::order_state(self.txn, id, row.key)?;
+        let applied = if row.apply { Some(crate::apply::load(self.txn, id, row.key)?) } else { None };
         let sealing = open.space.sealing();
         let batches = Batches { txn: &*self.txn, database: id, sealing, numbers: &members };
-        let (reached, latest) = match order.placed().get(&row.local) {
-            0 => Default::default(),
-            placed => {
-                use crate::causal::WalkSource as _;
-                (batches.past(row.local, placed)?, batches.batch(row.local, placed - 1)?.effective)
-            }
-        };
+        let (reached, latest) = reach_of(&batches, row.local, order.placed().get(&row.local))?;
         let mut clock = Clock::new(clock_id(&row.local));
         clock.restore(state.clock);
         let mut database = DatabaseState {
@@ -236,22 +236,45 @@ impl Work<'_, '_> {
             own_last: latest,
             puts_from: PutsFrom::default(),
             links_due: true,
+            again: false,
+            forks: BTreeMap::new(),
             behind: BTreeSet::new(),
             published: state.version,
             dirty: Dirty::default(),
+            handler: HandlerRow::load(self.txn, id)?,
             members,
             order,
             space: open.space.clone(),
+            applied,
+            waiting_for: Vec::new(),
             row,
         };
+        database.again = self.keeps(database.members.get(&database.row.local))?;
         for feed in database.members.keys().copied().collect::<Vec<_>>() {
-            let length = self.feed(&feed)?.map_or(0, |record| record.length);
-            if length > database.order.placed().get(&feed) {
+            let (length, is_forked) =
+                self.feed(&feed)?.map_or((0, false), |record| (record.length, record.forked));
+            if is_forked && let Some(parting) = feed::load_parting(self.txn, &feed)? {
+                database.forks.insert(feed, Forked { common: parting.common, here: length });
+            }
+            let wanted = database.members.get(&feed).map_or(0, |member| member.until);
+            if length.min(wanted) > database.order.placed().get(&feed) {
                 database.behind.insert(feed);
             }
         }
+        self.look_at_final(&mut database)?;
         Ok(database)
     }
+}
+
+/// What the batch of a feed that ends at `placed` has in its past, itself included, and when it took effect.
+pub(super) fn reach_of<T: Read, N: order::Numbers>(
+    batches: &Batches<'_, T, N>,
+    feed: FeedKey,
+    placed: u64,
+) -> Result<(Past, Effective), order::OrderError> {
+    use crate::causal::WalkSource as _;
+    let Some(last) = placed.checked_sub(1) else { return Ok(Default::default()) };
+    Ok((batches.past(feed, placed)?, batches.batch(feed, last)?.effective))
 }
 
 /// What a store remembers of a database must be what its caller says, where the caller says it.
@@ -267,6 +290,19 @@ fn agree(row: &DatabaseRow, options: &DatabaseOptions, name: &str) -> Result<(),
     if local.is_some_and(|local| local != row.local) {
         let message =
             format!("the database {name:?} is written with another key pair, that of {}", row.local);
+        return Err(Error::new(Code::Options, message));
+    }
+    if row.apply != options.apply {
+        let (made, how) =
+            if row.apply { ("apply", "with an apply function") } else { ("merge", "without one") };
+        let message = format!("the database {name:?} was made in {made} mode: open it {how}");
+        return Err(Error::new(Code::Options, message));
+    }
+    if row.key == row.local && row.optimistic != options.optimistic {
+        let message = format!(
+            "the database {name:?} was made with optimistic: {}: open it with the same",
+            row.optimistic
+        );
         return Err(Error::new(Code::Options, message));
     }
     let fits = row.key_encoding == options.key_encoding

@@ -13,7 +13,7 @@ use crate::feed;
 use crate::order::{self, Batch, BatchError, Batches, OrderError, Placing, read_blocks};
 use crate::store::WriteTxn;
 use crate::types::{Effective, FeedKey, Position};
-use crate::view::{self, Added, Removed, ViewError, change_of};
+use crate::view::{Added, Removed, ViewError, change_of};
 use std::collections::BTreeMap;
 
 /// The diffs of one batch, by key.
@@ -22,7 +22,7 @@ pub(super) struct Changes(pub Vec<(Vec<u8>, Change)>);
 impl Changes {
     /// Where they stand is said with [`Changes::stand_at`]. `None`: one of the diffs cannot be folded, which makes the
     /// batch no batch.
-    fn of(ops: &[Op<'_>]) -> Option<Self> {
+    pub fn of(ops: &[Op<'_>]) -> Option<Self> {
         let mut changes = Vec::new();
         for (op, seq) in ops.iter().zip(0..) {
             if let Op::Diff(diff) = op {
@@ -34,7 +34,7 @@ impl Changes {
     }
 
     /// Their batch stands at `first`; until now each only knew its offset in it.
-    fn stand_at(&mut self, first: Position) {
+    pub fn stand_at(&mut self, first: Position) {
         for (_, change) in &mut self.0 {
             change.position = Position { seq: first.seq + change.position.seq, ..first };
         }
@@ -68,7 +68,7 @@ impl Pending {
     }
 
     /// The opposite: what was only about to be added is forgotten, the rest is taken out.
-    fn remove(&mut self, feed: u32, changes: Changes) {
+    pub fn remove(&mut self, feed: u32, changes: Changes) {
         for (key, Change { position, .. }) in changes.0 {
             let changes = self.0.entry(key).or_default();
             if changes.added.remove(&position).is_none() {
@@ -88,7 +88,11 @@ enum Step {
 impl Work<'_, '_> {
     /// Places everything of a database that is ready, and brings its view up to date.
     pub fn place_ready(&mut self, id: u32) -> Result<(), Failure> {
-        let mut pending = Pending::default();
+        self.place_ready_with(id, Pending::default())
+    }
+
+    /// As [`Work::place_ready`], with what has ceased to count.
+    pub fn place_ready_with(&mut self, id: u32, mut pending: Pending) -> Result<(), Failure> {
         loop {
             let behind: Vec<FeedKey> = self.database(id)?.behind.iter().copied().collect();
             let mut progress = false;
@@ -141,10 +145,22 @@ impl Work<'_, '_> {
             Err(BatchError::Newer) => return self.halt(id, feed, Halt::Newer),
             Err(BatchError::Invalid) => return self.halt(id, feed, Halt::Frozen),
         };
-        let Some(mut changes) = Changes::of(&batch.ops) else { return self.halt(id, feed, Halt::Frozen) };
+        let merges = !database.row.apply;
+        let ops = if merges { batch.ops.as_slice() } else { &[] };
+        let Some(mut changes) = Changes::of(ops) else { return self.halt(id, feed, Halt::Frozen) };
+        if let (true, Some(Op::Genesis(genesis))) = (feed == database.row.key && seq == 0, batch.ops.first())
+            && genesis.optimistic != database.row.optimistic
+        {
+            // The creator's word: whoever joins learns it here.
+            database.row.optimistic = genesis.optimistic;
+            database.dirty.row = true;
+        }
         let batches = database.batches(&*self.txn);
-        let readiness =
-            resolve(&batch.facts, link_rule(database), &Placing { batches, order: &database.order })?;
+        let readiness = resolve(
+            &batch.facts,
+            link_rule(database),
+            &Placing { batches, order: &database.order, forks: &database.forks },
+        )?;
         let (past, effective, read) = match readiness {
             Readiness::Ready { past, effective, read } => (past, effective, read),
             Readiness::Waits { feed: on, length } => return self.wait_for(id, on, length),
@@ -153,7 +169,11 @@ impl Work<'_, '_> {
             let ahead_ms = u64::try_from(ahead.as_millis()).unwrap_or(u64::MAX);
             self.engine.effects.events.push((id, Event::Drift { writer: feed, ahead_ms }));
         }
-        let Batch { facts, .. } = batch;
+        let Batch { mut facts, .. } = batch;
+        if !merges {
+            // Who is granted is what `apply` makes of it.
+            facts.controls.clear();
+        }
         // A build before this one may not have been able to read it.
         database.set_halt(&feed, Halt::None);
         changes.stand_at(facts.position(effective));
@@ -201,7 +221,7 @@ impl Work<'_, '_> {
     /// The creator's feed does not begin as this database was opened: nothing of it is placed, and its user is told.
     fn refuse_genesis(&mut self, id: u32, feed: FeedKey, refusal: Error) -> Result<Step, Failure> {
         self.database(id)?.behind.remove(&feed);
-        self.event(id, Event::Error(refusal));
+        self.event(id, Event::Error { error: refusal });
         Ok(Step::Stays)
     }
 
@@ -218,7 +238,11 @@ impl Work<'_, '_> {
             if member.until < until
                 && let Some(member) = database.member_mut(&feed)
             {
+                let is_first = member.until == 0;
                 member.until = until;
+                if is_first {
+                    database.behind.insert(feed);
+                }
             }
             return Ok(());
         }
@@ -229,7 +253,7 @@ impl Work<'_, '_> {
         database.members.insert(feed, member);
         database.writers.insert(number, feed);
         database.dirty.members.insert(feed);
-        if length > 0 {
+        if length > 0 && until > 0 {
             database.behind.insert(feed);
         }
         self.engine.effects.feeds.insert(feed);
@@ -274,6 +298,9 @@ impl Work<'_, '_> {
     ) -> Result<(), Failure> {
         let Some(database) = self.engine.databases.get(&id) else { return Err(Error::closed().into()) };
         let Some(member) = database.members.get(&feed) else { return Ok(()) };
+        if database.row.apply {
+            return Ok(());
+        }
         let number = member.feed;
         let mut seq = from.max(database.counted_by_choice(&feed));
         let sealing = database.space.blocks(feed);
@@ -298,19 +325,12 @@ impl Work<'_, '_> {
         Ok(())
     }
 
-    /// Folds what is pending, a key at a time, each into a new version.
+    /// Brings the view up to date with what is pending, a key at a time.
     pub fn merge(&mut self, id: u32, pending: Pending) -> Result<(), Failure> {
-        self.database(id)?;
-        let Some(database) = self.engine.databases.get_mut(&id) else { return Err(Error::closed().into()) };
         for (key, KeyChanges { added, removed }) in pending.0 {
-            if added.is_empty() && removed.is_empty() {
-                continue;
+            if !added.is_empty() || !removed.is_empty() {
+                self.merge_key(id, &key, added.into_values().collect(), &removed)?;
             }
-            let version = database.state.version + 1;
-            let added = added.into_values().collect();
-            view::merge(self.txn, &database.space, &database.writers, &key, added, &removed, version)?;
-            database.state.version = version;
-            database.dirty.state = true;
         }
         Ok(())
     }
@@ -354,18 +374,18 @@ pub(super) fn keep(
 }
 
 /// Who may write, as subscribers are told of it.
-struct Rights {
+pub(super) struct Rights {
     writable: bool,
     writers: Vec<FeedKey>,
 }
 
 impl Rights {
-    fn of(database: &DatabaseState) -> Self {
-        let writers = database.order.membership().iter().map(|(feed, _)| feed).collect();
+    pub(super) fn of(database: &DatabaseState) -> Self {
+        let writers = database.membership().iter().map(|(feed, _)| feed).collect();
         Self { writable: database.is_writable(), writers }
     }
 
-    fn changed_to(&self, after: &Self, mut tell: impl FnMut(Event)) {
+    pub(super) fn changed_to(&self, after: &Self, mut tell: impl FnMut(Event)) {
         let new = after.writers.iter().filter(|key| !self.writers.contains(key));
         new.for_each(|key| tell(Event::Writer { key: *key, added: true }));
         let gone = self.writers.iter().filter(|key| !after.writers.contains(key));
@@ -381,7 +401,7 @@ impl Rights {
 impl From<ViewError> for Failure {
     fn from(error: ViewError) -> Self {
         match error {
-            ViewError::Store(error) => Failure::Store(error),
+            ViewError::Store(error) => error.into(),
             other => Failure::damaged(&other),
         }
     }
@@ -390,7 +410,7 @@ impl From<ViewError> for Failure {
 impl From<OrderError> for Failure {
     fn from(error: OrderError) -> Self {
         match error {
-            OrderError::Store(error) => Failure::Store(error),
+            OrderError::Store(error) => error.into(),
             other => Failure::damaged(&other),
         }
     }

@@ -40,6 +40,21 @@ impl LiveRow<'_> {
     }
 }
 
+impl ViewEntry {
+    pub fn row(&self) -> LiveRow<'_> {
+        let text = if self.register { None } else { std::str::from_utf8(&self.value).ok() };
+        let value = text.map_or(Live::Register(&self.value), Live::Object);
+        LiveRow {
+            version: self.seq,
+            key: &self.key,
+            value,
+            stamp: self.stamp,
+            prev: self.prev,
+            state: self.state,
+        }
+    }
+}
+
 /// Keys to scan. `gt` wins over `gte`, `lt` over `lte`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Range {
@@ -119,13 +134,22 @@ impl Db {
 
     /// View writes of versions `from ..= to`; no end: the latest.
     pub fn history(&self, from: u64, to: Option<u64>, reverse: bool) -> Result<History, Error> {
+        self.history_of(&[], from, to, reverse)
+    }
+
+    /// Those of keys that begin with `prefix`. All versions in between are looked at.
+    pub fn history_of(
+        &self,
+        prefix: &[u8],
+        from: u64,
+        to: Option<u64>,
+        reverse: bool,
+    ) -> Result<History, Error> {
         self.read(|inner, txn| {
             let latest = inner.version(txn)?;
             let to = to.unwrap_or(latest).min(latest);
-            Ok(History {
-                db: self.clone(),
-                cursor: HistoryCursor::new(inner.open.space.clone(), from, to, reverse),
-            })
+            let cursor = HistoryCursor::new(inner.open.space.clone(), prefix.to_vec(), from, to, reverse);
+            Ok(History { db: self.clone(), cursor })
         })
     }
 }
@@ -202,6 +226,7 @@ impl Scan {
 }
 
 impl History {
+    /// Hands on the next writes. False: that was the end. A call may find nothing and still not be at the end.
     pub fn visit(
         &mut self,
         max_entries: usize,
@@ -223,10 +248,11 @@ impl History {
     /// The next entries, copied; empty at the end.
     pub fn next(&mut self, max_entries: usize, max_bytes: usize) -> Result<Vec<HistoryEntry>, Error> {
         let mut found = Vec::new();
-        self.visit(max_entries, max_bytes, |seq, key, live| {
+        while self.visit(max_entries, max_bytes, |seq, key, live| {
             let entry = live.map(LiveRow::to_entry);
             found.push(HistoryEntry { put: entry.is_some(), seq, key: key.to_vec(), entry });
-        })?;
+        })? && found.is_empty()
+        {}
         Ok(found)
     }
 }

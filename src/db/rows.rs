@@ -1,8 +1,8 @@
 //! Row codecs of the tables that belong to no stage.
 //!
 //! ```text
-//! Databases  Key: 0x00 ‖ name                      Value: id u32 ‖ key 32 ‖ local 32 ‖ key encoding text ‖ value encoding text ‖ open bool
-//!                                                  ‖ encrypted (0x00 | 0x01 ‖ check of the encryption key 16)
+//! Databases  Key: 0x00 ‖ name                      Value: id u32 ‖ key 32 ‖ local 32 ‖ key encoding text ‖ value encoding text
+//!                                                  ‖ flags u8 (1 open, 2 apply mode, 4 optimistic, 8 encrypted) ‖ [check of the encryption key 16]
 //!            Key: 0x01 ‖ database u32              Value: version varint ‖ clock u64
 //! Members    Key: database u32 ‖ feed 32           Value: feed u32 ‖ added bool ‖ merged varint ‖ until varint ‖ halt u8
 //! Commits    Key: database u32 ‖ version u64       Value: the store's clock u64, at the commit that published the version
@@ -12,10 +12,14 @@
 //! `merged`: with `added` off, how much of the feed `removePeer` found merged. `until`: how much of a feed that only
 //! links name is wanted; `u64::MAX` for every other.
 
+use super::error::Failure;
 use crate::codec::limits::{MAX_KEY_BYTES, MAX_NAME_BYTES};
 use crate::codec::{DecodeError, Reader, put_bytes, put_varint};
 use crate::seal::KeyCheck;
+use crate::store::{Read, Table};
 use crate::types::FeedKey;
+use std::collections::BTreeMap;
+use std::ops::Bound;
 
 /// Longest name of a database.
 pub(super) const MAX_DATABASE_NAME: usize = MAX_KEY_BYTES;
@@ -30,6 +34,10 @@ pub(super) struct DatabaseRow {
     pub open: bool,
     /// Tells the encryption key it was made with, if it is encrypted.
     pub check: Option<KeyCheck>,
+    /// Values are opaque, and `apply` makes the view of them.
+    pub apply: bool,
+    /// Apply mode: batches of unknown writers may be acknowledged.
+    pub optimistic: bool,
 }
 
 impl DatabaseRow {
@@ -43,8 +51,8 @@ impl DatabaseRow {
         out.extend_from_slice(self.local.as_bytes());
         put_bytes(&mut out, self.key_encoding.as_bytes());
         put_bytes(&mut out, self.value_encoding.as_bytes());
-        out.push(self.open.into());
-        out.push(self.check.is_some().into());
+        let flags = [self.open, self.apply, self.optimistic, self.check.is_some()];
+        out.push(flags.iter().zip(0..).fold(0, |byte, (flag, bit)| byte | u8::from(*flag) << bit));
         out.extend_from_slice(self.check.as_slice().as_flattened());
         out
     }
@@ -57,10 +65,18 @@ impl DatabaseRow {
             local: FeedKey(reader.array("the local feed")?),
             key_encoding: reader.text("the key encoding", MAX_NAME_BYTES)?.into(),
             value_encoding: reader.text("the value encoding", MAX_NAME_BYTES)?.into(),
-            open: reader.bool("open")?,
-            check: reader.bool("encrypted")?.then(|| reader.array("the key's check")).transpose()?,
+            open: false,
+            apply: false,
+            optimistic: false,
+            check: None,
         };
-        reader.finish("the database's row").map(|()| row)
+        let flags = reader.u8("the flags")?;
+        if flags > 15 {
+            return Err(DecodeError::UnknownTag { what: "the flags", tag: flags.into() });
+        }
+        let check = (flags & 8 != 0).then(|| reader.array("the key's check")).transpose()?;
+        reader.finish("the database's row")?;
+        Ok(Self { open: flags & 1 != 0, apply: flags & 2 != 0, optimistic: flags & 4 != 0, check, ..row })
     }
 }
 
@@ -154,6 +170,19 @@ impl MemberRow {
     }
 }
 
+/// The members of a database.
+pub(super) fn members_of(txn: &impl Read, database: u32) -> Result<BTreeMap<FeedKey, MemberRow>, Failure> {
+    let damaged = |error| Failure::damaged(&error);
+    let [from, to] = [0, 0xff].map(|byte| MemberRow::key_of(database, &FeedKey([byte; 32])));
+    let mut members = BTreeMap::new();
+    for member in txn.range(Table::Members, Bound::Included(&from), Bound::Included(&to))? {
+        let (key, value) = member?;
+        let feed = MemberRow::feed_of(key).map_err(damaged)?;
+        members.insert(feed, MemberRow::decode(value).map_err(damaged)?);
+    }
+    Ok(members)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -168,6 +197,8 @@ mod tests {
             value_encoding: "json".into(),
             open: true,
             check: Some([3; 16]),
+            apply: false,
+            optimistic: true,
         };
         let bytes = database.encode();
         assert_eq!(DatabaseRow::decode(&bytes), Ok(database));

@@ -33,7 +33,7 @@ pub(super) struct Shared {
     pub board: Arc<Board>,
     pub owner: Owner,
     handles: AtomicUsize,
-    next_peer: AtomicU64,
+    next_number: AtomicU64,
 }
 
 /// How long `close` waits for reads that are under way.
@@ -123,7 +123,7 @@ impl Shared {
         let engine = Engine::new(environment.clone(), Arc::clone(&board), clock);
         let owner = Owner::spawn(engine)?;
         let environment = RwLock::new(Some(environment));
-        Ok(Self { environment, board, owner, handles: AtomicUsize::new(1), next_peer: AtomicU64::new(1) })
+        Ok(Self { environment, board, owner, handles: AtomicUsize::new(1), next_number: AtomicU64::new(1) })
     }
 
     /// Counts a handle in, unless the last one has gone.
@@ -143,8 +143,9 @@ impl Shared {
         self.handles.load(Ordering::Acquire) == 0
     }
 
-    pub fn peer_number(&self) -> u64 {
-        self.next_peer.fetch_add(1, Ordering::Relaxed)
+    /// Names a connection or a handle.
+    pub fn next_number(&self) -> u64 {
+        self.next_number.fetch_add(1, Ordering::Relaxed)
     }
 
     /// Ends connections and the owner, and gives the environment out of its hands.
@@ -170,6 +171,10 @@ impl Shared {
     pub fn read(&self) -> Result<ReadTxn, Error> {
         let environment = self.environment.read();
         Ok(environment.as_ref().ok_or_else(Error::closed)?.read()?)
+    }
+
+    pub fn environment(&self) -> Result<Environment, Error> {
+        self.environment.read().clone().ok_or_else(Error::closed)
     }
 
     /// Queues work for the owner thread and replies with its result.

@@ -37,10 +37,7 @@ fn offset(reader: &mut Reader<'_>) -> Result<u64, DecodeError> {
 
 impl BatchHead {
     fn decode(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
-        match reader.u8("the flags")? {
-            0 => {}
-            tag => return Err(DecodeError::UnknownTag { what: "the flags", tag: tag.into() }),
-        }
+        let optimistic = reader.bool("the flags")?;
         let timestamp = reader.u64("the timestamp")?;
         let length = reader.length("the batch length", MAX_BATCH_ENTRIES)? as u64;
         if length == 0 {
@@ -60,7 +57,7 @@ impl BatchHead {
             }
             links.push(link);
         }
-        Ok(Self { timestamp, length, links })
+        Ok(Self { timestamp, length, links, optimistic })
     }
 }
 

@@ -40,7 +40,7 @@ impl Entry<'_> {
 impl BatchHead {
     fn encode_into(&self, out: &mut Vec<u8>) {
         out.push(FIRST);
-        out.push(0);
+        out.push(self.optimistic.into());
         out.extend_from_slice(&self.timestamp.to_be_bytes());
         put_varint(out, self.length);
         put_varint(out, self.links.len() as u64);

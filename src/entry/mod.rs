@@ -4,7 +4,7 @@
 //!
 //! ```text
 //! block  = 0x01 (version) ‖ kind
-//! kind   = 0x00 ‖ flags u8 (0) ‖ timestamp u64 ‖ batch length varint ‖ links ‖ op      the first entry of a batch
+//! kind   = 0x00 ‖ flags u8 (0, or 1: optimistic) ‖ timestamp u64 ‖ batch length varint ‖ links ‖ op      the first entry of a batch
 //!        | 0x01 ‖ offset varint (1 ..) ‖ op                                           a later entry of it
 //! links  = count varint ‖ (feed 32 ‖ length varint ‖ root 16)*      feeds strictly ascending, lengths above 0
 //! op     = 0x00 genesis ‖ mode u8 ‖ key encoding text ‖ value encoding text ‖ encrypted ‖ open bool ‖ optimistic bool
@@ -66,6 +66,8 @@ pub struct BatchHead {
     /// Entries in the batch, the first included; 1 to [`crate::codec::limits::MAX_BATCH_ENTRIES`].
     pub length: u64,
     pub links: Vec<Link>,
+    /// Apply mode: its writer may not be granted; `apply` decides whether it counts.
+    pub optimistic: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -15,7 +15,15 @@ fn first(op: Op<'_>) -> Entry<'_> {
         Link { feed: key(1), length: 5, root: [9; 16] },
         Link { feed: key(2), length: 200, root: [8; 16] },
     ];
-    Entry { place: Place::First(BatchHead { timestamp: 0x1122_3344_5566_7788, length: 2, links }), op }
+    Entry {
+        place: Place::First(BatchHead {
+            timestamp: 0x1122_3344_5566_7788,
+            length: 2,
+            links,
+            optimistic: false,
+        }),
+        op,
+    }
 }
 
 fn examples() -> Vec<Entry<'static>> {
@@ -117,7 +125,7 @@ fn unknown_tags_fail() {
 fn links_out_of_order_or_empty_fail() {
     for (a, b, length) in [(2, 1, 1), (1, 1, 1), (1, 2, 0)] {
         let links = [a, b].map(|byte| Link { feed: key(byte), length, root: [0; 16] }).to_vec();
-        let head = BatchHead { timestamp: 1, length: 1, links };
+        let head = BatchHead { timestamp: 1, length: 1, links, optimistic: false };
         let bytes = Entry { place: Place::First(head), op: Op::Acknowledgement }.encode();
         assert!(Entry::decode(&bytes).is_err());
     }

@@ -20,12 +20,18 @@ pub struct Appender {
 }
 
 impl Appender {
-    /// Refuses a feed without a secret here, and one of which a longer head is known than is here: to append then
-    /// would fork it.
+    /// Refuses a feed without a secret here; one of which a longer head is known than is here, or may exist: to append
+    /// then would fork it; and one that has forked, since what is appended to it counts for nobody.
     pub fn new(txn: &impl Read, record: FeedRecord) -> Result<Self, FeedError> {
         let secret = record.secret.as_ref().ok_or(FeedError::NotWritable { feed: record.key })?;
         if secret.seed(record.key)?.feed() != record.key {
             return Err(FeedError::WrongSecret { feed: record.key });
+        }
+        if record.forked {
+            return Err(FeedError::Forked { feed: record.key });
+        }
+        if record.unconfirmed {
+            return Err(FeedError::Unconfirmed { feed: record.key });
         }
         let (length, signed) = (record.length, record.signed());
         if signed > length {

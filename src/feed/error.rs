@@ -25,6 +25,11 @@ pub enum FeedError {
     /// A longer head of this own feed is known than its blocks are here.
     #[error("feed {feed} has {length} blocks here and {signed} elsewhere: it cannot be appended to yet")]
     Behind { feed: FeedKey, length: u64, signed: u64 },
+    /// This own feed comes out of a backup, and nobody has said yet that it has all there is.
+    #[error("feed {feed} comes out of a backup: more of it may have been written since")]
+    Unconfirmed { feed: FeedKey },
+    #[error("the key of feed {feed} has signed two histories: nothing more of it counts")]
+    Forked { feed: FeedKey },
     #[error("a block of {found} bytes; allowed are {limit}")]
     BlockTooLarge { found: u64, limit: u64 },
     #[error("a feed cannot have more than {limit} blocks")]
@@ -58,10 +63,17 @@ pub struct Fork {
     pub theirs: Head,
     /// The two part at this block or before it.
     pub by: u64,
+    /// At this block, and what is before it is common.
+    pub is_exact: bool,
 }
 
 impl Fork {
     pub(super) fn error(ours: &Head, theirs: &Head, by: u64) -> FeedError {
-        FeedError::Fork(Box::new(Self { ours: *ours, theirs: *theirs, by }))
+        FeedError::Fork(Box::new(Self { ours: *ours, theirs: *theirs, by, is_exact: false }))
+    }
+
+    /// Both have the same blocks below `at`.
+    pub(super) fn exactly(ours: &Head, theirs: &Head, at: u64) -> FeedError {
+        FeedError::Fork(Box::new(Self { ours: *ours, theirs: *theirs, by: at, is_exact: true }))
     }
 }

@@ -59,16 +59,17 @@ fn unseen(txn: &WriteTxn<'_>, record: &FeedRecord, verified: &VerifiedBlocks) ->
         let gap = FeedError::Gap { start, length };
         return if count == 0 { Ok(0) } else { Err(gap) };
     }
-    let fork = |by| match record.covering() {
+    let fork = |by, is_exact| match record.covering() {
+        Some(ours) if is_exact => Fork::exactly(ours, &verified.head, by),
         Some(ours) => Fork::error(ours, &verified.head, by),
         None => FeedError::Corrupt { feed_id: record.id, what: "blocks without a head" },
     };
     if tree.roots(start)?.hash() != verified.base {
-        return Err(fork(start.saturating_sub(1)));
+        return Err(fork(start.saturating_sub(1), false));
     }
     for (seq, leaf) in (start..length).zip(&verified.leaves) {
         if tree.leaf(seq)? != *leaf {
-            return Err(fork(seq));
+            return Err(fork(seq, true));
         }
     }
     let here = usize::try_from(length - start).unwrap_or(usize::MAX);

@@ -1,8 +1,8 @@
 //! **What.** Feeds over one transaction: appending to one's own, verifying and ingesting those of others, proving
 //! what is held.
 //!
-//! **Owns.** The rows of `Table::Feeds`, `Table::Blocks`, `Table::Tree`, and the row `next-feed` of `Table::Meta`
-//! (`docs/design/feed.md` has the bytes).
+//! **Owns.** The rows of `Table::Feeds`, `Table::Blocks`, `Table::Tree`, `Table::Forks`, and the row `next-feed` of
+//! `Table::Meta` (`docs/design/feed.md` has the bytes).
 //!
 //! **Invariants.** 1. Blocks `0 .. length` are here, and the tree over them, and nothing beyond. 2. `head` is signed by
 //! the feed's key and its root is that of the tree at its length, at most `length`. 3. Whatever is held beyond `head`
@@ -14,6 +14,7 @@
 //! are sealed (`seal`); how they travel (`wire`).
 
 mod append;
+mod check;
 mod error;
 mod fork;
 mod ingest;
@@ -25,8 +26,9 @@ mod tree;
 mod truncate;
 
 pub use append::Appender;
+pub use check::{FeedCheck, Flaw, check};
 pub use error::{FeedError, Fork};
-pub use fork::{mark_forked, parting};
+pub use fork::{load_parting, mark_forked, parting, save_parting};
 pub use ingest::{Grown, ingest};
 pub use receive::{Received, VerifiedBlocks, verify};
 pub use record::{FeedRecord, all, create, load, save};

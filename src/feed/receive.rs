@@ -100,8 +100,9 @@ pub fn verify(
     if ![record.head, record.cover, record.tip].contains(&Some(head)) {
         head.verify(&record.key)?;
     }
-    compare_heads(&tree, record, &head)?;
+    // Blocks first: they tell where exactly two branches part.
     compare_blocks(&tree, record, start, &proved, &head)?;
+    compare_heads(&tree, record, &head)?;
     Ok(keep_new(record, start, blocks, proved, head))
 }
 
@@ -141,7 +142,7 @@ fn compare_blocks<R: Read>(
     }
     for (seq, leaf) in (start..record.length).zip(&proved.leaves) {
         if tree.leaf(seq)? != *leaf {
-            return Err(Fork::error(ours, head, seq));
+            return Err(Fork::exactly(ours, head, seq));
         }
     }
     Ok(())

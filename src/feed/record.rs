@@ -3,7 +3,7 @@
 //! ```text
 //! flags u8 ‖ id u32 ‖ length u64 ‖ byte length u64 ‖ left u64 ‖ [head 112] ‖ [cover 112] ‖ [tip 112] ‖ [seed 32]
 //! ‖ [sealed seed 77]
-//! flags = 1 head | 2 cover | 4 tip | 8 seed | 16 forked | 32 sealed seed (not with 8)
+//! flags = 1 head | 2 cover | 4 tip | 8 seed | 16 forked | 32 unconfirmed | 64 sealed seed (not with 8)
 //! ```
 //!
 //! Other flags, a missing or trailing byte make it invalid.
@@ -36,6 +36,9 @@ pub struct FeedRecord {
     pub secret: Option<Secret>,
     /// A contradiction of two signed heads has been seen.
     pub forked: bool,
+    /// An own feed out of a backup: more of it may have been written and sent since. Nothing is appended or offered
+    /// before a peer that had it, or the user, has said otherwise.
+    pub unconfirmed: bool,
 }
 
 const HEAD: u8 = 1;
@@ -43,7 +46,8 @@ const COVER: u8 = 2;
 const TIP: u8 = 4;
 const SEED: u8 = 8;
 const FORKED: u8 = 16;
-const SEALED: u8 = 32;
+const UNCONFIRMED: u8 = 32;
+const SEALED: u8 = 64;
 const NEXT_FEED: &[u8] = b"next-feed";
 
 impl FeedRecord {
@@ -72,7 +76,8 @@ impl FeedRecord {
             | flag(TIP, self.tip.is_some())
             | flag(SEED, seed.is_some())
             | flag(SEALED, sealed.is_some())
-            | flag(FORKED, self.forked);
+            | flag(FORKED, self.forked)
+            | flag(UNCONFIRMED, self.unconfirmed);
         let mut out = vec![flags];
         out.extend_from_slice(&self.id.to_be_bytes());
         for number in [self.length, self.byte_length, self.left] {
@@ -107,8 +112,8 @@ impl FeedRecord {
             _ => None,
         };
         reader.finish("feed record")?;
-        let forked = flags & FORKED != 0;
-        Ok(Self { key, id, length, byte_length, head, cover, tip, left, secret, forked })
+        let (forked, unconfirmed) = (flags & FORKED != 0, flags & UNCONFIRMED != 0);
+        Ok(Self { key, id, length, byte_length, head, cover, tip, left, secret, forked, unconfirmed })
     }
 }
 
@@ -151,8 +156,20 @@ pub fn create(txn: &mut WriteTxn<'_>, key: FeedKey, secret: Option<Secret>) -> R
     let next = id.checked_add(1).ok_or(corrupt("feed ids are used up"))?;
     txn.put(Table::Meta, NEXT_FEED, &next.to_be_bytes())?;
     let (head, cover, tip) = (None, None, None);
-    let record =
-        FeedRecord { key, id, length: 0, byte_length: 0, head, cover, tip, left: 0, secret, forked: false };
+    let (forked, unconfirmed, left) = (false, false, 0);
+    let record = FeedRecord {
+        key,
+        id,
+        length: 0,
+        byte_length: 0,
+        head,
+        cover,
+        tip,
+        left,
+        secret,
+        forked,
+        unconfirmed,
+    };
     save(txn, &record)?;
     Ok(record)
 }

@@ -1,7 +1,7 @@
 use super::tree::StoredTree;
 use super::{FeedError, FeedRecord};
-use crate::merkle::{self, Head, Known, Node, Span};
-use crate::store::{self, Read};
+use crate::merkle::{self, Head, Known, Node, ProofError, Span};
+use crate::store::{self, Read, Table, block_key};
 use crate::types::Hash;
 
 /// Consecutive blocks with their proof, ready to be sent.
@@ -41,6 +41,9 @@ fn roots(txn: &impl Read, record: &FeedRecord, length: u64) -> Result<merkle::Ro
 /// Blocks `start .. end`, as many as `max_bytes` allow but at least one, with the proof that they are under `against`,
 /// a head complete here. With `start == end` the proof alone: what the root at `start` is under that head.
 ///
+/// Whatever of it has changed since it was stored is found here, and nothing is sent: what is handed out leads to the
+/// signed root.
+///
 /// `Known::Start` leaves out what a receiver that holds all below `start` knows.
 pub fn prove<'t>(
     txn: &'t impl Read,
@@ -54,10 +57,12 @@ pub fn prove<'t>(
     if start > end || end > length || length > held {
         return Err(FeedError::NotServed { start, end, length, held });
     }
+    let corrupt = |what| FeedError::Corrupt { feed_id: record.id, what };
     let (mut blocks, mut bytes) = (Vec::new(), 0_u64);
     for seq in start..end {
-        let missing = FeedError::Corrupt { feed_id: record.id, what: "a block is missing" };
-        let block = block(txn, record.id, seq)?.ok_or(missing)?;
+        // Not compared with its leaf: below, all that goes out is compared with the signed root.
+        let block = txn.get(Table::Blocks, &block_key(record.id, seq))?;
+        let block = block.ok_or(corrupt("a block is missing"))?;
         bytes = bytes.saturating_add(block.len() as u64);
         if bytes > max_bytes && seq > start {
             break;
@@ -65,6 +70,15 @@ pub fn prove<'t>(
         blocks.push(block);
     }
     let end = start + blocks.len() as u64;
-    let nodes = merkle::prove(&StoredTree { txn, feed_id: record.id }, &Span { start, end, length }, known)?;
+    let tree = StoredTree { txn, feed_id: record.id };
+    let nodes = merkle::prove(&tree, &Span { start, end, length }, known)?;
+    let held = if known == Known::Start { Some(tree.roots(start)?) } else { None };
+    match merkle::verify(start, &blocks, &nodes, held.as_ref(), against) {
+        Ok(_) => {}
+        Err(ProofError::Root { .. }) => {
+            return Err(corrupt("blocks or tree nodes that do not lead to the signed root"));
+        }
+        Err(error) => return Err(error.into()),
+    }
     Ok(Outgoing { head: *against, start, end, nodes, blocks })
 }

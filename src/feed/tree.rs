@@ -5,26 +5,15 @@
 use super::FeedError;
 use crate::codec::Reader;
 use crate::merkle::{Node, Nodes, Roots, flat};
-use crate::store::{Read, Table, WriteTxn};
+use crate::store::{Read, TREE_PACK, Table, WriteTxn, tree_key};
 
 /// Nodes in a full row.
-pub(super) const PACK: u64 = 16;
+pub(super) const PACK: u64 = TREE_PACK;
 /// Depths per tier: `1 << TIER_DEPTH == PACK`.
 const TIER_DEPTH: u32 = 4;
 const ROW_BYTES: usize = Node::SIZE * 16;
 /// Tiers of the longest feed (2^40 blocks), plus one for the shift not to overflow.
 const MAX_TIER: u8 = 10;
-
-pub(super) fn row_key(feed_id: u32, tier: u8, group: u64) -> [u8; 13] {
-    let mut key = [0; 13];
-    let (id, rest) = key.split_at_mut(4);
-    id.copy_from_slice(&feed_id.to_be_bytes());
-    if let Some((first, last)) = rest.split_first_mut() {
-        *first = tier;
-        last.copy_from_slice(&group.to_be_bytes());
-    }
-    key
-}
 
 /// How many whole nodes of a tier a tree of `length` blocks has.
 pub(super) fn tier_length(length: u64, tier: u8) -> u64 {
@@ -52,7 +41,7 @@ impl<R: Read> StoredTree<'_, R> {
     }
 
     fn row(&self, tier: u8, group: u64) -> Result<Option<&[u8]>, FeedError> {
-        Ok(self.txn.get(Table::Tree, &row_key(self.feed_id, tier, group))?)
+        Ok(self.txn.get(Table::Tree, &tree_key(self.feed_id, tier, group))?)
     }
 
     fn corrupt(&self, what: &'static str) -> FeedError {
@@ -171,7 +160,7 @@ impl OpenRow {
     fn write(&mut self, txn: &mut WriteTxn<'_>, feed_id: u32, tier: usize) -> Result<(), FeedError> {
         let tier =
             u8::try_from(tier).map_err(|_| FeedError::Corrupt { feed_id, what: "a tree beyond any feed" })?;
-        txn.put(Table::Tree, &row_key(feed_id, tier, self.group), &self.nodes)?;
+        txn.put(Table::Tree, &tree_key(feed_id, tier, self.group), &self.nodes)?;
         self.changed = false;
         Ok(())
     }

@@ -1,9 +1,9 @@
 use super::record::save;
 
-use super::tree::{PACK, StoredTree, row_key, tier_length, tiers};
+use super::tree::{PACK, StoredTree, tier_length, tiers};
 use super::{FeedError, FeedRecord};
 use crate::merkle::{Head, Node};
-use crate::store::{Read, Table, WriteTxn, block_key};
+use crate::store::{Read, Table, WriteTxn, block_key, tree_key};
 
 /// Cuts one's own feed to `length` blocks and signs that length, so that what is elsewhere can be taken and the
 /// blocks cut off here be appended again after it (`docs/design.md`, One feed, one history). Refused if more has
@@ -20,11 +20,11 @@ pub fn truncate(txn: &mut WriteTxn<'_>, record: &mut FeedRecord, length: u64) ->
     let roots = StoredTree { txn: &*txn, feed_id: record.id }.roots(length)?;
     for tier in tiers(record.length) {
         let (keep, had) = (tier_length(length, tier), tier_length(record.length, tier));
-        let key = row_key(record.id, tier, keep / PACK);
+        let key = tree_key(record.id, tier, keep / PACK);
         let kept = usize::try_from(keep % PACK).unwrap_or(0) * Node::SIZE;
         let row = txn.get(Table::Tree, &key)?.and_then(|row| row.get(..kept)).map(<[u8]>::to_vec);
         for group in keep / PACK..had.div_ceil(PACK) {
-            txn.delete(Table::Tree, &row_key(record.id, tier, group))?;
+            txn.delete(Table::Tree, &tree_key(record.id, tier, group))?;
         }
         if let Some(row) = row.filter(|row| !row.is_empty()) {
             txn.put(Table::Tree, &key, &row)?;

@@ -32,9 +32,16 @@ impl Node {
         Self { hash: hasher.finalize().into(), bytes: left.bytes.saturating_add(right.bytes) }
     }
 
+    pub fn encode(&self) -> [u8; Self::SIZE] {
+        let mut out = [0; Self::SIZE];
+        let (bytes, hash) = out.split_at_mut(8);
+        bytes.copy_from_slice(&self.bytes.to_be_bytes());
+        hash.copy_from_slice(&self.hash);
+        out
+    }
+
     pub fn encode_into(&self, out: &mut Vec<u8>) {
-        out.extend_from_slice(&self.bytes.to_be_bytes());
-        out.extend_from_slice(&self.hash);
+        out.extend_from_slice(&self.encode());
     }
 
     pub fn decode(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {

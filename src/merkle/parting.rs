@@ -2,6 +2,8 @@
 
 use super::proof::extend;
 use super::{Head, HeadError, Node, Nodes, ProofError, Roots, Span, flat, prove};
+use crate::codec::limits::MAX_FEED_LENGTH;
+use crate::codec::{DecodeError, Reader, put_varint};
 use crate::types::FeedKey;
 
 /// Anyone who knows the feed's key can check it, holding nothing else of the feed.
@@ -32,6 +34,18 @@ pub enum PartingError {
     Same { seq: u64 },
 }
 
+fn nodes(reader: &mut Reader<'_>, from: u64, to: u64) -> Result<Vec<Node>, DecodeError> {
+    flat::subtrees(from, to).map(|_| Node::decode(reader)).collect()
+}
+
+fn side(reader: &mut Reader<'_>, common: u64) -> Result<Side, DecodeError> {
+    let head = Head::decode(reader)?;
+    if head.length <= common || head.length > MAX_FEED_LENGTH {
+        return Err(DecodeError::Malformed { what: "a branch's length" });
+    }
+    Ok(Side { head, leaf: Node::decode(reader)?, after: nodes(reader, common + 1, head.length)? })
+}
+
 impl Side {
     /// The side of the branch whose tree `nodes` hold, up to the head's length. Needs `common < head.length`.
     pub fn new<N: Nodes>(nodes: &N, head: Head, common: u64) -> Result<Self, N::Error>
@@ -58,6 +72,31 @@ impl Side {
 }
 
 impl Parting {
+    /// `common varint ‖ node* ‖ side ‖ side`, `side = head 112 ‖ leaf node ‖ node*`: the full roots at `common`; of each
+    /// side the subtrees after the leaf. How many nodes follows from the lengths.
+    pub fn encode_into(&self, out: &mut Vec<u8>) {
+        put_varint(out, self.common);
+        self.roots.iter().for_each(|node| node.encode_into(out));
+        for Side { head, leaf, after } in &self.sides {
+            head.encode_into(out);
+            leaf.encode_into(out);
+            for node in after {
+                node.encode_into(out);
+            }
+        }
+    }
+
+    /// Reads the form; nothing is verified.
+    pub fn decode(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        let common = reader.varint("the common length")?;
+        if common >= MAX_FEED_LENGTH {
+            let (what, limit) = ("the common length", MAX_FEED_LENGTH);
+            return Err(DecodeError::TooLarge { what, found: common, limit });
+        }
+        let roots = nodes(reader, 0, common)?;
+        Ok(Self { common, roots, sides: [side(reader, common)?, side(reader, common)?] })
+    }
+
     /// Both heads are signed by the feed, and lead to one history below `common` and to different leaves at it.
     pub fn verify(&self, feed: &FeedKey) -> Result<(), PartingError> {
         let [a, b] = &self.sides;

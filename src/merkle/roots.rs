@@ -43,6 +43,11 @@ impl Roots {
         self.stack.iter().fold(0, |sum, (_, node)| sum.saturating_add(node.bytes))
     }
 
+    /// The full roots, left to right.
+    pub fn nodes(&self) -> impl Iterator<Item = Node> + '_ {
+        self.stack.iter().map(|(_, node)| *node)
+    }
+
     /// The root hash a head signs; a link carries its first half.
     pub fn hash(&self) -> Hash {
         let mut hasher = blake3::Hasher::new();

@@ -16,6 +16,8 @@ pub struct Batch<'b> {
     pub facts: BatchFacts,
     /// One op for each entry.
     pub ops: Vec<Op<'b>>,
+    /// Its writer asks to be heard though it may not be granted.
+    pub optimistic: bool,
 }
 
 /// Why the next batch of a feed cannot be read.
@@ -109,9 +111,11 @@ impl Blocks<'_> {
             }
             ops.push(op);
         }
-        let Some(BatchHead { timestamp, length, links }) = head else { return Err(BatchError::Invalid) };
+        let Some(BatchHead { timestamp, length, links, optimistic }) = head else {
+            return Err(BatchError::Invalid);
+        };
         let controls = ops.iter().zip(seq..).filter_map(|(op, seq)| control(op, database, seq)).collect();
-        Ok(Batch { facts: BatchFacts { writer, seq, length, timestamp, links, controls }, ops })
+        Ok(Batch { facts: BatchFacts { writer, seq, length, timestamp, links, controls }, ops, optimistic })
     }
 }
 

@@ -12,10 +12,15 @@
 //! **Not here.** The rules themselves (`causal`), which feeds there are and what their diffs do (`db`, `view`).
 
 mod batch;
+mod check;
 mod placed;
 
 pub use batch::{Batch, BatchError, Blocks, batch_start, control, read_blocks};
-pub use placed::{Batches, Numbers, Placing, note_placed, order_state, past_at, save_control, save_order};
+pub use check::check_row;
+pub use placed::{
+    Batches, Forked, Numbers, Placing, forget_placed, note_placed, order_state, past_at, save_control,
+    save_order,
+};
 
 use crate::codec::DecodeError;
 use crate::store::StoreError;

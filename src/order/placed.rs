@@ -13,6 +13,7 @@ use crate::codec::{Reader, put_varint};
 use crate::seal::Sealing;
 use crate::store::{Read, StoreError, Table, WriteTxn};
 use crate::types::{Effective, FeedKey};
+use std::collections::BTreeMap;
 use std::ops::Bound;
 
 /// This store's numbers for the feeds of a database.
@@ -76,6 +77,21 @@ pub fn note_placed(
     Ok(())
 }
 
+/// Takes out what is kept of the batches of `feed` that begin at or after `from`.
+pub fn forget_placed(txn: &mut WriteTxn<'_>, database: u32, feed: u32, from: u64) -> Result<(), StoreError> {
+    let (from, to) = (row_key(database, feed, from), row_key(database, feed, u64::MAX));
+    for table in [Table::Pasts, Table::Effectives, Table::Controls] {
+        let mut keys = Vec::new();
+        for row in txn.range(table, Bound::Included(&from), Bound::Included(&to))? {
+            keys.push(row?.0.to_vec());
+        }
+        for key in keys {
+            txn.delete(table, &key)?;
+        }
+    }
+    Ok(())
+}
+
 /// The order of a database as it was last saved.
 pub fn order_state(txn: &impl Read, database: u32, creator: FeedKey) -> Result<OrderState, OrderError> {
     let Some(row) = txn.get(Table::Order, &database.to_be_bytes())? else {
@@ -124,6 +140,16 @@ pub struct Batches<'a, T, N> {
 pub struct Placing<'a, T, N> {
     pub batches: Batches<'a, T, N>,
     pub order: &'a OrderState,
+    pub forks: &'a BTreeMap<FeedKey, Forked>,
+}
+
+/// A feed that has forked: nothing more of it is taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Forked {
+    /// Blocks below this are the same in both branches.
+    pub common: u64,
+    /// Blocks of one of them are here up to this.
+    pub here: u64,
 }
 
 impl<T: Read, N: Numbers> Batches<'_, T, N> {
@@ -170,6 +196,11 @@ impl<T: Read, N: Numbers> Placed for Placing<'_, T, N> {
 
     fn length(&self, feed: FeedKey) -> Result<u64, OrderError> {
         Ok(self.order.placed().get(&feed))
+    }
+
+    fn read_as(&self, feed: FeedKey, length: u64) -> Result<u64, OrderError> {
+        let forked = self.forks.get(&feed).filter(|forked| length > forked.here);
+        Ok(forked.map_or(length, |forked| forked.common))
     }
 
     fn batch_end(&self, feed: FeedKey, length: u64) -> Result<u64, OrderError> {

@@ -20,7 +20,7 @@ mod secret;
 
 pub use block::BlockSealing;
 pub use key::{EncryptionKey, KeyCheck};
-pub use row::RowSealer;
+pub use row::{RowSealer, check_sealed};
 pub use sealing::Sealing;
 pub use secret::{SEALED_SECRET, open_secret, seal_secret};
 

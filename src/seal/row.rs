@@ -12,8 +12,9 @@
 //!
 //! *Place* is the row's key without the store's number of the database, so a row opens only where it was written.
 
-use super::envelope::{Envelope, derive};
+use super::envelope::{self, Envelope, derive};
 use super::{EPOCH, EncryptionKey, SealError};
+use crate::codec::Reader;
 use crate::types::FeedKey;
 use zeroize::Zeroizing;
 
@@ -56,6 +57,13 @@ impl RowSealer {
     pub fn open(&self, table: &str, place: &[u8], sealed: &[u8]) -> Result<Vec<u8>, SealError> {
         self.envelope.open(&associated(table, place), sealed)
     }
+}
+
+/// Whether this can be a sealed row, as far as can be said without the key.
+pub fn check_sealed(row: &[u8]) -> Result<(), SealError> {
+    let mut reader = Reader::new(row);
+    envelope::epoch(&mut reader, FORMAT)?;
+    if row.len() < envelope::OVERHEAD { Err(SealError::Refused) } else { Ok(()) }
 }
 
 fn associated(table: &str, place: &[u8]) -> Vec<u8> {

@@ -16,12 +16,12 @@
 //! | | last page, transaction | 2 words |
 
 use std::fs::File;
-use std::io::{self, Read, Seek, SeekFrom};
+use std::io;
 use std::path::Path;
 
 use super::StoreError;
-use super::free_pages::free_from;
 use super::opened::DATA_FILE;
+use super::pages::{self, Source};
 
 const MAGIC: u32 = 0xBEEF_C0DE;
 const DATA_VERSION: u32 = 1;
@@ -31,11 +31,12 @@ const META_FLAG: u16 = 0x08;
 pub(super) const WORD: usize = size_of::<usize>();
 /// Width of a page's header.
 pub(super) const HEADER: usize = WORD + 8;
-const TREE: usize = 8 + 5 * WORD;
+/// Width of what is said of a tree.
+pub(super) const TREE: usize = 8 + 5 * WORD;
 const META: usize = 8 + 2 * WORD + 2 * TREE + 2 * WORD;
 
 /// Root of a tree without pages.
-const NO_PAGE: u64 = if WORD == 8 { u64::MAX } else { u32::MAX as u64 };
+pub(super) const NO_PAGE: u64 = if WORD == 8 { u64::MAX } else { u32::MAX as u64 };
 
 /// Flags of the free tree (keys are integers) and of the main tree, as LMDB makes them for us.
 const FREE_FLAGS: u16 = 0x08;
@@ -52,22 +53,34 @@ const LEAST_PAGE: u32 = 4 << 10;
 /// LMDB makes no larger ones.
 const LARGEST_PAGE: u32 = 32 << 10;
 
-/// What a meta page says.
+/// What a meta page says: one committed state.
 #[derive(Clone, Copy)]
-struct Meta {
-    page_size: u32,
-    free: Tree,
-    main: Tree,
-    last_page: u64,
-    txn: u64,
+pub(super) struct Meta {
+    pub(super) page_size: u32,
+    pub(super) free: Tree,
+    pub(super) main: Tree,
+    pub(super) last_page: u64,
+    pub(super) txn: u64,
 }
 
-/// What a meta page says of a tree, as far as it is checked.
+/// What is said of a tree: in a meta page of the free and the main one, in the main tree of each table's.
 #[derive(Clone, Copy)]
-struct Tree {
-    flags: u16,
-    depth: u16,
-    root: u64,
+pub(super) struct Tree {
+    pub(super) flags: u16,
+    pub(super) depth: u16,
+    pub(super) branch: u64,
+    pub(super) leaf: u64,
+    pub(super) overflow: u64,
+    pub(super) entries: u64,
+    pub(super) root: u64,
+}
+
+impl Tree {
+    /// Whether depth and root can be those of a tree in a file of so many pages.
+    pub(super) fn is_possible(&self, pages: u64) -> bool {
+        let Self { depth, root, .. } = *self;
+        if root == NO_PAGE { depth == 0 } else { (1..=DEEPEST).contains(&depth) && root >= 2 && root < pages }
+    }
 }
 
 /// Why a file is refused.
@@ -75,6 +88,17 @@ enum Refusal {
     Damaged(String),
     Version(u32),
     Unreadable(io::Error),
+}
+
+impl Refusal {
+    fn of(self, path: &Path) -> StoreError {
+        let path = path.to_owned();
+        match self {
+            Refusal::Damaged(why) => StoreError::Corrupt { path, why },
+            Refusal::Version(found) => StoreError::FormatVersion { path, found, known: DATA_VERSION },
+            Refusal::Unreadable(error) => StoreError::Open { path, why: error.to_string() },
+        }
+    }
 }
 
 impl From<io::Error> for Refusal {
@@ -88,12 +112,7 @@ impl From<io::Error> for Refusal {
 
 /// Refuses the data file in `dir` unless its meta pages and length fit together.
 pub(super) fn check(dir: &Path) -> Result<(), StoreError> {
-    let path = dir.to_owned();
-    inspect(&dir.join(DATA_FILE)).map_err(|refusal| match refusal {
-        Refusal::Damaged(why) => StoreError::Corrupt { path, why },
-        Refusal::Version(found) => StoreError::FormatVersion { path, found, known: DATA_VERSION },
-        Refusal::Unreadable(error) => StoreError::Open { path, why: error.to_string() },
-    })
+    inspect(&dir.join(DATA_FILE)).map_err(|refusal| refusal.of(dir))
 }
 
 fn inspect(path: &Path) -> Result<(), Refusal> {
@@ -101,28 +120,32 @@ fn inspect(path: &Path) -> Result<(), Refusal> {
     if !path.metadata()?.is_file() {
         return Err(damaged("the data file is not a file"));
     }
-    let mut file = File::open(path)?;
-    let length = file.metadata()?.len();
-    if length == 0 {
+    let file = File::open(path)?;
+    let meta = current(&file)?;
+    check_length(&file, file.metadata()?.len(), &meta)
+}
+
+/// The meta page of the state that LMDB would open.
+fn current<S: Source + ?Sized>(file: &S) -> Result<Meta, Refusal> {
+    if file.length()? == 0 {
         return Err(damaged("the data file is empty"));
     }
-    let first = read_meta(&mut file, 0)?;
-    let second = read_meta(&mut file, u64::from(first.page_size))?;
+    let first = read_meta(file, 0)?;
+    let second = read_meta(file, u64::from(first.page_size))?;
     if first.page_size != second.page_size {
         return Err(damaged("its meta pages disagree about the page size"));
     }
     // LMDB opens the state of the later transaction, the first page's if they are equal.
-    let meta = if second.txn > first.txn { second } else { first };
-    check_length(&mut file, length, &meta)
+    Ok(if second.txn > first.txn { second } else { first })
 }
 
 fn damaged(why: &str) -> Refusal {
     Refusal::Damaged(why.to_owned())
 }
 
-fn read_meta(file: &mut File, at: u64) -> Result<Meta, Refusal> {
+fn read_meta<S: Source + ?Sized>(file: &S, at: u64) -> Result<Meta, Refusal> {
     let mut page = [0_u8; HEADER + META];
-    read_at(file, at, &mut page)?;
+    file.read_at(at, &mut page)?;
     let mut fields = Fields(&page);
     fields.word();
     fields.u16();
@@ -152,11 +175,35 @@ fn read_meta(file: &mut File, at: u64) -> Result<Meta, Refusal> {
 /// A tree's fields after its first, which for the free tree is the page size.
 fn read_tree(fields: &mut Fields<'_>) -> Tree {
     let (flags, depth) = (fields.u16(), fields.u16());
-    fields.skip(4 * WORD);
-    Tree { flags, depth, root: fields.word() }
+    let (branch, leaf, overflow) = (fields.word(), fields.word(), fields.word());
+    Tree { flags, depth, branch, leaf, overflow, entries: fields.word(), root: fields.word() }
 }
 
-fn check_length(file: &mut File, length: u64, meta: &Meta) -> Result<(), Refusal> {
+/// A table's tree, as it stands in the main tree.
+pub(super) fn read_table(data: &[u8]) -> Tree {
+    let mut fields = Fields(data);
+    fields.skip(4);
+    read_tree(&mut fields)
+}
+
+fn check_length(file: &File, length: u64, meta: &Meta) -> Result<(), Refusal> {
+    let whole = check_trees(file, length, meta)?;
+    let pages = meta.last_page.saturating_add(1);
+    if whole >= pages {
+        return Ok(());
+    }
+    // Pages that were used and freed within one transaction are counted but never written: at the end of the file
+    // they may be missing. All that is missing must be free.
+    let walk = pages::walk_free(file, meta)?;
+    if walk.is_clean() {
+        return Ok(());
+    }
+    let want = pages.saturating_mul(u64::from(meta.page_size));
+    Err(Refusal::Damaged(format!("the file is cut short: {length} bytes of {want}")))
+}
+
+/// What the meta page says of its trees is possible. Returns how many whole pages the file has.
+fn check_trees<S: Source + ?Sized>(file: &S, length: u64, meta: &Meta) -> Result<u64, Refusal> {
     let page = u64::from(meta.page_size);
     let pages = meta.last_page.checked_add(1).filter(|pages| pages.checked_mul(page).is_some());
     let Some(pages) = pages.filter(|pages| *pages >= 2) else {
@@ -169,38 +216,19 @@ fn check_length(file: &mut File, length: u64, meta: &Meta) -> Result<(), Refusal
     for tree in [meta.free, meta.main] {
         check_root(file, tree, page, pages.min(whole))?;
     }
-    if whole >= pages {
-        return Ok(());
-    }
-    // Pages that were used and freed within one transaction are counted but never written: at the end of the file
-    // they may be missing. All that is missing must be free.
-    let mut free = match meta.free.root {
-        NO_PAGE => Vec::new(),
-        root => free_from(file, root, meta.page_size, whole).map_err(Refusal::from)?,
-    };
-    free.retain(|number| *number < pages);
-    free.sort_unstable();
-    free.dedup();
-    if u64::try_from(free.len()).ok() == Some(pages - whole) {
-        return Ok(());
-    }
-    let want = pages.saturating_mul(page);
-    Err(Refusal::Damaged(format!("the file is cut short: {length} bytes of {want}")))
+    Ok(whole)
 }
 
 /// A root lies within the file and its page says that it is one of a tree, and which.
-fn check_root(file: &mut File, tree: Tree, page: u64, pages: u64) -> Result<(), Refusal> {
-    if tree.depth > DEEPEST || (tree.depth == 0) != (tree.root == NO_PAGE) {
-        return Err(damaged("a tree has a depth it cannot have"));
+fn check_root<S: Source + ?Sized>(file: &S, tree: Tree, page: u64, pages: u64) -> Result<(), Refusal> {
+    if !tree.is_possible(pages) {
+        return Err(damaged("the root of a tree lies outside of the file, or its depth is impossible"));
     }
     if tree.root == NO_PAGE {
         return Ok(());
     }
-    if tree.root < 2 || tree.root >= pages {
-        return Err(damaged("the root of a tree lies outside of the file"));
-    }
     let mut header = [0_u8; HEADER];
-    read_at(file, tree.root.saturating_mul(page), &mut header)?;
+    file.read_at(tree.root.saturating_mul(page), &mut header)?;
     let mut fields = Fields(&header);
     let number = fields.word();
     fields.u16();
@@ -211,9 +239,22 @@ fn check_root(file: &mut File, tree: Tree, page: u64, pages: u64) -> Result<(), 
     Ok(())
 }
 
-pub(super) fn read_at(file: &mut File, at: u64, into: &mut [u8]) -> io::Result<()> {
-    file.seek(SeekFrom::Start(at))?;
-    file.read_exact(into)
+/// The state that LMDB would open, its pages walked. The error says why the file is refused before any walk.
+pub(super) fn walk<S: Source + ?Sized>(
+    file: &S,
+    path: &Path,
+    progress: &mut dyn FnMut(u64, u64) -> bool,
+) -> Result<pages::Walk, StoreError> {
+    let walked = current(file).and_then(|meta| {
+        check_trees(file, file.length()?, &meta)?;
+        Ok(pages::walk(file, &meta, progress)?)
+    });
+    walked.map_err(|refusal| refusal.of(path))
+}
+
+/// The meta page of the last commit. Right while nothing is committed meanwhile.
+pub(super) fn committed(file: &File, path: &Path) -> Result<Meta, StoreError> {
+    current(file).map_err(|refusal| refusal.of(path))
 }
 
 /// Fields in the machine's own byte order, in sequence; zeros past the end.

@@ -1,6 +1,7 @@
 //! The environment: one open store of this process.
 
 use std::any::Any;
+use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
@@ -8,9 +9,11 @@ use std::time::Duration;
 use parking_lot::{Mutex, MutexGuard, RwLock};
 
 use super::StoreError;
+use super::check::{self, Meta};
 use super::location::{Location, Place};
 use super::lockfile::LockFile;
-use super::opened::{Mapping, Opened};
+use super::opened::{DATA_FILE, Mapping, Opened};
+use super::pages::{self, Walk};
 use super::registry::{self, Claim, Closed, Lookup};
 use super::txn::{MapGuard, ReadTxn, WriteTxn};
 
@@ -62,6 +65,28 @@ pub struct Sizes {
     pub readers: u32,
 }
 
+/// One committed state, kept as it is: its pages can be walked and its rows read while writing goes on.
+///
+/// As any read transaction it pins what is freed since, and a map that is full waits for it.
+pub struct Snapshot {
+    txn: ReadTxn,
+    meta: Meta,
+    file: File,
+    path: PathBuf,
+}
+
+impl Snapshot {
+    pub fn txn(&self) -> &ReadTxn {
+        &self.txn
+    }
+
+    /// Walks every page by plain reads. `progress` is told pages visited and pages to visit.
+    pub fn walk(&self, progress: &mut dyn FnMut(u64, u64) -> bool) -> Result<Walk, StoreError> {
+        pages::walk(&self.file, &self.meta, progress)
+            .map_err(|error| StoreError::io("read", self.path.join(DATA_FILE), error))
+    }
+}
+
 impl Environment {
     /// Opens the store at a location, making it if there is none; shares it if this process has it open already.
     pub fn open(location: &Location, options: &Options) -> Result<Environment, StoreError> {
@@ -74,11 +99,17 @@ impl Environment {
             Lookup::Shared(shared) => return Ok(Environment(shared)),
             Lookup::Claimed(claim) => claim,
         };
-        let lock = LockFile::acquire(place.dir(), options.read_only)?;
+        let mut lock = LockFile::acquire(place.dir(), options.read_only)?;
         let mapping =
             Mapping { read_only: options.read_only, volatile: place.is_memory(), map_size: options.map_size };
         place.check_or_create(options.read_only)?;
+        if lock.was_cut_off() {
+            walk_first(place.dir())?;
+        }
         let opened = Opened::open(place.dir(), mapping)?;
+        if !mapping.read_only && !mapping.volatile {
+            lock.mark_open();
+        }
         let shared = Arc::new(Shared {
             extensions: Mutex::default(),
             map: Arc::new(RwLock::new(Some(opened))),
@@ -216,6 +247,17 @@ impl Environment {
         })
     }
 
+    /// What is committed now, to be walked and read. Called where nothing is committed meanwhile: by the thread that
+    /// owns writing, within a transaction or between two.
+    pub fn snapshot(&self) -> Result<Snapshot, StoreError> {
+        let path = self.0.place.dir();
+        let data = path.join(DATA_FILE);
+        let file = File::open(&data).map_err(|error| StoreError::io("open", data, error))?;
+        let txn = self.read()?;
+        let meta = check::committed(&file, path)?;
+        Ok(Snapshot { txn, meta, file, path: path.to_owned() })
+    }
+
     /// Something done with the mapped file, which stays where it is meanwhile.
     pub(super) fn with_map<T>(
         &self,
@@ -248,6 +290,22 @@ impl Environment {
         let made = Arc::new(init()?);
         extensions.push(made.clone());
         Ok(made)
+    }
+}
+
+/// Refuses a store whose pages are damaged, by a walk over all of them.
+fn walk_first(dir: &Path) -> Result<(), StoreError> {
+    let path = dir.join(DATA_FILE);
+    let file = File::open(&path)
+        .map_err(|error| StoreError::Open { path: dir.to_owned(), why: error.to_string() })?;
+    let walk = check::walk(&file, dir, &mut |_, _| true)?;
+    match walk.damages.first() {
+        None => Ok(()),
+        Some(first) => {
+            let others = walk.more.saturating_add(u64::try_from(walk.damages.len()).unwrap_or(u64::MAX)) - 1;
+            let why = format!("since the machine went down while it was open: {first}; {others} more");
+            Err(StoreError::Corrupt { path: dir.to_owned(), why })
+        }
     }
 }
 

@@ -49,6 +49,9 @@ pub enum StoreError {
     /// A row that is not what its table holds.
     #[error("{what} is damaged")]
     Row { what: &'static str },
+    /// A block is not what its hash says: it has changed since it was stored.
+    #[error("block {seq} of the feed that is number {feed} here is damaged")]
+    Block { feed: u32, seq: u64 },
     /// LMDB refused for a reason that has no variant of its own.
     #[error("LMDB: {0}")]
     Lmdb(#[source] heed::Error),

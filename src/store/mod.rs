@@ -18,12 +18,12 @@ mod check;
 mod copy;
 mod environment;
 mod error;
-mod free_pages;
 mod keys;
 mod location;
 mod lockfile;
 mod opened;
 mod order;
+mod pages;
 mod registry;
 mod rows;
 mod tables;
@@ -31,10 +31,11 @@ mod txn;
 
 use opened::Opened;
 
-pub use environment::{Environment, Options, Sizes, WeakEnvironment};
+pub use environment::{Environment, Options, Sizes, Snapshot, WeakEnvironment};
 pub use error::StoreError;
-pub use keys::{block, block_key};
+pub use keys::{TREE_PACK, block, block_key, tree_key};
 pub use location::Location;
+pub use pages::{PageDamage, Walk};
 pub use registry::Closed;
 pub use rows::Rows;
 pub use tables::{FORMAT, RowOrder, Table};

@@ -33,7 +33,7 @@ const ROUND: usize = 64 << 10;
 /// Room for the tables and for those of later versions.
 const MAX_TABLES: u32 = 64;
 
-/// Map of a store while it is made: sixteen empty tables.
+/// Map of a store while it is made: eighteen empty tables.
 const CREATING_MAP: usize = 4 << 20;
 
 /// What LMDB makes of a write that was cut short; no name in the standard library.

@@ -42,7 +42,7 @@ pub enum Table {
     Tree,
     /// The databases of the store, and what of each changes with every commit (`db`).
     ///
-    /// Key: 0x00 ‖ name. Value: id u32 ‖ key 32 ‖ local 32 ‖ encodings ‖ open bool ‖ check of the encryption key.
+    /// Key: 0x00 ‖ name. Value: id u32 ‖ key 32 ‖ local 32 ‖ encodings ‖ flags u8 ‖ check of the encryption key, by flags.
     /// Key: 0x01 ‖ database u32. Value: version varint ‖ clock u64.
     Databases,
     /// Feeds that take part in a database (`db`).
@@ -90,11 +90,32 @@ pub enum Table {
     ///
     /// Key: database u32. Value: version u64 ‖ 1,024 lanes u16.
     Hashes,
+    /// Own blocks that never left and were taken out for a peer's, to be appended again after those (`db`).
+    ///
+    /// Key: feed u32 ‖ seq u64, where it stood. Value: time u64 ‖ tick varint ‖ the block's bytes.
+    Kept,
+    /// Proofs that feeds have forked (`feed`).
+    ///
+    /// Key: public key 32. Value: a parting of `merkle`.
+    Forks,
+    /// Which batch stands at which index of an apply-mode database (`apply`).
+    ///
+    /// Key: database u32 ‖ index u64. Value: feed u32 ‖ seq ‖ entries ‖ effective ‖ flags u8 ‖ begin ‖ writes ‖ changes.
+    Sequence,
+    /// What else is kept of a sequence (`apply`).
+    ///
+    /// Key: database u32. Value: an applied state of `apply`.
+    Applied,
+    /// Who merges instead of the built-in fold, and the keys it has not merged yet (`db`).
+    ///
+    /// Key: database u32 ‖ 0x00. Value: functions u8 ‖ epoch varint ‖ marked bool ‖ key.
+    /// Key: database u32 ‖ 0x01 (waiting) or 0x02 (failed) ‖ key. Value: low position ‖ changes varint.
+    Unmerged,
 }
 
 impl Table {
     /// All tables, in the order of their declaration.
-    pub const ALL: [Table; 16] = [
+    pub const ALL: [Table; 21] = [
         Table::Meta,
         Table::Feeds,
         Table::Blocks,
@@ -111,6 +132,11 @@ impl Table {
         Table::Log,
         Table::Commits,
         Table::Hashes,
+        Table::Kept,
+        Table::Forks,
+        Table::Sequence,
+        Table::Applied,
+        Table::Unmerged,
     ];
 
     /// Name in the file and order of rows: the one place where either is said.
@@ -132,6 +158,11 @@ impl Table {
             Table::Log => ("log-1", RowOrder::Bytes),
             Table::Commits => ("commits-1", RowOrder::Bytes),
             Table::Hashes => ("hashes-1", RowOrder::Bytes),
+            Table::Kept => ("kept-1", RowOrder::Bytes),
+            Table::Forks => ("forks-1", RowOrder::Bytes),
+            Table::Sequence => ("sequence-1", RowOrder::Bytes),
+            Table::Applied => ("applied-1", RowOrder::Bytes),
+            Table::Unmerged => ("unmerged-1", RowOrder::Bytes),
         }
     }
 

@@ -2,7 +2,7 @@
 
 use super::keys::Next;
 use super::merge::diffs_of;
-use super::rows::{diff_bound, split_diff_key, split_key_of_diff};
+use super::rows::{diff_bound, diff_key, split_diff_key, split_key_of_diff};
 use super::scan::{Bounds, Seen};
 use super::space::Space;
 use super::{ViewError, Writers};
@@ -131,6 +131,28 @@ fn visit_rows(
         }
     }
     Ok(false)
+}
+
+/// The seq below `below` of the feed's last diff of `key` with that timestamp; two puts of a batch share one.
+pub fn diff_at(
+    txn: &impl Read,
+    space: &Space,
+    key: &[u8],
+    effective: Effective,
+    feed: u32,
+    below: u64,
+) -> Result<Option<u64>, ViewError> {
+    let (database, name) = (space.database(), space.name(key));
+    let (from, to) =
+        (diff_key(database, &name, effective, feed, 0), diff_key(database, &name, effective, feed, below));
+    for row in txn.range_back(Table::Diffs, Bound::Included(&from), Bound::Excluded(&to))? {
+        let row = row?.0;
+        // Longer keys that begin alike stand in between.
+        if *split_key_of_diff(row)? == *name {
+            return Ok(Some(split_diff_key(row)?.2));
+        }
+    }
+    Ok(None)
 }
 
 /// Where the diffs of `key` that are not before `from` stand, with the numbers of their feeds, in the shared order.

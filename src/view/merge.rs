@@ -1,7 +1,7 @@
 //! Merging diffs into a key: the fast path, the re-fold from the nearest valid base, and the search for the state a
 //! caller had read.
 
-use super::rows::{Row, diff_bound, diff_key, put_low, split_diff_key, view_key};
+use super::rows::{Row, diff_bound, diff_key, split_diff_key, view_key};
 use super::space::Space;
 use super::{ViewError, newest};
 use crate::codec::put_varint;
@@ -47,7 +47,9 @@ pub fn change_of(diff: &entry::Diff<'_>, position: Position) -> Option<Change> {
     Some(Change { position, prev: diff.prev, kind })
 }
 
-/// Makes `added` count for `key` and `removed` count no more, and writes the key's new state as `version`.
+/// Makes `added` count for `key` and `removed` count no more, and writes the key's new state as `version`. Rows up to
+/// version `floor` were made by another rule than this fold: nothing goes on from them.
+#[expect(clippy::too_many_arguments, reason = "where, what, and as which version: each a plain value")]
 pub fn merge(
     txn: &mut WriteTxn<'_>,
     space: &Space,
@@ -56,6 +58,7 @@ pub fn merge(
     mut added: Vec<Added>,
     removed: &[Removed],
     version: u64,
+    floor: u64,
 ) -> Result<Merged, ViewError> {
     added.sort_by_key(|diff| diff.change.position);
     update_index(txn, space, key, &added, removed, version)?;
@@ -63,7 +66,8 @@ pub fn merge(
     let first = added.iter().map(|diff| diff.change.position).chain(removed.iter().map(|r| r.position)).min();
     let current = newest(txn, space, key, None)?;
     let last = current.as_ref().map(|row| row.view().map(|view| view.last)).transpose()?.flatten();
-    let at_end = removed.is_empty() && last < first;
+    let foreign = current.as_ref().is_some_and(|row| row.version <= floor);
+    let at_end = removed.is_empty() && last < first && !foreign;
     let (state, low) = if at_end {
         let mut state = decode(current)?;
         for diff in &added {
@@ -72,16 +76,13 @@ pub fn merge(
         merged.folded = added.len() as u64;
         (state, None)
     } else {
-        (refold(txn, space, writers, key, first, &mut merged)?, first)
+        (refold(txn, space, writers, key, first, floor, &mut merged)?, first)
     };
-    let mut value = Vec::new();
-    put_low(&mut value, low.as_ref());
-    state.encode_into(&mut value);
-    space.put(txn, key, version, &value)?;
+    super::put_row(txn, space, key, version, low, &state.encode())?;
     Ok(merged)
 }
 
-fn update_index(
+pub(super) fn update_index(
     txn: &mut WriteTxn<'_>,
     space: &Space,
     key: &[u8],
@@ -92,30 +93,32 @@ fn update_index(
     let (database, name) = (space.database(), space.name(key));
     let mut value = Vec::with_capacity(10);
     put_varint(&mut value, version);
+    // In this order: what was taken out may come back where it stood.
+    for Removed { feed, position } in removed {
+        txn.delete(Table::Diffs, &diff_key(database, &name, position.effective, *feed, position.seq))?;
+    }
     for Added { feed, change } in added {
         let row = diff_key(database, &name, change.position.effective, *feed, change.position.seq);
         txn.put(Table::Diffs, &row, &value)?;
     }
-    for Removed { feed, position } in removed {
-        txn.delete(Table::Diffs, &diff_key(database, &name, position.effective, *feed, position.seq))?;
-    }
     Ok(())
 }
 
-fn decode(row: Option<Row<'_>>) -> Result<State, ViewError> {
+pub(super) fn decode(row: Option<Row<'_>>) -> Result<State, ViewError> {
     row.map_or_else(|| Ok(State::empty()), |row| row.decode_state())
 }
 
 /// Folds everything that counts, from the nearest base before `first`.
-fn refold(
+pub(super) fn refold(
     txn: &impl Read,
     space: &Space,
     writers: &Writers,
     key: &[u8],
     first: Option<Position>,
+    floor: u64,
     merged: &mut Merged,
 ) -> Result<State, ViewError> {
-    let (mut state, last) = base_before(txn, space, key, first, merged)?;
+    let (mut state, last) = base_before(txn, space, key, first, floor, merged)?;
     for (position, feed) in diffs_after(txn, space, writers, key, last)? {
         state.fold(&read_change(txn, space, feed, position)?.0);
         merged.folded += 1;
@@ -124,7 +127,7 @@ fn refold(
 }
 
 /// The change that the diff index points to, and how many bytes its block has.
-fn read_change(
+pub(super) fn read_change(
     txn: &impl Read,
     space: &Space,
     feed: u32,
@@ -137,6 +140,23 @@ fn read_change(
         Ok(Entry { op: Op::Diff(diff), .. }) => {
             Ok((change_of(&diff, position).ok_or_else(unreadable)?, bytes.len()))
         }
+        _ => Err(unreadable()),
+    }
+}
+
+/// The key that the diff at `seq` is for.
+pub(super) fn key_of_block(
+    txn: &impl Read,
+    space: &Space,
+    feed: u32,
+    writer: FeedKey,
+    seq: u64,
+) -> Result<Vec<u8>, ViewError> {
+    let unreadable = || ViewError::Block { feed, seq };
+    let bytes = block(txn, feed, seq)?.ok_or_else(unreadable)?;
+    let bytes = space.blocks(writer).open(seq, bytes).map_err(|_| unreadable())?;
+    match Entry::decode(&bytes) {
+        Ok(Entry { op: Op::Diff(diff), .. }) => Ok(diff.key.to_vec()),
         _ => Err(unreadable()),
     }
 }
@@ -162,17 +182,22 @@ pub fn latest_changes(
     Ok(latest)
 }
 
-/// The newest row of the key that is a valid base for everything at or after `first` (invariant 4).
-fn base_before(
+/// The newest row of the key that is a valid base for everything at or after `first` (invariant 4), of those after
+/// version `floor`.
+pub(super) fn base_before(
     txn: &impl Read,
     space: &Space,
     key: &[u8],
     first: Option<Position>,
+    floor: u64,
     merged: &mut Merged,
 ) -> Result<(State, Option<Position>), ViewError> {
     let Some(mut lowest) = first else { return Ok((State::empty(), None)) };
     for row in versions(txn, space, key)? {
         let row = row?;
+        if row.version <= floor {
+            break;
+        }
         merged.searched += 1;
         let last = row.view()?.last;
         if last.is_none_or(|last| last < lowest) {

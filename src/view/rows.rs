@@ -65,6 +65,11 @@ impl<'t> Row<'t> {
         StateView::decode(self.from(self.state)).map_err(ViewError::Row)
     }
 
+    /// Bytes of the state.
+    pub(super) fn size(&self) -> usize {
+        self.stored.value().len().saturating_sub(self.state)
+    }
+
     pub fn decode_state(&self) -> Result<State, ViewError> {
         Ok(State::decode(self.from(self.state))?)
     }
@@ -74,7 +79,8 @@ impl<'t> Row<'t> {
     }
 }
 
-fn read_position(reader: &mut Reader<'_>) -> Result<Position, DecodeError> {
+/// A position: `time u64 ‖ tick varint ‖ writer 32 ‖ seq varint`.
+pub fn read_position(reader: &mut Reader<'_>) -> Result<Position, DecodeError> {
     Ok(Position {
         effective: Effective { time: reader.u64("low's time")?, tick: reader.varint("low's tick")? },
         writer: FeedKey(reader.array("low's writer")?),
@@ -88,12 +94,17 @@ pub(super) fn put_low(out: &mut Vec<u8>, low: Option<&Position>) {
         None => out.push(0),
         Some(position) => {
             out.push(1);
-            out.extend_from_slice(&position.effective.time.to_be_bytes());
-            put_varint(out, position.effective.tick);
-            out.extend_from_slice(position.writer.as_bytes());
-            put_varint(out, position.seq);
+            put_position(out, position);
         }
     }
+}
+
+/// What [`read_position`] reads.
+pub fn put_position(out: &mut Vec<u8>, position: &Position) {
+    out.extend_from_slice(&position.effective.time.to_be_bytes());
+    put_varint(out, position.effective.tick);
+    out.extend_from_slice(position.writer.as_bytes());
+    put_varint(out, position.seq);
 }
 
 pub(super) fn view_key(database: u32, name: &[u8], version: u64) -> Vec<u8> {

@@ -11,6 +11,13 @@ use std::ops::{Bound, RangeBounds};
 /// Versions of one key that a forward scan steps over before it seeks past the rest: a hot key costs one seek.
 const STEPS_BEFORE_SEEK: usize = 8;
 
+/// Runs and seeks of one call to a scan, at most. A scan at an old version may pass over any number of newer rows, and
+/// shows its visitor none of them: this keeps the call short all the same.
+const RUNS_PER_CALL: usize = 1_024;
+
+/// Versions of other keys that one call to a history passes over, at most.
+const PASSED_PER_CALL: usize = 4_096;
+
 /// The keys a scan is after. Bounds are of keys as stored.
 #[derive(Clone, Debug)]
 pub struct Bounds {
@@ -67,15 +74,19 @@ impl ScanCursor {
         self.version
     }
 
-    /// Visits rows in order until the visitor has enough or the range ends; the next call goes on after the last one
-    /// visited. Returns whether there may be more: it may have visited none, and still not be at the end.
+    /// Visits rows in order until the visitor has enough, the range ends, or much was passed over; the next call goes
+    /// on behind what this one has reached. Returns whether there may be more: it may have visited none, and still not
+    /// be at the end.
     pub fn visit(
         &mut self,
         txn: &ReadTxn,
         mut visitor: impl FnMut(&ScanRow<'_>) -> Result<Seen, ViewError>,
     ) -> Result<bool, ViewError> {
         let space = self.space.clone();
-        while !self.done {
+        for _ in 0..RUNS_PER_CALL {
+            if self.done {
+                return Ok(false);
+            }
             let wanted = if let Some(keys) = space.keys() {
                 self.by_keys(txn, keys, &mut visitor)?
             } else if self.bounds.reverse {
@@ -87,7 +98,7 @@ impl ScanCursor {
                 return Ok(true);
             }
         }
-        Ok(false)
+        Ok(!self.done)
     }
 
     /// By the index of keys, where rows do not stand in their order.
@@ -164,7 +175,7 @@ impl ScanCursor {
         visitor: &mut impl FnMut(&ScanRow<'_>) -> Result<Seen, ViewError>,
     ) -> Result<Seen, ViewError> {
         self.bounds.from = Bound::Excluded(key.to_vec());
-        match newest(txn, &self.space, key, Some(self.version))? {
+        match by_name(txn, &self.space, key, Some(self.version))? {
             Some(row) => visitor(&ScanRow { key, row }),
             None => Ok(Seen::More),
         }
@@ -183,7 +194,7 @@ impl ScanCursor {
         };
         let key = split_view_key(row)?.0;
         self.bounds.to = Bound::Excluded(key.to_vec());
-        match newest(txn, &self.space, key, Some(self.version))? {
+        match by_name(txn, &self.space, key, Some(self.version))? {
             Some(row) => visitor(&ScanRow { key, row }),
             None => Ok(Seen::More),
         }
@@ -220,9 +231,10 @@ pub struct HistoryRow<'t> {
     pub row: &'t Row<'t>,
 }
 
-/// Versions in `next ..= last`, or backwards.
+/// Versions in `next ..= last`, or backwards, of keys that begin with `prefix`.
 pub struct HistoryCursor {
     space: Space,
+    prefix: Vec<u8>,
     next: u64,
     last: u64,
     reverse: bool,
@@ -230,15 +242,17 @@ pub struct HistoryCursor {
 
 impl HistoryCursor {
     /// `from` and `to` are versions, both included, in ascending order.
-    pub fn new(space: Space, from: u64, to: u64, reverse: bool) -> Self {
-        Self { space, next: from.max(1), last: to, reverse }
+    pub fn new(space: Space, prefix: Vec<u8>, from: u64, to: u64, reverse: bool) -> Self {
+        Self { space, prefix, next: from.max(1), last: to, reverse }
     }
 
+    /// Visits rows until the visitor has enough, they end, or much was passed over. Returns whether there may be more.
     pub fn visit(
         &mut self,
         txn: &impl Read,
         mut visitor: impl FnMut(&HistoryRow<'_>) -> Result<Seen, ViewError>,
     ) -> Result<bool, ViewError> {
+        let mut passed = 0;
         while self.next <= self.last {
             let version = if self.reverse { self.last } else { self.next };
             let row = log_key(self.space.database(), version);
@@ -248,9 +262,16 @@ impl HistoryCursor {
             } else {
                 self.next += 1;
             }
-            if let Some(row) = by_name(txn, &self.space, name, Some(version))?
-                && visitor(&HistoryRow { version, key: row.key(name), row: &row })? == Seen::Enough
-            {
+            let Some(row) = by_name(txn, &self.space, name, Some(version))? else { continue };
+            let key = row.key(name);
+            if !key.starts_with(&self.prefix) {
+                passed += 1;
+                if passed == PASSED_PER_CALL {
+                    return Ok(true);
+                }
+                continue;
+            }
+            if visitor(&HistoryRow { version, key, row: &row })? == Seen::Enough {
                 return Ok(true);
             }
         }

@@ -29,17 +29,16 @@ pub struct Space {
     keys: Option<Arc<KeyIndex>>,
 }
 
-/// A row of the view, opened.
+/// A row by name, opened.
 #[derive(Clone, Debug)]
-pub struct Stored<'t> {
-    pub version: u64,
+pub struct Opened<'t> {
     bytes: Cow<'t, [u8]>,
     /// Where the key and the value stand in it; a plain row holds no key.
     key: Option<(usize, usize)>,
     value: usize,
 }
 
-impl Stored<'_> {
+impl Opened<'_> {
     pub fn value(&self) -> &[u8] {
         self.bytes.get(self.value..).unwrap_or_default()
     }
@@ -50,6 +49,23 @@ impl Stored<'_> {
             None => name,
             Some((from, to)) => self.bytes.get(from..to).unwrap_or_default(),
         }
+    }
+}
+
+/// A row of the view, opened.
+#[derive(Clone, Debug)]
+pub struct Stored<'t> {
+    pub version: u64,
+    opened: Opened<'t>,
+}
+
+impl Stored<'_> {
+    pub fn value(&self) -> &[u8] {
+        self.opened.value()
+    }
+
+    pub fn key<'a>(&'a self, name: &'a [u8]) -> &'a [u8] {
+        self.opened.key(name)
     }
 }
 
@@ -85,6 +101,11 @@ impl Space {
         self.keys.as_deref()
     }
 
+    /// The same rows for whoever reads all of them, in the order in which they stand.
+    pub(super) fn by_rows(&self) -> Self {
+        Self { keys: None, ..self.clone() }
+    }
+
     /// What stands for `key` in the keys of rows, of every table that has rows by key.
     pub fn name<'k>(&self, key: &'k [u8]) -> Cow<'k, [u8]> {
         self.sealing.name(key)
@@ -100,17 +121,27 @@ impl Space {
     ) -> Result<(), ViewError> {
         let name = self.name(key);
         let row = view_key(self.database, &name, version);
-        if self.is_encrypted() {
-            let mut plain = zeroize::Zeroizing::new(Vec::with_capacity(key.len() + value.len() + 2));
-            put_bytes(&mut plain, key);
-            plain.extend_from_slice(value);
-            let sealed = self.sealing.seal_row(Table::View.name(), place(&row), &plain)?;
-            txn.put(Table::View, &row, &sealed)?;
-        } else {
-            txn.put(Table::View, &row, value)?;
-        }
+        let value = self.seal(Table::View, &row, key, value)?;
+        txn.put(Table::View, &row, &value)?;
         txn.append(Table::Log, &log_key(self.database, version), &name)?;
         Ok(())
+    }
+
+    /// The value of a row by name: as it is, or sealed together with the key.
+    pub fn seal<'v>(
+        &self,
+        table: Table,
+        row: &[u8],
+        key: &[u8],
+        value: &'v [u8],
+    ) -> Result<Cow<'v, [u8]>, ViewError> {
+        if !self.is_encrypted() {
+            return Ok(Cow::Borrowed(value));
+        }
+        let mut plain = zeroize::Zeroizing::new(Vec::with_capacity(key.len() + value.len() + 2));
+        put_bytes(&mut plain, key);
+        plain.extend_from_slice(value);
+        Ok(Cow::Owned(self.sealing.seal_row(table.name(), place(row), &plain)?.into_owned()))
     }
 
     /// The newest row of a name at version `at` (none: now).
@@ -150,14 +181,19 @@ impl Space {
     /// A row of the view, as it stands there.
     pub(super) fn open<'t>(&self, row: &[u8], value: &'t [u8]) -> Result<Stored<'t>, ViewError> {
         let version = split_view_key(row)?.1;
-        let bytes = self.sealing.open_row(Table::View.name(), place(row), value)?;
+        Ok(Stored { version, opened: self.open_row(Table::View, row, value)? })
+    }
+
+    /// What [`Self::seal`] made of a value.
+    pub fn open_row<'t>(&self, table: Table, row: &[u8], value: &'t [u8]) -> Result<Opened<'t>, ViewError> {
+        let bytes = self.sealing.open_row(table.name(), place(row), value)?;
         if !self.is_encrypted() {
-            return Ok(Stored { version, bytes, key: None, value: 0 });
+            return Ok(Opened { bytes, key: None, value: 0 });
         }
         let mut reader = Reader::new(&bytes);
         let length = reader.bytes("the key of a sealed row", MAX_KEY_BYTES)?.len();
         let value = bytes.len() - reader.remaining();
-        Ok(Stored { version, bytes, key: Some((value - length, value)), value })
+        Ok(Opened { bytes, key: Some((value - length, value)), value })
     }
 }
 

@@ -7,7 +7,10 @@ use super::limits::{
 };
 use super::message::{self, Held, Named, Tag};
 use super::requests::{AnswerError, Open, is_range};
-use super::{Blocks, CommandError, FeedState, RequestId, Role, Session, Topic, TopicId, capability, decode};
+use super::{
+    Blocks, CommandError, FeedState, RequestId, Role, Session, StateClaim, Topic, TopicId, TopicKind,
+    capability, decode,
+};
 use crate::types::FeedKey;
 
 impl Session {
@@ -202,6 +205,16 @@ impl Session {
             return Err(CommandError::TooLarge { what: "a message", found, limit });
         }
         self.outbox.push(message::access(topic, kind, bytes));
+        Ok(())
+    }
+
+    /// What this side's view of a database hashes to.
+    pub fn state_hash(&mut self, topic: TopicId, claim: &StateClaim) -> Result<(), CommandError> {
+        self.check_open()?;
+        if self.topics.live(topic)?.topic.kind != TopicKind::Database {
+            return Err(CommandError::NotForFeeds { what: "a state hash", topic });
+        }
+        self.outbox.push(message::state_hash(topic, claim));
         Ok(())
     }
 

@@ -6,7 +6,7 @@ use super::limits::{
     MAX_PROOF_NODES, MAX_TOPICS, MAX_USER_DATA_BYTES,
 };
 use super::message::{FLAG_DOWNLOAD, FLAG_LIVE, FLAG_UPLOAD, Held, Message, Named, Tag, role_byte};
-use super::{Blocks, Head, ProofNode, ProtocolError, Remote, RequestId, Role, Version};
+use super::{Blocks, Head, ProofNode, ProtocolError, Remote, RequestId, Role, StateClaim, Version};
 use crate::codec::limits::{MAX_BLOCK_BYTES, MAX_FEED_LENGTH};
 use crate::codec::{DecodeError, Reader};
 use crate::types::FeedKey;
@@ -114,6 +114,10 @@ fn read(tag: Tag, reader: &mut Reader<'_>) -> Result<Message, DecodeError> {
             bytes: reader.bytes("the message", MAX_ACCESS_BYTES)?.to_vec(),
         },
         Tag::Done => Message::Done,
+        Tag::StateHash => Message::StateHash {
+            topic: reader.varint("the topic")?,
+            claim: StateClaim { digest: reader.array("the digest")?, state: reader.array("the state hash")? },
+        },
     })
 }
 

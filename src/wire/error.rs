@@ -57,6 +57,8 @@ pub enum ProtocolError {
     FeedTwice { feed: FeedKey },
     #[error("topic {} is open for its own feed only; {feed} is another", topic.0)]
     ForeignFeed { topic: TopicId, feed: FeedKey },
+    #[error("{message} is about a database; topic {} is a feed's", topic.0)]
+    NotForFeeds { message: &'static str, topic: TopicId },
     #[error("{what}: more than {limit}")]
     TooMany { what: &'static str, limit: usize },
     #[error("the range {start}..{end} is empty, too long, or beyond what was announced ({reach})")]
@@ -144,6 +146,8 @@ pub enum CommandError {
     UnknownFeed { feed: FeedKey },
     #[error("topic {} is open for its own feed only; {feed} is another", topic.0)]
     ForeignFeed { topic: TopicId, feed: FeedKey },
+    #[error("{what} is about a database; topic {} is a feed's", topic.0)]
+    NotForFeeds { what: &'static str, topic: TopicId },
     #[error("request {} is over", id.0)]
     UnknownRequest { id: RequestId },
     #[error("{what}: more than {limit}")]

@@ -2,7 +2,8 @@
 
 use super::message::{self, Held, Message, Named, Tag};
 use super::{
-    Blocks, Config, Head, ProofNode, RequestId, Role, Topic, TopicId, TopicKind, capability, decode,
+    Blocks, Config, Head, ProofNode, RequestId, Role, StateClaim, Topic, TopicId, TopicKind, capability,
+    decode,
 };
 use crate::codec::Reader;
 use crate::types::FeedKey;
@@ -35,6 +36,7 @@ fn golden() -> Vec<(&'static str, Message, Vec<u8>, String)> {
     let (aa, bb, cc, dd, ee) =
         ("aa".repeat(32), "bb".repeat(32), "cc".repeat(16), "dd".repeat(64), "ee".repeat(32));
     let topic = TopicId(2);
+    let claim = StateClaim { digest: [0xaa; 32], state: [0xbb; 32] };
     vec![
         ("close", Message::Close { code: 5 }, message::close(5), "02 01 05".into()),
         ("ping", Message::Ping, message::bare(Tag::Ping), "01 02".into()),
@@ -102,6 +104,12 @@ fn golden() -> Vec<(&'static str, Message, Vec<u8>, String)> {
             "06 10 02 09 02 6869".into(),
         ),
         ("done", Message::Done, message::bare(Tag::Done), "01 11".into()),
+        (
+            "state hash",
+            Message::StateHash { topic: 2, claim },
+            message::state_hash(topic, &claim),
+            format!("42 12 02 {aa} {bb}"),
+        ),
     ]
 }
 
@@ -130,8 +138,8 @@ fn every_message_has_its_exact_bytes_and_every_truncation_fails() {
         }
         assert!(decode::message(tag, &[body, &[0]].concat()).is_err(), "{name} with a byte more");
     }
-    assert_eq!(tags, (0..=17).collect::<Vec<u8>>(), "every tag has a golden message");
-    assert!(Tag::try_from(18).is_err());
+    assert_eq!(tags, (0..=18).collect::<Vec<u8>>(), "every tag has a golden message");
+    assert!(Tag::try_from(19).is_err());
 }
 
 #[test]
@@ -170,7 +178,7 @@ fn the_document_lists_these_bytes() {
             (name, unhex(&words.map(expand).collect::<String>()))
         })
         .collect();
-    assert_eq!(listed.len(), 18);
+    assert_eq!(listed.len(), 19);
     for (name, bytes) in &listed[1..] {
         let checked = golden().into_iter().find(|(_, _, frame, _)| body_of(frame).0.name() == name);
         assert_eq!(&checked.unwrap().2, bytes, "{name}");
@@ -221,7 +229,7 @@ fn a_binding_is_what_the_document_says() {
 
 proptest! {
     #[test]
-    fn no_body_panics_and_what_decodes_encodes_back(tag in 0_u8..18, body in prop::collection::vec(any::<u8>(), 0..200)) {
+    fn no_body_panics_and_what_decodes_encodes_back(tag in 0_u8..19, body in prop::collection::vec(any::<u8>(), 0..200)) {
         let tag = Tag::try_from(tag).unwrap();
         let Ok(read) = decode::message(tag, &body) else { return Ok(()) };
         let written = match read {
@@ -235,13 +243,16 @@ proptest! {
             Message::Request { alias, start, end } => message::request(alias, start, end),
             Message::Blocks { alias, blocks } => framed(&message::blocks_body(alias, &blocks)),
             Message::Piece { total, offset, bytes } => message::piece(total, offset, &bytes),
+            Message::StateHash { topic, claim } if u32::try_from(topic).is_ok() => {
+                message::state_hash(TopicId(u32::try_from(topic).unwrap()), &claim)
+            }
             _ => return Ok(()),
         };
         prop_assert_eq!(written, framed(&[&[tag as u8], &body[..]].concat()));
     }
 
     #[test]
-    fn a_changed_golden_message_never_panics(which in 0_usize..17, at in any::<prop::sample::Index>(), byte: u8) {
+    fn a_changed_golden_message_never_panics(which in 0_usize..18, at in any::<prop::sample::Index>(), byte: u8) {
         let (_, _, mut frame, _) = golden().swap_remove(which);
         let (tag, body) = body_of(&frame);
         let start = frame.len() - body.len();

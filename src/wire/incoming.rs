@@ -4,7 +4,9 @@ use super::feeds::{FeedsError, Numbered};
 use super::message::{self, Held, Mac, Message, Named, Tag};
 use super::requests::Open;
 use super::topics::Answered;
-use super::{CloseReason, Event, FeedState, ProtocolError, RequestId, Role, Session, capability, decode};
+use super::{
+    CloseReason, Event, FeedState, ProtocolError, RequestId, Role, Session, TopicKind, capability, decode,
+};
 use crate::types::FeedKey;
 
 impl From<FeedsError> for ProtocolError {
@@ -98,6 +100,15 @@ impl Session {
                 let (topic, opened) = self.topics.known(topic)?;
                 if opened.live {
                     self.emit(Event::Access { topic, kind, bytes });
+                }
+            }
+            Message::StateHash { topic, claim } => {
+                let (topic, opened) = self.topics.known(topic)?;
+                if opened.topic.kind != TopicKind::Database {
+                    return Err(ProtocolError::NotForFeeds { message: "StateHash", topic });
+                }
+                if opened.live {
+                    self.emit(Event::StateHash { topic, claim });
                 }
             }
             Message::Done => {

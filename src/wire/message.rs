@@ -4,7 +4,7 @@
 //! frame = length varint (1 ..= MAX_FRAME, counts tag and body) ‖ tag u8 ‖ body
 //! ```
 
-use super::{Blocks, Config, FeedState, ProofNode, Role, TopicId};
+use super::{Blocks, Config, FeedState, ProofNode, Role, StateClaim, TopicId};
 use crate::codec::{put_bytes, put_varint};
 use crate::types::{FeedKey, ShortRoot};
 
@@ -30,10 +30,11 @@ pub enum Tag {
     Piece = 15,
     Access = 16,
     Done = 17,
+    StateHash = 18,
 }
 
 impl Tag {
-    const ALL: [(Self, &'static str); 18] = [
+    const ALL: [(Self, &'static str); 19] = [
         (Self::Hello, "Hello"),
         (Self::Close, "Close"),
         (Self::Ping, "Ping"),
@@ -52,6 +53,7 @@ impl Tag {
         (Self::Piece, "Piece"),
         (Self::Access, "Access"),
         (Self::Done, "Done"),
+        (Self::StateHash, "StateHash"),
     ];
 
     pub fn name(self) -> &'static str {
@@ -113,6 +115,7 @@ pub enum Message {
     Piece { total: u64, offset: u64, bytes: Vec<u8> },
     Access { topic: u64, kind: u8, bytes: Vec<u8> },
     Done,
+    StateHash { topic: u64, claim: StateClaim },
 }
 
 pub const FLAG_LIVE: u8 = 1;
@@ -267,5 +270,13 @@ pub fn access(topic: TopicId, kind: u8, bytes: &[u8]) -> Vec<u8> {
         put_varint(out, topic.0.into());
         out.push(kind);
         put_bytes(out, bytes);
+    })
+}
+
+pub fn state_hash(topic: TopicId, claim: &StateClaim) -> Vec<u8> {
+    frame(Tag::StateHash, |out| {
+        put_varint(out, topic.0.into());
+        out.extend_from_slice(&claim.digest);
+        out.extend_from_slice(&claim.state);
     })
 }

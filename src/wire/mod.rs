@@ -173,6 +173,14 @@ pub struct Blocks {
     pub blocks: Vec<Vec<u8>>,
 }
 
+/// What the view of a replica hashes to. Two of them can be held against each other only if their digests are equal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StateClaim {
+    /// Of all that the view follows from.
+    pub digest: Hash,
+    pub state: Hash,
+}
+
 /// What the remote side said of itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Remote {
@@ -211,6 +219,8 @@ pub enum Event {
     Blocks { feed: FeedKey, blocks: Blocks, finished: bool },
     /// A message of the layer above.
     Access { topic: TopicId, kind: u8, bytes: Vec<u8> },
+    /// What the remote side's view of a database hashes to.
+    StateHash { topic: TopicId, claim: StateClaim },
     /// The answer to our `ping`.
     Pong,
     /// The remote side will ask for nothing more (`live: false`).

@@ -2,7 +2,7 @@
 
 use super::model::{Expected, Row, expect};
 use super::replica::{Replica, scan};
-use multi_hyperbee::db::{Range, ViewEntry};
+use multi_hyperbee::db::{Range, StateClaim, ViewEntry};
 use multi_hyperbee::types::FeedKey;
 use std::collections::BTreeMap;
 use std::fmt::Debug;
@@ -119,6 +119,8 @@ pub fn all(replicas: &mut [Replica], shared: bool, lying: bool) -> Result<(), St
         replicas.iter().map(|replica| (replica.local(), &replica.ledger)).collect();
     let mut hashes = Vec::new();
     for (at, replica) in replicas.iter().enumerate() {
+        let damages = replica.store().verify(|_| ()).wait().map_err(text)?.damages;
+        same(&format!("at {at}: what verify finds"), &damages, &Vec::new())?;
         for (feed, blocks) in replica.feeds()? {
             same(&format!("at {at}: blocks of {feed}"), &blocks.len(), &ledgers[&feed].len())?;
             same(&format!("at {at}: blocks of {feed}"), &blocks, ledgers[&feed])?;
@@ -134,13 +136,21 @@ pub fn all(replicas: &mut [Replica], shared: bool, lying: bool) -> Result<(), St
         }
         let content = scan(replica.db(), None)?.1;
         let rows: BTreeMap<_, _> = content.iter().map(|entry| (entry.key.clone(), row(entry))).collect();
-        hashes.push((rows, replica.db().state_hash().map_err(text)?));
+        let claim = replica.db().state_claim().map_err(text)?;
+        same(&format!("at {at}: the hash claimed"), claim.state, replica.db().state_hash().map_err(text)?)?;
+        hashes.push((rows, claim));
     }
-    for (at, (rows, hash)) in hashes.iter().enumerate() {
-        for (to, (other, their_hash)) in hashes.iter().enumerate().take(at) {
+    for (at, (rows, StateClaim { digest, state: hash })) in hashes.iter().enumerate() {
+        for (to, (other, StateClaim { digest: their_digest, state: their_hash })) in
+            hashes.iter().enumerate().take(at)
+        {
             let chosen = !replicas[at].chosen.is_empty() || !replicas[to].chosen.is_empty();
             if shared && !chosen {
                 same(&format!("the views of {at} and {to}"), rows, other)?;
+                same(&format!("the digests of {at} and {to}"), digest, their_digest)?;
+            }
+            if digest == their_digest {
+                same(&format!("{at} and {to} agree in all: their state hashes"), hash, their_hash)?;
             }
             if rows == other {
                 same(&format!("the state hashes of {at} and {to}"), hash, their_hash)?;

@@ -74,7 +74,7 @@ fn who_has_an_own_feed_back_after_a_restore_lets_its_peers_be_flushed() {
     let steps = [
         Step::Grant { by: 0, who: 1, indexer: false },
         meet(0, 1),
-        Step::Backup { at: 1 },
+        Step::Backup { at: 1, made: false },
         Step::Write { at: 1, seed: 1 },
         meet(0, 1),
         meet(1, 2),
@@ -97,4 +97,27 @@ fn a_write_after_a_grant_stands_after_what_the_granted_writer_had_written() {
     a.add_writer(writer, false).wait().unwrap();
     a.write(vec![put("k", "{}")]).wait().unwrap().remove(0).unwrap();
     assert_eq!(get(&a, "k").as_deref(), Some("{}"));
+}
+
+#[test]
+fn what_is_written_while_a_connection_is_made_has_not_left() {
+    let two = Setup {
+        devices: 2,
+        shared: false,
+        lying: false,
+        choosing: false,
+        encrypted: false,
+        secrets: vec![[1; 32], [2; 32]],
+        maps: vec![None; 2],
+    };
+    let steps = [
+        Step::AddPeer { at: 0, who: 1 },
+        Step::Backup { at: 1, made: false },
+        Step::Write { at: 1, seed: 12_449_483_050_646_914_886 },
+        Step::Meet { a: 1, b: 0, once: false },
+        Step::Restore { at: 1 },
+        Step::Connect { a: 1, b: 0, seed: 10_769_333_451_902_035_573 },
+        Step::Write { at: 1, seed: 16_430_261_910_162_684_434 },
+    ];
+    super::world::run(&two, &steps).unwrap();
 }

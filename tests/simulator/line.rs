@@ -147,6 +147,10 @@ impl Line {
     }
 
     pub fn tick(&mut self, replicas: &[Replica]) -> Result<(), String> {
+        // What is far behind would be hashed on a thread of its own, which no seed decides.
+        for at in self.ends {
+            replicas[at].db().state_hash().map_err(|error| format!("the state hash of {at}: {error}"))?;
+        }
         self.peers.iter().for_each(Peer::tick);
         for at in self.ends {
             replicas[at].settle();

@@ -53,7 +53,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 /// Seeds of an ordinary `cargo test`: about a minute, without optimisation, on two cores.
 const SEEDS: u64 = 400;
 
-const THREADS: usize = 2;
+/// Seeds at once, for each core: a seed mostly waits for its owner threads.
+const SEEDS_PER_CORE: usize = 3;
 
 fn of_seed(seed: u64) -> (Setup, Vec<Step>) {
     let mut random = Random::new(seed);
@@ -93,10 +94,11 @@ fn every_seed_ends_as_the_model_says() {
     let one = number("MULTI_HYPERBEE_SEED");
     let first = one.or_else(|| number("MULTI_HYPERBEE_FIRST_SEED")).unwrap_or(0);
     let count = if one.is_some() { 1 } else { number("MULTI_HYPERBEE_SEEDS").unwrap_or(SEEDS) };
+    let threads = std::thread::available_parallelism().map_or(2, usize::from) * SEEDS_PER_CORE;
     let (next, failed) = (AtomicU64::new(first), AtomicBool::new(false));
     let failures = Mutex::new(Vec::new());
     std::thread::scope(|scope| {
-        for _ in 0..THREADS {
+        for _ in 0..threads {
             scope.spawn(|| {
                 while !failed.load(Ordering::Relaxed) {
                     let seed = next.fetch_add(1, Ordering::Relaxed);

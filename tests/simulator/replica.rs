@@ -6,6 +6,7 @@ use multi_hyperbee::db::{
     DatabaseOptions, Db, EncryptionKey, Event, FeedChoice, Location, Range, Store, StoreOptions,
     Subscription, ViewEntry,
 };
+use multi_hyperbee::entry::{Entry, Op, Place};
 use multi_hyperbee::types::{FeedKey, Stamp};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -40,8 +41,12 @@ pub struct Replica {
     pub snapshots: Vec<(u64, Vec<ViewEntry>)>,
     /// The own feed's blocks, as acknowledged.
     pub ledger: Vec<Vec<u8>>,
-    /// Blocks of it that are here: fewer, after an older copy was restored.
-    here: usize,
+    /// An older copy was restored, whose own feed had so many blocks, and not all of the ledger has come back yet.
+    mute: Option<usize>,
+    /// What was acknowledged there meanwhile: it has to come again, after the ledger.
+    loose: Vec<Vec<u8>>,
+    /// It is out of a backup made by the store, and has not written since.
+    pub cautious: bool,
     backup: Option<Backup>,
 }
 
@@ -49,6 +54,7 @@ struct Backup {
     dir: TempDir,
     chosen: BTreeMap<FeedKey, u64>,
     snapshots: usize,
+    made: bool,
 }
 
 pub struct Open {
@@ -67,6 +73,20 @@ fn directory() -> TempDir {
     let mut builder = tempfile::Builder::new();
     let builder = builder.prefix("multi-hyperbee-simulator-");
     if memory.is_dir() { builder.tempdir_in(memory) } else { builder.tempdir() }.unwrap()
+}
+
+/// What a block says, whatever it is called: when it comes again, names of what came with it are others.
+fn said(block: &[u8]) -> String {
+    let Entry { place, op } = Entry::decode(block).unwrap();
+    let when = match place {
+        Place::First(head) => format!("{} {} {:?}", head.timestamp, head.length, head.links),
+        Place::Later { offset } => format!("{offset}"),
+    };
+    let what = match op {
+        Op::Diff(diff) => format!("{:?} {:?}", diff.key, std::mem::discriminant(&diff.change)),
+        other => format!("{other:?}"),
+    };
+    format!("{when} {what}")
 }
 
 pub fn scan(db: &Db, at: Option<u64>) -> Result<(u64, Vec<ViewEntry>), String> {
@@ -96,7 +116,9 @@ impl Replica {
             seen: Vec::new(),
             snapshots: Vec::new(),
             ledger: Vec::new(),
-            here: 0,
+            mute: None,
+            loose: Vec::new(),
+            cautious: false,
             backup: None,
         };
         replica.set_clock(super::world::BEGIN);
@@ -115,6 +137,10 @@ impl Replica {
 
     pub fn db(&self) -> &Db {
         &self.get().db
+    }
+
+    pub fn store(&self) -> &Store {
+        &self.get().store
     }
 
     pub fn local(&self) -> FeedKey {
@@ -203,23 +229,42 @@ impl Replica {
         self.go_on_in(copy)
     }
 
-    pub fn back_up(&mut self) {
+    pub fn back_up(&mut self, made: bool) -> Result<(), String> {
         self.settle();
+        if self.is_mute() {
+            return Ok(());
+        }
         let (chosen, snapshots) = (self.chosen.clone(), self.snapshots.len());
-        self.backup = Some(Backup { dir: self.copy(), chosen, snapshots });
+        let dir = if made { directory() } else { self.copy() };
+        if made {
+            let reply = self.get().store.backup(dir.path().to_owned());
+            reply.wait().map_err(|error| format!("backup: {error}"))?;
+        }
+        self.backup = Some(Backup { dir, chosen, snapshots, made });
+        Ok(())
     }
 
     pub fn restore(&mut self) -> Result<(), String> {
-        let Some(Backup { dir, chosen, snapshots }) = self.backup.take() else { return Ok(()) };
+        let Some(Backup { dir, chosen, snapshots, made }) = self.backup.take() else { return Ok(()) };
         self.chosen = chosen;
         self.snapshots.truncate(snapshots);
-        self.here = 0;
-        self.go_on_in(dir)
+        self.cautious = made;
+        // What was written in an older copy and never left is lost with it.
+        self.loose.clear();
+        self.mute = Some(0);
+        self.go_on_in(dir)?;
+        let here = self.blocks(self.local())?.len();
+        self.mute = (here < self.ledger.len()).then_some(here);
+        Ok(())
     }
 
-    /// Whether less of the own feed is here than was written: then nothing may be written.
+    pub fn has_backup(&self) -> bool {
+        self.backup.is_some()
+    }
+
+    /// Whether less of the own feed is here than was written.
     pub fn is_mute(&self) -> bool {
-        self.here < self.ledger.len()
+        self.mute.is_some()
     }
 
     /// Whether a feed is one of the database's.
@@ -244,21 +289,45 @@ impl Replica {
         members.iter().map(|member| Ok((member.key, self.blocks(member.key)?))).collect()
     }
 
-    /// Takes what the own feed has grown by into the ledger: what was acknowledged is there and never changes.
+    /// Takes what the own feed has grown by into the ledger: what was acknowledged is there and never changes, but for
+    /// what a restored copy wrote before it had the rest: that comes again after it.
     pub fn learn_own(&mut self) -> Result<(), String> {
         let blocks = self.blocks(self.local())?;
-        let returns = self.is_mute() && blocks.len() >= self.here && self.ledger.starts_with(&blocks);
-        if !returns && !blocks.starts_with(&self.ledger) {
-            let (here, acknowledged) = (blocks.len(), self.ledger.len());
-            return Err(format!(
-                "the own feed has {here} blocks, acknowledged were {acknowledged} or others"
-            ));
-        }
-        self.here = blocks.len();
-        if !returns {
+        let Some(base) = self.mute else {
+            if !blocks.starts_with(&self.ledger) {
+                let (here, acknowledged) = (blocks.len(), self.ledger.len());
+                return Err(format!(
+                    "the own feed has {here} blocks, acknowledged were {acknowledged} or others"
+                ));
+            }
             self.ledger = blocks;
+            return Ok(());
+        };
+        if let Some(rest) = blocks.strip_prefix(self.ledger.as_slice()) {
+            let [again, loose] = [rest, &self.loose].map(|blocks| blocks.iter().map(|block| said(block)));
+            let (again, loose) = (again.collect::<Vec<_>>(), loose.collect::<Vec<_>>());
+            if !again.starts_with(&loose) {
+                return Err(format!("written before the rest was here: {loose:?}, come again: {again:?}"));
+            }
+            (self.ledger, self.mute) = (blocks, None);
+            self.loose.clear();
+            return Ok(());
         }
-        Ok(())
+        if self.ledger.starts_with(&blocks) && (blocks.len() > base || self.loose.is_empty()) {
+            return Ok(());
+        }
+        match blocks.strip_prefix(&self.ledger[..base]) {
+            Some(rest) if rest.starts_with(&self.loose) => {
+                self.loose = rest.to_vec();
+                Ok(())
+            }
+            _ => Err(format!("of {} blocks written in a restored copy some are gone", self.loose.len())),
+        }
+    }
+
+    /// Blocks written here while less than the ledger was.
+    pub fn written_loose(&self) -> usize {
+        self.loose.len()
     }
 
     /// Reads the events and checks that they tell what has happened.

@@ -89,12 +89,13 @@ pub enum Step {
         at: usize,
         unseen: Option<u64>,
     },
-    /// Its files are copied.
+    /// Its files are copied, by hand or by the store itself (`made`).
     Backup {
         at: usize,
+        made: bool,
     },
-    /// It goes on from the last copy, if somebody else has all it has written since; nobody writes there before that
-    /// has come back.
+    /// It goes on from the last copy, if somebody else has all it has written since. Until that has come back it meets
+    /// nobody who has less, and what is written there stands after that.
     Restore {
         at: usize,
     },
@@ -166,8 +167,8 @@ fn step(setup: &Setup, random: &mut Random) -> Step {
         88..91 => Step::Write { at, seed },
         91..93 => Step::Reopen { at },
         93..95 => Step::Crash { at, unseen: random.chance(40).then_some(seed) },
-        95 if random.chance(40) => Step::Backup { at },
-        95 if random.chance(60) => Step::Restore { at },
+        95 if random.chance(40) => Step::Backup { at, made: random.chance(50) },
+        95 if random.chance(75) => Step::Restore { at },
         95..96 => Step::Part { groups: random.next() },
         96..98 => Step::Heal,
         _ => Step::Rest,

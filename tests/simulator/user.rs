@@ -99,16 +99,25 @@ pub fn act(replica: &mut Replica, write: &Write) -> Result<(), String> {
     let result = replica.db().write(vec![write.clone()]).wait().map_err(wrong)?.remove(0);
     replica.settle();
     let status = replica.db().status().map_err(wrong)?;
-    let known = replica.ledger.len();
+    let is_older = replica.is_mute();
+    let known = (replica.ledger.len(), replica.written_loose());
     replica.learn_own()?;
+    let may_refuse = is_older || replica.cautious;
     let written = match result {
+        Err(error) if error.code == Code::Restored && may_refuse => Written::Conflict,
+        Ok(Written::Yes { .. }) if is_older => {
+            let now = (replica.ledger.len(), replica.written_loose());
+            return if now == known { Err(format!("{write:?} is nowhere")) } else { Ok(()) };
+        }
         Err(error) if error.code == Code::NotWritable && !before.writable => Written::Conflict,
         Err(error) => return Err(format!("{write:?}: {}", wrong(error))),
         Ok(_) if !before.writable => return Err(format!("written, though not writable: {write:?}")),
         Ok(written) => written,
     };
+    let known = known.0;
     match written {
         Written::Yes { length, version } => {
+            replica.cautious = false;
             let is_right = replica.ledger.len() as u64 == length
                 && known != replica.ledger.len()
                 && status.version == version;

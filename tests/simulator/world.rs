@@ -57,9 +57,6 @@ impl World {
             Step::Write { at, seed } => {
                 let random = &mut Random::new(seed);
                 self.replicas[at].learn_own()?;
-                if self.replicas[at].is_mute() {
-                    return Ok(());
-                }
                 let write = user::write(&self.replicas[at], random);
                 user::act(&mut self.replicas[at], &write)
             }
@@ -109,10 +106,7 @@ impl World {
                 self.replicas[at].settle();
                 self.replicas[at].crash()
             }
-            Step::Backup { at } => {
-                self.replicas[at].back_up();
-                Ok(())
-            }
+            Step::Backup { at, made } => self.replicas[at].back_up(made),
             Step::Restore { at } => self.restore(at),
             Step::Part { groups } => {
                 self.groups = groups;
@@ -129,6 +123,11 @@ impl World {
     fn connect(&mut self, a: usize, b: usize, kind: Kind, random: &mut Random) -> Result<(), String> {
         if a == b || is_parted(self.groups, [a, b]) || self.lines.len() >= MOST_LINES && kind == Kind::Weak {
             return Ok(());
+        }
+        for (older, with) in [(a, b), (b, a)] {
+            if self.is_older(older) && !self.has_ledger(with, older)? {
+                return Ok(());
+            }
         }
         let line = Line::new(&self.replicas, [a, b], kind, random)?;
         self.lines.push(line);
@@ -189,25 +188,69 @@ impl World {
         self.replicas[at].set_clock(self.now);
     }
 
-    /// Back to the last copy; in reach of a device that has the rest.
-    fn restore(&mut self, at: usize) -> Result<(), String> {
-        let (feed, written) = (self.replicas[at].local(), &self.replicas[at].ledger);
-        let mut elsewhere = false;
-        for (_, other) in self.replicas.iter().enumerate().filter(|(other, _)| *other != at) {
-            elsewhere |= other.knows(feed)? && other.blocks(feed)?.len() == written.len();
+    /// Whether a device may not meet somebody who knows less of its feed than it has written.
+    fn is_older(&self, at: usize) -> bool {
+        self.replicas[at].is_mute() || self.replicas[at].cautious
+    }
+
+    /// Whether one has all that another has written.
+    fn has_ledger(&self, at: usize, of: usize) -> Result<bool, String> {
+        let (feed, written) = (self.replicas[of].local(), &self.replicas[of].ledger);
+        Ok(self.replicas[at].knows(feed)? && self.replicas[at].blocks(feed)?.len() == written.len())
+    }
+
+    fn who_has(&self, of: usize) -> Result<Vec<usize>, String> {
+        let mut found = Vec::new();
+        for at in (0..self.setup.devices).filter(|at| *at != of) {
+            if self.has_ledger(at, of)? {
+                found.push(at);
+            }
         }
-        if !elsewhere {
+        Ok(found)
+    }
+
+    /// Back to the last copy; in reach of a device that has the rest, and that nobody else needs as it is.
+    fn restore(&mut self, at: usize) -> Result<(), String> {
+        let needed = (0..self.setup.devices).any(|other| other != at && self.is_older(other));
+        if !self.replicas[at].has_backup() || needed || self.who_has(at)?.is_empty() {
             return Ok(());
         }
         self.end_lines(&mut Random::new(10), |line| line.ends.contains(&at))?;
         self.replicas[at].restore()
     }
 
+    /// Who was put back meets first who has the rest, and writes then.
+    fn bring_back(&mut self) -> Result<(), String> {
+        for at in 0..self.setup.devices {
+            if !self.is_older(at) {
+                continue;
+            }
+            for with in self.who_has(at)? {
+                self.connect(at, with, Kind::Whole, &mut Random::new(11))?;
+            }
+            self.rest()?;
+            self.end_lines(&mut Random::new(12), |_| true)?;
+            let replica = &mut self.replicas[at];
+            replica.learn_own()?;
+            if replica.is_mute() {
+                return Err(format!("{at} does not have its own feed back"));
+            }
+            // Nobody confirms a feed of which there is nothing.
+            if replica.ledger.is_empty() {
+                continue;
+            }
+            replica.cautious = false;
+            let write = user::write(replica, &mut Random::new(13));
+            user::act(replica, &write).map_err(|what| format!("{at}, put back and confirmed: {what}"))?;
+        }
+        Ok(())
+    }
+
     /// Grants or revokes a writer, if the device may.
     fn control(&mut self, by: usize, who: usize, grant: Option<bool>) -> Result<(), String> {
         let writer = self.replicas[who].local();
         let replica = &mut self.replicas[by];
-        if replica.is_mute() {
+        if replica.is_mute() || replica.cautious {
             return Ok(());
         }
         let may = replica.db().status().map_err(text)?.indexer;
@@ -278,6 +321,7 @@ impl World {
     fn finish(&mut self) -> Result<(), String> {
         self.groups = 0;
         self.end_lines(&mut Random::new(5), |_| true)?;
+        self.bring_back()?;
         for a in 0..self.setup.devices {
             for b in 0..a {
                 self.connect(a, b, Kind::Whole, &mut Random::new(6))?;

@@ -1,6 +1,8 @@
 //! What the tests of whole databases share: stores in memory, and connections whose bytes the test carries.
 #![allow(dead_code, clippy::unwrap_used, reason = "each test file uses a part of it")]
 
+pub mod device;
+
 use multi_hyperbee::db::{
     DatabaseOptions, Db, EncryptionKey, Expect, Live, Location, Peer, PeerEvent, PeerOptions, Store,
     StoreOptions, Transport, Write, Written,
@@ -92,6 +94,18 @@ pub struct Wire {
 pub fn connect(a: &Db, b: &Db) -> Wire {
     let a = a.replicate(options(Transport::Initiator)).unwrap();
     let b = b.replicate(options(Transport::Responder)).unwrap();
+    Wire { a, b }
+}
+
+/// What the second end of a connection does otherwise than usual.
+pub struct PeerSide {
+    pub download: bool,
+}
+
+pub fn connect_with(a: &Db, b: &Db, side: &PeerSide) -> Wire {
+    let a = a.replicate(options(Transport::Initiator)).unwrap();
+    let download = side.download;
+    let b = b.replicate(PeerOptions { download, ..options(Transport::Responder) }).unwrap();
     Wire { a, b }
 }
 

@@ -1,6 +1,7 @@
 //! A diff list: what one diff says about one object. The grammar of its text is in `docs/design/merge.md`.
 
 mod parse;
+mod renumber;
 mod touched;
 mod write;
 

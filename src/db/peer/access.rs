@@ -149,7 +149,7 @@ impl State {
         if said == Some(&asking.ask) || !self.prove_own(id, open) {
             return;
         }
-        let writer = open.info.local;
+        let writer = open.local();
         let role = self.session.role();
         let Ok(binding) = self.session.binding(id, role) else { return };
         let claim = asking
@@ -168,7 +168,7 @@ impl State {
     /// Proves, once per topic, to be the writer of the database's local feed: only who asks or answers says who it is.
     fn prove_own(&mut self, id: TopicId, open: &OpenDatabase) -> bool {
         let (Some(shared), Some(shown)) = (&self.shared, self.topics.get_mut(&id)) else { return false };
-        let local = open.info.local;
+        let local = open.local();
         if shown.access.own.contains(&local) {
             return true;
         }

@@ -14,6 +14,13 @@ use std::sync::atomic::Ordering;
 #[derive(Default)]
 pub(super) struct RemoteFeed {
     pub length: u64,
+    /// The first half of the root it says it has there, and the longest signed length it has seen.
+    pub root: [u8; 16],
+    pub signed: u64,
+    /// At a length that is here it says another root: it holds another branch.
+    pub contradicts: bool,
+    /// The length of an own feed when this peer was last asked to confirm it, plus one.
+    pub asked_at: u64,
     /// How far what we have sent reaches.
     pub sent: u64,
     pub inflight: Inflight,
@@ -46,21 +53,19 @@ impl State {
             Event::TopicOpen { topic, kind, key } => self.open_topic(topic, Topic { kind, key }, peer),
             Event::TopicClosed { topic } => {
                 self.topics.remove(&topic);
-                if self.topics.values().all(|shown| shown.heard) {
-                    peer.0.unheard.store(false, Ordering::Release);
-                }
+                self.note_heard(peer);
             }
             Event::Shown { opened } => self.shown(opened, peer),
             Event::Vector { topic, feeds, first_complete } => {
                 for feed in &feeds {
-                    self.heard(feed);
+                    self.heard(feed, peer);
                 }
                 if first_complete {
                     self.heard_all(topic, peer);
                     self.tell_progress(peer);
                 }
             }
-            Event::Have(feed) => self.heard(&feed),
+            Event::Have(feed) => self.heard(&feed, peer),
             Event::Request { id, feed, start, end } => {
                 self.serving.push_back(Serving { answer: Some(id), feed, next: start, end });
             }
@@ -73,8 +78,10 @@ impl State {
                 }
                 self.tell_progress(peer);
             }
+            Event::Access { topic, kind: super::forks::FORK, bytes } => self.heard_fork(topic, &bytes, peer),
             Event::WriterProved { topic, feed } => self.heard_proof(topic, feed),
             Event::Access { topic, kind, bytes } => self.heard_access(topic, kind, &bytes),
+            Event::StateHash { topic, claim } => self.heard_claim(topic, claim),
             Event::Pong => {}
             Event::Done => self.heard_done = true,
             Event::Closed(reason) => self.closed(reason),
@@ -114,6 +121,9 @@ impl State {
     fn shown(&mut self, opened: usize, peer: &Peer) {
         let nothing = opened == 0 && self.topics.is_empty();
         self.nothing_shared = nothing;
+        if nothing {
+            self.note_nothing_shared(peer);
+        }
         if nothing && peer.0.scope.read().is_some() && self.session.role() == Role::Initiator {
             self.session.finish(CloseReason::Auth);
             self.fail(Error::new(
@@ -153,6 +163,7 @@ impl State {
     /// Both sides have it: says what is here, but for own feeds, whose state elsewhere is heard first.
     fn open_topic(&mut self, id: TopicId, topic: Topic, peer: &Peer) {
         peer.0.unheard.store(true, Ordering::Release);
+        peer.0.fresh.store(false, Ordering::Release);
         self.topics.insert(
             id,
             Shown {
@@ -161,35 +172,24 @@ impl State {
                 heard: false,
                 heard_own: false,
                 said_own: false,
+                told_forks: BTreeSet::new(),
                 access: super::access::Talk::default(),
+                compared: super::compare::Compared::default(),
             },
         );
-        let own = self.announce_new(id, false, peer);
+        self.announce_new(id, false, peer);
         // The announcement ends the first vector, also an empty one.
         let _ = self.session.announce(id, &[], true);
-        self.note_leaving(own, peer);
     }
 
-    /// Notes, on disk, that own feeds may leave: only then are they offered.
-    fn note_leaving(&self, own: Vec<FeedKey>, peer: &Peer) {
-        let Some(shared) = &self.shared else { return };
-        if !own.is_empty() {
-            shared.windowed_job(move |work| work.note_leaving(&own), peer.clone(), |_, _| {});
-        }
-    }
-
-    /// Announces feeds of a topic that are offered and were not yet said; returns own feeds, which are left out unless
-    /// `with_own`.
-    fn announce_new(&mut self, id: TopicId, with_own: bool, peer: &Peer) -> Vec<FeedKey> {
+    /// Announces feeds of a topic that are offered and were not yet said; own feeds only `with_own`.
+    fn announce_new(&mut self, id: TopicId, with_own: bool, peer: &Peer) {
         let feeds = self.topic_feeds(id, peer);
-        let Some(shown) = self.topics.get_mut(&id) else { return Vec::new() };
-        let (mut new, mut own) = (Vec::new(), Vec::new());
+        let Some(shown) = self.topics.get_mut(&id) else { return };
+        let mut new = Vec::new();
         for (key, feed) in feeds {
-            if feed.writable {
-                own.push(key);
-                if !with_own {
-                    continue;
-                }
+            if feed.writable && !with_own {
+                continue;
             }
             let length = feed.offered();
             if length > 0 && !shown.said.contains_key(&key) {
@@ -200,7 +200,6 @@ impl State {
         if !new.is_empty() {
             let _ = self.session.announce(id, &new, false);
         }
-        own
     }
 
     /// The feeds that an open topic lets this side speak of.
@@ -220,17 +219,11 @@ impl State {
         found
     }
 
-    fn heard(&mut self, state: &FeedState) {
-        let feed = self.remote.entry(state.feed).or_default();
-        feed.length = feed.length.max(state.length);
-    }
-
     fn heard_all(&mut self, topic: TopicId, peer: &Peer) {
         if let Some(shown) = self.topics.get_mut(&topic) {
             shown.heard = true;
         }
-        if self.topics.values().all(|shown| shown.heard) {
-            peer.0.unheard.store(false, Ordering::Release);
+        if self.note_heard(peer) {
             self.push(PeerEvent::RemoteFeeds);
         }
     }
@@ -241,24 +234,16 @@ impl State {
         if self.shared.is_none() || self.session.is_closed() || self.topics.is_empty() {
             return;
         }
+        self.note_claims(peer);
         self.allow_own(peer);
         for id in self.topics.keys().copied().collect::<Vec<_>>() {
             self.say_growth(id, grown, peer);
+            self.say_forks(id, peer);
             self.say_own_said(id, peer);
             self.talk_access(id, peer);
         }
         self.fetch(peer);
         self.check_synced(peer);
-    }
-
-    /// Own feeds may be offered once nobody who is connected can surprise us with more of them.
-    fn allow_own(&mut self, peer: &Peer) {
-        let Some(shared) = &self.shared else { return };
-        let all_heard = || !shared.board.peers().iter().any(|other| other.0.unheard.load(Ordering::Acquire));
-        let heard_here = !peer.0.unheard.load(Ordering::Acquire);
-        if !self.own_allowed && heard_here && (all_heard() || self.ticks >= super::OWN_FEED_PATIENCE) {
-            self.own_allowed = true;
-        }
     }
 
     fn say_growth(&mut self, id: TopicId, grown: Option<&BTreeSet<FeedKey>>, peer: &Peer) {
@@ -292,7 +277,7 @@ impl State {
 
     /// Says once per topic that nothing of the own feeds is held back any more.
     fn say_own_said(&mut self, id: TopicId, peer: &Peer) {
-        let waiting = self.topic_feeds(id, peer).iter().any(|(_, feed)| feed.writable && feed.is_held_back());
+        let waiting = self.topic_feeds(id, peer).iter().any(|(_, feed)| feed.waits_to_leave());
         let Some(shown) = self.topics.get_mut(&id) else { return };
         if self.own_allowed && !waiting && !std::mem::replace(&mut shown.said_own, true) {
             let _ = self.session.access(id, OWN_FEED_SAID, &[]);

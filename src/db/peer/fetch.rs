@@ -2,11 +2,11 @@
 
 use super::{MAX_UNVERIFIED, Peer, State};
 use crate::db::error::{Code, Error};
-use crate::feed::{FeedError, Received};
+use crate::feed::{self, FeedError, Received};
 use crate::merkle::Node;
 use crate::types::FeedKey;
 use crate::wire::limits::{MAX_REQUEST_BLOCKS, MAX_REQUESTS};
-use crate::wire::{Blocks, RequestId};
+use crate::wire::{Blocks, FeedState, RequestId};
 
 /// What was asked of a feed over this connection and is not stored yet.
 #[derive(Default)]
@@ -20,6 +20,8 @@ pub(super) struct Inflight {
     back: u64,
     /// A doubted answer was followed by a request from block 0 on.
     was_asked_all: bool,
+    /// The block in which two branches part, which alone with its proof shows that to others too.
+    parts_at: Option<u64>,
 }
 
 impl Inflight {
@@ -51,8 +53,49 @@ enum Stored {
     Gap,
     /// They do not continue what is here: a fork, or a lie.
     Doubted,
-    /// Signed, and contradicting what is here: of this feed nothing more is taken from this connection.
+    /// Signed, and contradicting what is here; the two part behind what came.
+    Contradicted,
+    /// The two part at this block.
+    Parted {
+        at: u64,
+    },
+    /// That is proved: of this feed nothing more is taken.
     Forked,
+}
+
+impl State {
+    /// What the other side says it has of a feed, against what is here.
+    pub(super) fn heard(&mut self, state: &FeedState, peer: &Peer) {
+        let contradicts = self.contradicts(state, peer);
+        let remote = self.remote.entry(state.feed).or_default();
+        if state.length >= remote.length {
+            (remote.length, remote.root) = (state.length, state.root);
+            if contradicts && !remote.contradicts {
+                remote.contradicts = true;
+                remote.inflight.again = Some(state.length.saturating_sub(1));
+            }
+        }
+        remote.signed = remote.signed.max(state.signed);
+    }
+
+    /// Whether it shows another root than ours at a length that is here.
+    fn contradicts(&self, state: &FeedState, peer: &Peer) -> bool {
+        let Some(shared) = self.shared.as_ref().filter(|_| state.length > 0) else { return false };
+        let here = self.databases(peer).iter().find_map(|open| open.feeds.read().get(&state.feed).cloned());
+        let Some(feed) = here.filter(|feed| !feed.forked && feed.length >= state.length) else {
+            return false;
+        };
+        if let Some(head) = feed.head.filter(|head| head.length == state.length) {
+            return !head.root.starts_with(&state.root);
+        }
+        let root = || {
+            let txn = shared.read().ok()?;
+            let record = feed::load(&txn, &state.feed).ok()??;
+            feed::root_at(&txn, &record, state.length).ok()
+        };
+        // What cannot be read, or has been cut back meanwhile, contradicts nothing.
+        root().is_some_and(|root| !root.starts_with(&state.root))
+    }
 }
 
 impl State {
@@ -71,7 +114,9 @@ impl State {
                         let feed = feeds.get(key)?;
                         let until = remote.length.min(feed.until);
                         let from = remote.inflight.again.map_or(feed.length, |again| again.min(feed.length));
-                        (feed.length < until && !feed.forked).then_some((*key, from, until))
+                        let until = remote.inflight.parts_at.map_or(until, |at| at.saturating_add(1));
+                        let is_wanted = feed.length < until || remote.contradicts;
+                        (is_wanted && from < until && !feed.forked).then_some((*key, from, until))
                     })
                     .collect()
             };
@@ -177,7 +222,12 @@ impl Peer {
         let outcome = match result {
             Ok(Ok(())) => Ok(Stored::Taken),
             Ok(Err(FeedError::Gap { .. })) => Ok(Stored::Gap),
-            Ok(Err(FeedError::Fork(_))) => Ok(Stored::Forked),
+            Ok(Err(FeedError::Fork(fork))) if !fork.is_exact => Ok(Stored::Contradicted),
+            // From that block alone the proof was made.
+            Ok(Err(FeedError::Fork(fork))) if fork.by == start && end == start.saturating_add(1) => {
+                Ok(Stored::Forked)
+            }
+            Ok(Err(FeedError::Fork(fork))) => Ok(Stored::Parted { at: fork.by }),
             Ok(Err(error @ (FeedError::Proof(_) | FeedError::Head(_)))) => {
                 let doubted = self.with_state(|state, _| {
                     state.remote.get_mut(&feed).is_some_and(|remote| remote.inflight.doubt(start))
@@ -194,10 +244,24 @@ impl Peer {
             goes_on = was_full && state.unverified < MAX_UNVERIFIED;
             if let Some(remote) = state.remote.get_mut(&feed) {
                 remote.inflight.storing = remote.inflight.storing.saturating_sub(1);
+                let inflight = &mut remote.inflight;
                 match outcome {
-                    Ok(Stored::Forked) => remote.length = 0,
+                    Ok(Stored::Forked) => {
+                        (remote.length, remote.contradicts) = (0, false);
+                        inflight.parts_at = None;
+                    }
                     Ok(Stored::Taken) => {
-                        remote.inflight.again = remote.inflight.again.map(|again| again.max(end));
+                        inflight.again = inflight.again.map(|again| again.max(end));
+                        inflight.parts_at = None;
+                        remote.contradicts = false;
+                    }
+                    Ok(Stored::Contradicted) => {
+                        inflight.again = Some(inflight.again.map_or(end, |again| again.max(end)));
+                        remote.contradicts = true;
+                    }
+                    Ok(Stored::Parted { at }) => {
+                        (inflight.again, inflight.parts_at) = (Some(at), Some(at));
+                        remote.contradicts = true;
                     }
                     Ok(Stored::Gap | Stored::Doubted) | Err(_) => {}
                 }
@@ -223,6 +287,7 @@ impl Peer {
             (self.0.wake)();
         }
         self.hand_over();
+        self.tell_heard();
     }
 }
 

@@ -3,30 +3,33 @@
 //! stream, `notify` by the owner thread after a commit, `tick` by whoever has a clock.
 //!
 //! **Invariants.** 1. Nothing is offered that is not synced; of an own feed nothing that was not noted as leaving
-//! before. 2. An own feed is offered only once the peer's first vector has come (and that of every other open
-//! connection, or [`OWN_FEED_PATIENCE`] ticks have passed): what others have of it is learned first. 3. A feed is
+//! before, and what was noted is asked of the transaction that is read from. 2. An own feed, or more of it, leaves only
+//! once the first vector of every open connection has come and what they show more of it is here (or
+//! [`OWN_FEED_PATIENCE`], [`CLAIM_PATIENCE`] ticks have passed): what others have of it is learned first. 3. A feed is
 //! fetched over one connection at a time. 4. Blocks are verified and stored by the owner thread, in order; how many
 //! wait for it is bounded by [`MAX_UNVERIFIED`]. 5. No lock of another connection is taken while this one's is held.
 //!
 //! **Not here.** Bytes and limits of the protocol (`wire`), verification (`feed`), what blocks mean (`place`).
 
 mod access;
+mod compare;
 mod driver;
 mod fetch;
+mod forks;
 mod io;
+mod open;
+mod own;
 mod scope;
 mod serve;
 mod transport;
 
-use transport::noise;
 pub use transport::{PeerEvent, PeerOptions, Transport};
 
-use super::database::{Db, Inner};
 use super::error::{Code, Error};
 use super::events::Wake;
-use super::store::{Shared, Store};
+use super::store::Shared;
 use crate::types::FeedKey;
-use crate::wire::{CloseReason, Config, Role, Session, Topic, TopicId};
+use crate::wire::{CloseReason, Session, Topic, TopicId};
 use driver::{RemoteFeed, Serving};
 use parking_lot::{Mutex, RwLock};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -45,6 +48,10 @@ const MAX_WAITING_EVENTS: usize = 256;
 
 /// Ticks (seconds) after which an own feed is offered although another open connection has said nothing yet.
 const OWN_FEED_PATIENCE: u32 = 5;
+
+/// Ticks after which it is offered although a connection claims more of it than is here and shows none of that: nobody's
+/// claim keeps us silent.
+const CLAIM_PATIENCE: u32 = 30;
 
 /// Ticks without a byte after which what was asked of a connection may be fetched over another: a peer that announces
 /// and then is silent keeps nobody from the feed.
@@ -65,6 +72,10 @@ struct Connection {
     wake: Wake,
     /// Open, and the other side's first vectors have not all come yet: own feeds wait for it.
     unheard: AtomicBool,
+    /// Nothing in common is known yet, and may soon be.
+    fresh: AtomicBool,
+    /// The other side says it has more of an own feed, or another one, than is here.
+    claims: AtomicBool,
     state: Mutex<State>,
 }
 
@@ -92,6 +103,12 @@ struct State {
     stalled: bool,
     ticks: u32,
     own_allowed: bool,
+    /// Ticks that own blocks have waited to leave.
+    waited: u32,
+    /// The owner was asked to note that own blocks leave.
+    is_noting: bool,
+    /// The first vectors have just come, or what was claimed: others look again whether they may offer.
+    is_heard_news: bool,
     was_synced: bool,
     /// Databases whose subscribers were told that they are synced.
     told_synced: BTreeSet<u32>,
@@ -111,72 +128,13 @@ struct Shown {
     /// The other side has announced its own feed too.
     heard_own: bool,
     said_own: bool,
+    /// Feeds whose fork was shown on it, or by the other side.
+    told_forks: BTreeSet<FeedKey>,
     access: access::Talk,
-}
-
-impl Store {
-    /// A connection that offers every open database of this store.
-    pub fn replicate(&self, options: PeerOptions) -> Result<Peer, Error> {
-        Peer::open(&self.shared()?, None, options)
-    }
-}
-
-impl Db {
-    /// A connection that offers this database.
-    pub fn replicate(&self, options: PeerOptions) -> Result<Peer, Error> {
-        let Inner { shared, open } = self.inner()?;
-        Peer::open(&shared, Some(open.id), options)
-    }
+    compared: compare::Compared,
 }
 
 impl Peer {
-    fn open(shared: &Arc<Shared>, scope: Option<u32>, options: PeerOptions) -> Result<Self, Error> {
-        let PeerOptions { transport, live, download, upload, user_data, wake } = options;
-        let config = Config { live, upload, download, user_data, ..Config::default() };
-        let session = match transport {
-            Transport::Initiator => noise(Role::Initiator, config)?,
-            Transport::Responder => noise(Role::Responder, config)?,
-            Transport::Attached { initiator, handshake_hash } => {
-                let role = if initiator { Role::Initiator } else { Role::Responder };
-                Session::attached(role, handshake_hash, config)
-            }
-        };
-        let state = State {
-            shared: Some(Arc::clone(shared)),
-            session,
-            events: VecDeque::new(),
-            topics: BTreeMap::new(),
-            offered: BTreeSet::new(),
-            remote: BTreeMap::new(),
-            serving: VecDeque::new(),
-            unverified: 0,
-            released: false,
-            nothing_shared: false,
-            heard_at: 0,
-            stalled: false,
-            ticks: 0,
-            own_allowed: false,
-            was_synced: false,
-            told_synced: BTreeSet::new(),
-            said_done: false,
-            heard_done: false,
-            finished: false,
-            failed: None,
-        };
-        let connection = Connection {
-            id: shared.peer_number(),
-            scope: RwLock::new(scope.map(|id| BTreeSet::from([id]))),
-            live,
-            wake,
-            unheard: AtomicBool::new(false),
-            state: Mutex::new(state),
-        };
-        let peer = Self(Arc::new(connection));
-        shared.board.add_peer(peer.clone());
-        peer.with_state(State::offer_topics);
-        Ok(peer)
-    }
-
     pub fn id(&self) -> u64 {
         self.0.id
     }
@@ -198,7 +156,7 @@ impl Peer {
             }
             state.unverified < MAX_UNVERIFIED
         });
-        self.after_first_vectors();
+        self.tell_heard();
         self.hand_over();
         self.leave_if_over();
         failed.map_or(Ok(ready), Err)
@@ -239,6 +197,7 @@ impl Peer {
 
     /// A second has passed, by whoever owns a clock.
     pub fn tick(&self) {
+        self.prepare_claims();
         self.with_state(|state, peer| {
             state.ticks = state.ticks.saturating_add(1);
             state.topics.values_mut().for_each(|shown| shown.access.tick());
@@ -248,8 +207,11 @@ impl Peer {
                 state.fail(error);
             }
             state.notice_stall(peer);
+            state.wait_to_leave(peer);
             state.refresh(None, peer);
+            state.compare_claims(peer);
         });
+        self.tell_heard();
         self.hand_over();
         self.leave_if_over();
     }
@@ -309,6 +271,8 @@ impl Peer {
             state.shared.take()
         };
         self.0.unheard.store(false, Ordering::Release);
+        self.0.claims.store(false, Ordering::Release);
+        self.0.fresh.store(false, Ordering::Release);
         if let Some(shared) = shared {
             shared.board.remove_peer(self.0.id);
             // Others may fetch what this one held, and need not wait for it with their own feeds.
@@ -333,6 +297,13 @@ impl Peer {
         });
     }
 
+    /// Whether the other side may yet show more of an own feed, to somebody who has waited for so many ticks.
+    pub(super) fn may_show_more(&self, waited: u32) -> bool {
+        let [unheard, fresh] = [&self.0.unheard, &self.0.fresh].map(|flag| flag.load(Ordering::Acquire));
+        let claims = self.0.claims.load(Ordering::Acquire);
+        ((unheard || fresh) && waited < OWN_FEED_PATIENCE) || (claims && waited < CLAIM_PATIENCE)
+    }
+
     /// Whether all that this connection announced of a database is here and placed.
     pub(super) fn has_delivered(&self, database: u32) -> bool {
         self.0.state.lock().has_delivered(Some(database), self)
@@ -343,11 +314,11 @@ impl Peer {
         self.0.state.lock().remote.iter().for_each(|(feed, remote)| each(*feed, remote.length));
     }
 
-    /// When the first vectors are in, every connection looks again whether own feeds may be offered now.
-    fn after_first_vectors(&self) {
+    /// When the first vectors are in, or what was claimed, every connection looks again whether own feeds may be offered.
+    fn tell_heard(&self) {
         let shared = {
-            let state = self.0.state.lock();
-            if self.0.unheard.load(Ordering::Acquire) || state.own_allowed {
+            let mut state = self.0.state.lock();
+            if self.0.unheard.load(Ordering::Acquire) || !std::mem::take(&mut state.is_heard_news) {
                 return;
             }
             state.shared.clone()

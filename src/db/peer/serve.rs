@@ -3,7 +3,7 @@
 use super::driver::Serving;
 use super::{MAX_OUTGOING, Peer, State};
 use crate::db::error::Error;
-use crate::feed;
+use crate::feed::{self, FeedError};
 use crate::merkle::Known;
 use crate::store::ReadTxn;
 use crate::wire::limits::MAX_BLOCKS_PER_MESSAGE;
@@ -11,6 +11,15 @@ use crate::wire::{Blocks, Head, ProofNode};
 
 /// Bytes of blocks in one message: others get a turn between two of them.
 const MESSAGE_BYTES: u64 = 64 << 10;
+
+/// What became of blocks that are to be sent.
+enum Served {
+    All,
+    /// More of them follow.
+    Rest(Serving),
+    /// They are an own feed's whose newest block must not leave yet.
+    Waits(Serving),
+}
 
 impl State {
     /// Reads blocks until enough is queued, a message of each feed in turn.
@@ -27,35 +36,52 @@ impl State {
                 return;
             }
         };
+        let mut waiting = Vec::new();
         while self.session.outgoing() < wanted {
             let Some(serving) = self.serving.pop_front() else { break };
             match self.serve(&txn, serving) {
-                Ok(Some(rest)) => self.serving.push_back(rest),
-                Ok(None) => {}
+                Ok(Served::Rest(rest)) => self.serving.push_back(rest),
+                Ok(Served::Waits(serving)) => waiting.push(serving),
+                Ok(Served::All) => {}
                 Err(error) => {
                     self.fail(error);
                     break;
                 }
             }
         }
+        self.serving.extend(waiting);
         if self.serving.is_empty() {
             self.check_synced(peer);
         }
     }
 
     /// Sends the next blocks; what is left of it comes back.
-    fn serve(&mut self, txn: &ReadTxn, mut serving: Serving) -> Result<Option<Serving>, Error> {
+    fn serve(&mut self, txn: &ReadTxn, mut serving: Serving) -> Result<Served, Error> {
         let record = feed::load(txn, &serving.feed)?;
+        // Whatever is sent is proved under the newest head: that one has to have been noted as leaving.
+        if record.as_ref().is_some_and(|record| record.secret.is_some() && record.left < record.complete()) {
+            return Ok(Served::Waits(serving));
+        }
         let served = record.as_ref().and_then(|record| record.head.map(|head| (record, head)));
         let Some((record, head)) = served.filter(|(_, head)| head.length >= serving.end) else {
             if let Some(id) = serving.answer {
                 let _ = self.session.refuse(id);
             }
-            return Ok(None);
+            return Ok(Served::All);
         };
         let limit = serving.next.saturating_add(MAX_BLOCKS_PER_MESSAGE as u64);
         let span = (serving.next, serving.end.min(limit));
-        let out = feed::prove(txn, record, span, MESSAGE_BYTES, &head, Known::Start)?;
+        let out = match feed::prove(txn, record, span, MESSAGE_BYTES, &head, Known::Start) {
+            Ok(out) => out,
+            // Damaged here: others may have it whole, and this connection serves what else there is.
+            Err(FeedError::Corrupt { .. }) => {
+                if let Some(id) = serving.answer {
+                    let _ = self.session.refuse(id);
+                }
+                return Ok(Served::All);
+            }
+            Err(error) => return Err(error.into()),
+        };
         let message = Blocks {
             answer: serving.answer,
             start: out.start,
@@ -66,12 +92,12 @@ impl State {
         };
         // Refused only when the request was given up meanwhile or the session ends.
         if self.session.send_blocks(serving.feed, &message).is_err() {
-            return Ok(None);
+            return Ok(Served::All);
         }
         if let Some(remote) = self.remote.get_mut(&serving.feed) {
             remote.sent = remote.sent.max(out.end);
         }
         serving.next = out.end;
-        Ok((serving.next < serving.end).then_some(serving))
+        Ok(if serving.next < serving.end { Served::Rest(serving) } else { Served::All })
     }
 }

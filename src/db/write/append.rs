@@ -27,6 +27,11 @@ impl Work<'_, '_> {
     /// The database's key, if this replica may grant.
     pub fn must_be_indexer(&mut self, id: u32) -> Result<FeedKey, Failure> {
         let database = self.database(id)?;
+        if database.row.apply {
+            let message = "in apply mode the apply function grants and revokes: append a value that makes it call \
+                           host.addWriter or host.removeWriter";
+            return Err(Error::new(Code::Mode, message).into());
+        }
         if database.is_indexer() {
             return Ok(database.row.key);
         }
@@ -44,6 +49,10 @@ impl Work<'_, '_> {
 
     /// Appends one batch to the local feed and places it.
     pub fn append(&mut self, id: u32, ops: &[Op<'_>]) -> Result<Appended, Failure> {
+        self.append_batch(id, ops, false)
+    }
+
+    pub fn append_batch(&mut self, id: u32, ops: &[Op<'_>], optimistic: bool) -> Result<Appended, Failure> {
         if ops.len() > MAX_BATCH_ENTRIES {
             return Err(too_many().into());
         }
@@ -54,24 +63,49 @@ impl Work<'_, '_> {
         let mut links = self.due_links(id)?;
         while links.len() > MAX_LINKS {
             let rest = links.split_off(MAX_LINKS);
-            self.append_linked(id, &[Op::Acknowledgement], links)?;
+            self.append_linked(id, &[Op::Acknowledgement], links, None, optimistic)?;
             links = rest;
         }
-        self.append_linked(id, ops, links)
+        self.append_linked(id, ops, links, None, optimistic)
     }
 
-    fn append_linked(&mut self, id: u32, ops: &[Op<'_>], mut links: Vec<Link>) -> Result<Appended, Failure> {
+    /// `timestamp`: of a batch that had one already.
+    pub fn append_linked(
+        &mut self,
+        id: u32,
+        ops: &[Op<'_>],
+        mut links: Vec<Link>,
+        timestamp: Option<u64>,
+        optimistic: bool,
+    ) -> Result<Appended, Failure> {
         links.sort_unstable_by_key(|link| link.feed);
         let now = crate::clock::ntp64(self.now());
+        let timestamp = match timestamp {
+            Some(timestamp) => timestamp,
+            None => self.database(id)?.clock.tick(now),
+        };
+        self.append_at(id, ops, timestamp, links, optimistic)
+    }
+
+    /// Appends and places one batch with this timestamp and these links, which ascend by feed.
+    pub fn append_at(
+        &mut self,
+        id: u32,
+        ops: &[Op<'_>],
+        timestamp: u64,
+        links: Vec<Link>,
+        optimistic: bool,
+    ) -> Result<Appended, Failure> {
         let database = self.database(id)?;
         let (local, key) = (database.row.local, database.row.key);
-        let timestamp = database.clock.tick(now);
         let seq = database.order.placed().get(&local);
         let controls = ops.iter().zip(seq..).filter_map(|(op, seq)| control(op, key, seq)).collect();
         let facts = BatchFacts { writer: local, seq, length: ops.len() as u64, timestamp, links, controls };
         let sealing = database.space.blocks(local);
-        let number = self.append_blocks(&sealing, &facts, ops)?;
-        let (past, effective, has_read) = self.own_readiness(id, &facts)?;
+        let number = self.append_blocks(&sealing, &facts, ops, optimistic)?;
+        let Some(database) = self.engine.databases.get(&id) else { return Err(Error::closed().into()) };
+        let (past, effective, has_read) =
+            self.own_readiness(id, &facts, &database.own_past, database.own_last)?;
         let position = facts.position(effective);
         let length = facts.end();
         let database = self.database(id)?;
@@ -82,7 +116,7 @@ impl Work<'_, '_> {
         Ok(Appended { number, position, counts, length })
     }
 
-    fn open_appender(&mut self, id: u32, local: FeedKey) -> Result<(), Failure> {
+    pub fn open_appender(&mut self, id: u32, local: FeedKey) -> Result<(), Failure> {
         let key = self.database(id)?.space.sealing().encryption_key().cloned();
         if !self.appenders.contains_key(&local) {
             let mut record = self.feed(&local)?.ok_or_else(Error::stopped)?.clone();
@@ -97,7 +131,7 @@ impl Work<'_, '_> {
 
     /// A batch is placed as it is appended, so all before it has to be: an older copy of a store may hold own entries
     /// that wait for what they link to.
-    fn must_have_placed_own(&mut self, id: u32, local: FeedKey) -> Result<(), Failure> {
+    pub fn must_have_placed_own(&mut self, id: u32, local: FeedKey) -> Result<(), Failure> {
         let length = self.appenders.get(&local).map_or(0, Appender::length);
         if self.database(id)?.order.placed().get(&local) == length {
             return Ok(());
@@ -112,41 +146,41 @@ impl Work<'_, '_> {
         sealing: &BlockSealing,
         facts: &BatchFacts,
         ops: &[Op<'_>],
+        optimistic: bool,
     ) -> Result<u32, Failure> {
         let appender = self.appenders.get_mut(&facts.writer).ok_or_else(Error::stopped)?;
         let number = appender.record().id;
-        let mut block = Vec::new();
-        for (op, offset) in ops.iter().zip(0..) {
-            block.clear();
-            let place = if offset == 0 {
-                let BatchFacts { timestamp, length, links, .. } = facts;
-                Place::First(BatchHead { timestamp: *timestamp, length: *length, links: links.clone() })
-            } else {
-                Place::Later { offset }
-            };
-            Entry { place, op: op.clone() }.encode_into(&mut block);
-            // A genesis is for everyone to read: whoever joins finds out whether it fits.
-            let clear = matches!(op, Op::Genesis(_));
-            appender.append(self.txn, &sealing.seal(appender.length(), &block, clear)?)?;
-        }
+        encode_batch(facts.timestamp, &facts.links, optimistic, ops, |block, clear| {
+            appender.append(self.txn, &sealing.seal(appender.length(), block, clear)?)?;
+            Ok(())
+        })?;
         Ok(number)
     }
 
-    /// Past and effective timestamp of the batch just appended. Without links both follow from the one before.
-    fn own_readiness(&mut self, id: u32, facts: &BatchFacts) -> Result<(Past, Effective, bool), Failure> {
-        let database = self.database(id)?;
+    /// Past and effective timestamp of a batch of the local feed that follows one with `past`, itself in it, and `last`.
+    /// Without links both follow from that one.
+    pub fn own_readiness(
+        &self,
+        id: u32,
+        facts: &BatchFacts,
+        past: &Past,
+        last: Effective,
+    ) -> Result<(Past, Effective, bool), Failure> {
         if facts.links.is_empty() {
-            let last = database.own_last;
             let effective = if facts.seq == 0 || facts.timestamp > last.time {
                 Effective { time: facts.timestamp, tick: 0 }
             } else {
                 Effective { time: last.time, tick: last.tick.saturating_add(1) }
             };
-            return Ok((database.own_past.clone(), effective, false));
+            return Ok((past.clone(), effective, false));
         }
         let Some(database) = self.engine.databases.get(&id) else { return Err(Error::closed().into()) };
         let batches = database.batches(&*self.txn);
-        match resolve(facts, link_rule(database), &Placing { batches, order: &database.order })? {
+        match resolve(
+            facts,
+            link_rule(database),
+            &Placing { batches, order: &database.order, forks: &database.forks },
+        )? {
             Readiness::Ready { past, effective, read } => Ok((past, effective, !read.is_empty())),
             // What is linked is placed: that is how it came to be linked.
             Readiness::Waits { feed, .. } => {
@@ -156,23 +190,27 @@ impl Work<'_, '_> {
     }
 
     /// Links for every feed whose links are read and of which more is placed than the local feed has in its past.
-    fn due_links(&mut self, id: u32) -> Result<Vec<Link>, Failure> {
+    pub fn due_links(&mut self, id: u32) -> Result<Vec<Link>, Failure> {
         if !std::mem::take(&mut self.database(id)?.links_due) {
             return Ok(Vec::new());
         }
         let Some(database) = self.engine.databases.get(&id) else { return Err(Error::closed().into()) };
-        let DatabaseState { row, order, own_past, .. } = database;
+        let DatabaseState { row, order, own_past, applied, forks, .. } = database;
         // Only what the own past does not reach is looked at, and only feeds of which something counts are named: what
         // is named, others have to fetch.
-        let counts = |feed: &FeedKey| row.open || order.outcome().counted.contains_key(feed);
+        let counts = |feed: &FeedKey| match applied {
+            Some(applied) => applied.counted.contains(feed),
+            None => row.open || order.outcome().counted.contains_key(feed),
+        };
         let mut candidates = Past::new();
-        for (feed, length) in order.placed().iter() {
+        for (feed, length) in database.in_view().iter() {
             if length > own_past.get(&feed) && counts(&feed) {
                 candidates.raise(feed, length);
             }
         }
         let batches = database.batches(&*self.txn);
-        let wanted = causal::links(row.local, link_rule(database), &candidates, &Placing { batches, order })?;
+        let wanted =
+            causal::links(row.local, link_rule(database), &candidates, &Placing { batches, order, forks })?;
         let mut links = Vec::with_capacity(wanted.len());
         for (feed, length) in wanted {
             let Some(record) = self.feed(&feed)?.cloned() else { continue };
@@ -184,6 +222,30 @@ impl Work<'_, '_> {
     }
 }
 
+/// The blocks of a batch, one after another, and whether each stays in clear.
+pub(in crate::db) fn encode_batch(
+    timestamp: u64,
+    links: &[Link],
+    optimistic: bool,
+    ops: &[Op<'_>],
+    mut block_made: impl FnMut(&[u8], bool) -> Result<(), Failure>,
+) -> Result<(), Failure> {
+    let mut block = Vec::new();
+    for (op, offset) in ops.iter().zip(0..) {
+        block.clear();
+        let place = if offset == 0 {
+            let (length, links) = (ops.len() as u64, links.to_vec());
+            Place::First(BatchHead { timestamp, length, links, optimistic })
+        } else {
+            Place::Later { offset }
+        };
+        Entry { place, op: op.clone() }.encode_into(&mut block);
+        // A genesis is for everyone to read: whoever joins finds out whether it fits.
+        block_made(&block, matches!(op, Op::Genesis(_)))?;
+    }
+    Ok(())
+}
+
 /// A batch of the local feed, placed.
 pub(in crate::db) struct Appended {
     pub number: u32,
@@ -193,5 +255,9 @@ pub(in crate::db) struct Appended {
 }
 
 pub(in crate::db) fn link_rule(database: &DatabaseState) -> LinkRule {
-    if database.row.open { LinkRule::All } else { LinkRule::Granted { creator: database.row.key } }
+    if database.row.open || database.row.apply {
+        LinkRule::All
+    } else {
+        LinkRule::Granted { creator: database.row.key }
+    }
 }

@@ -5,7 +5,7 @@ mod append;
 mod prepare;
 
 use append::Appended;
-pub(super) use append::link_rule;
+pub(super) use append::{encode_batch, link_rule};
 use prepare::{Named, Outcome, Overlay, Prepared, Staged, between};
 
 use super::engine::Work;
@@ -77,6 +77,8 @@ pub(super) struct PutsFrom {
     made: BTreeMap<(Vec<u8>, u64), VecDeque<u64>>,
     /// States in the order in which they were first put from.
     order: VecDeque<(Vec<u8>, u64)>,
+    /// States put from whose keys are still to be merged: which version those puts make is not known yet.
+    waiting: BTreeMap<Vec<u8>, Vec<u64>>,
 }
 
 impl PutsFrom {
@@ -101,12 +103,29 @@ impl PutsFrom {
         }
     }
 
-    /// Notes the puts among writes that `version` has made.
-    fn note_all(&mut self, writes: &[Write], version: u64) {
+    /// Notes the puts among writes that `version` has made; none: that are still to be merged.
+    fn note_all(&mut self, writes: &[Write], version: Option<u64>) {
         for write in writes {
             if let Write::Put { key, base: Some((_, state)), .. } = write {
-                self.note(key, *state, version);
+                match version {
+                    Some(version) => self.note(key, *state, version),
+                    None if self.waiting.len() < MAX_REMEMBERED_PUTS => {
+                        let states = self.waiting.entry(key.clone()).or_default();
+                        if states.len() == MAX_COMPARED_PUTS {
+                            states.remove(0);
+                        }
+                        states.push(*state);
+                    }
+                    None => {}
+                }
             }
+        }
+    }
+
+    /// `version` has made what was put of the key.
+    pub fn settle(&mut self, key: &[u8], version: u64) {
+        for state in self.waiting.remove(key).unwrap_or_default() {
+            self.note(key, state, version);
         }
     }
 }
@@ -127,6 +146,11 @@ impl Work<'_, '_> {
     }
 
     fn write_one(&mut self, id: u32, write: &Write) -> Result<Written, Failure> {
+        if self.database(id)?.row.apply {
+            let message =
+                "this database is in apply mode: write with append, its apply function makes the view";
+            return Err(Error::new(Code::Mode, message).into());
+        }
         self.must_be_writable(id)?;
         if let Write::Batch(writes) = write {
             return self.write_batch(id, writes);
@@ -139,7 +163,7 @@ impl Work<'_, '_> {
         self.append_changes(id, vec![prepared], std::slice::from_ref(write))
     }
 
-    fn must_be_writable(&mut self, id: u32) -> Result<(), Failure> {
+    pub fn must_be_writable(&mut self, id: u32) -> Result<(), Failure> {
         let database = self.database(id)?;
         if database.is_writable() {
             return Ok(());
@@ -165,16 +189,18 @@ impl Work<'_, '_> {
                 Outcome::Change(Prepared { key, prev, kind }) => {
                     let mut staged = match overlay.remove(&key) {
                         Some(staged) => staged,
-                        None => Staged {
-                            state: self.current(id, &key)?.map_or_else(State::empty, |(_, state)| state),
-                            made: Vec::new(),
-                        },
+                        None => {
+                            Staged::new(self.current(id, &key)?.map_or_else(State::empty, |(_, state)| state))
+                        }
                     };
+                    let live = staged.state.is_live();
                     // Only the value is kept of this state, so where it stands does not matter: after everything, each
                     // at a dot of its own, or two of its array elements would be one.
                     let effective = Effective { time: u64::MAX, tick: u64::MAX };
                     let position = Position { effective, writer: FeedKey([0xff; 32]), seq };
-                    staged.state.fold(&Change { position, prev, kind });
+                    let change = Change { position, prev, kind };
+                    staged.state.fold(&change);
+                    staged.keep(write, Prepared { key: key.clone(), prev, kind: change.kind }, live);
                     if let Write::Put { base: Some((_, from)), .. } = write {
                         staged.made.push((*from, staged.state.clone()));
                     }
@@ -183,7 +209,11 @@ impl Work<'_, '_> {
             }
         }
         let mut changes = Vec::new();
-        for (key, Staged { state: wanted, .. }) in overlay {
+        for (key, Staged { state: wanted, verbatim, own, .. }) in overlay {
+            if let (Some(verbatim), true) = (verbatim, own) {
+                changes.extend(verbatim);
+                continue;
+            }
             let current = self.current(id, &key)?.map_or_else(State::empty, |(_, state)| state);
             if let Some(prepared) = between(key, &current, &wanted) {
                 changes.push(prepared);
@@ -229,7 +259,8 @@ impl Work<'_, '_> {
         self.merge(id, pending)?;
         let database = self.database(id)?;
         let version = database.state.version;
-        database.puts_from.note_all(writes, version);
+        let made = (!database.handler.functions.merge).then_some(version);
+        database.puts_from.note_all(writes, made);
         Ok(Written::Yes { length, version })
     }
 }

@@ -30,6 +30,35 @@ pub(super) struct Staged {
     pub state: State,
     /// What puts of this batch have made, by the state they were made from.
     pub made: Vec<(u64, State)>,
+    /// The changes as they were asked for, while they may travel so: callers' own diffs, registers and deletes, which
+    /// name no element by an id that only this batch's state has.
+    pub verbatim: Option<Vec<Prepared>>,
+    /// Some of them are callers' own diffs.
+    pub own: bool,
+}
+
+impl Staged {
+    pub fn new(state: State) -> Self {
+        Self { state, made: Vec::new(), verbatim: Some(Vec::new()), own: false }
+    }
+
+    /// Keeps what a write has asked for; `live`: whether the key was, before it.
+    pub fn keep(&mut self, write: &Write, prepared: Prepared, live: bool) {
+        let own = matches!(write, Write::Put { diff: Some(_), .. });
+        self.own |= own;
+        if !own && matches!(write, Write::Put { .. }) {
+            self.verbatim = None;
+        }
+        if let Some(verbatim) = &mut self.verbatim {
+            // What the batch's own state says it was made against stands nowhere.
+            let prev = match verbatim.first() {
+                None => prepared.prev,
+                Some(first) if live => first.prev,
+                Some(_) => None,
+            };
+            verbatim.push(Prepared { prev, ..prepared });
+        }
+    }
 }
 
 impl Work<'_, '_> {

@@ -1,0 +1,273 @@
+//! Own blocks that never left, where a peer shows others that this feed's key has signed: the peer's are taken, and
+//! ours are appended again after them. Nothing that was acknowledged is lost, and nothing forks.
+//!
+//! ```text
+//! Kept  Key: feed u32 ‖ seq u64, where it stood   Value: time u64 ‖ tick varint ‖ the block, as it was: sealed, in an
+//!                                                      encrypted database
+//! ```
+//!
+//! time and tick: the effective timestamp of its batch then. What is appended again names what was renamed with it: the
+//! elements of arrays that these blocks had inserted, and the timestamps of the diffs they were made against.
+
+use super::engine::Work;
+use super::error::Failure;
+use super::place::{Changes, Pending};
+use super::rows::{DatabaseRow, MemberRow};
+use crate::causal::WalkSource as _;
+use crate::codec::limits::MAX_LIST_BYTES;
+use crate::codec::{Reader, put_varint};
+use crate::crdt::{ElementId, List};
+use crate::entry::{BatchHead, Change, Diff, Entry, Op, Place};
+use crate::feed::{self, Appender, FeedRecord};
+use crate::store::{Read, Table, block, block_key};
+use crate::types::{Effective, FeedKey, Position, Stamp};
+use std::collections::BTreeMap;
+use std::ops::Bound;
+
+/// A block that was taken out.
+pub(super) struct Kept {
+    seq: u64,
+    effective: Effective,
+    block: Vec<u8>,
+}
+
+impl Kept {
+    fn encode(&self) -> Vec<u8> {
+        let mut out = self.effective.time.to_be_bytes().to_vec();
+        put_varint(&mut out, self.effective.tick);
+        out.extend_from_slice(&self.block);
+        out
+    }
+
+    pub fn decode(key: &[u8], value: &[u8]) -> Result<Self, crate::codec::DecodeError> {
+        let mut at = Reader::new(key);
+        at.u32("a kept block's feed")?;
+        let seq = at.u64("a kept block's seq")?;
+        at.finish("a kept block's place")?;
+        let mut reader = Reader::new(value);
+        let effective = Effective {
+            time: reader.u64("a kept block's time")?,
+            tick: reader.varint("a kept block's tick")?,
+        };
+        Ok(Self { seq, effective, block: reader.rest().to_vec() })
+    }
+}
+
+impl Work<'_, '_> {
+    /// Whether blocks of the local feed wait to be appended again.
+    pub fn keeps(&self, local: Option<&MemberRow>) -> Result<bool, Failure> {
+        let Some(local) = local else { return Ok(false) };
+        let (from, to) = (block_key(local.feed, 0), block_key(local.feed, u64::MAX));
+        Ok(self.txn.last(Table::Kept, Bound::Included(&from), Bound::Included(&to))?.is_some())
+    }
+
+    /// Cuts an own feed back to `length`, what is common to us and a peer, keeping the rest aside. False if that cannot
+    /// be done now: some of it has left, or a database that holds it is not open. The databases it was taken out of
+    /// have what ceased to count pending.
+    pub fn set_aside(
+        &mut self,
+        key: FeedKey,
+        length: u64,
+    ) -> Result<Option<BTreeMap<u32, Pending>>, Failure> {
+        let Some(record) = self.feed(&key)?.cloned() else { return Ok(None) };
+        if record.secret.is_none()
+            || record.forked
+            || record.left > length
+            || !self.is_open_everywhere(&key)?
+        {
+            return Ok(None);
+        }
+        let databases = self.databases_of(&key)?;
+        self.keep_blocks(&record, length, &databases)?;
+        let mut taken_out = BTreeMap::new();
+        for id in databases {
+            let mut pending = Pending::default();
+            self.withdraw(id, key, length, &mut pending)?;
+            self.database(id)?.again |= self.engine_local(id) == Some(key);
+            taken_out.insert(id, pending);
+        }
+        let mut record = record;
+        feed::truncate(self.txn, &mut record, length)?;
+        self.engine.feeds.insert(key, record);
+        Ok(Some(taken_out))
+    }
+
+    fn engine_local(&self, id: u32) -> Option<FeedKey> {
+        self.engine.databases.get(&id).map(|database| database.row.local)
+    }
+
+    fn keep_blocks(&mut self, record: &FeedRecord, from: u64, databases: &[u32]) -> Result<(), Failure> {
+        let writes = databases.iter().copied().find(|id| self.engine_local(*id) == Some(record.key));
+        let database = writes.and_then(|id| self.engine.databases.get(&id));
+        let mut kept = Vec::new();
+        for seq in from..record.length {
+            let missing = || Failure::damaged(&format!("block {seq} of feed {} is missing", record.key));
+            let block = block(self.txn, record.id, seq)?.ok_or_else(missing)?.to_vec();
+            let effective = match database {
+                Some(state) if seq < state.order.placed().get(&record.key) => {
+                    state.batches(&*self.txn).batch(record.key, seq)?.effective
+                }
+                _ => Effective::default(),
+            };
+            kept.push(Kept { seq, effective, block });
+        }
+        for block in kept {
+            self.txn.put(Table::Kept, &block_key(record.id, block.seq), &block.encode())?;
+        }
+        Ok(())
+    }
+
+    /// Whether every database of this store that has placed a feed is open: only then can all of them follow a cut.
+    fn is_open_everywhere(&self, feed: &FeedKey) -> Result<bool, Failure> {
+        for row in self.txn.range(Table::Databases, Bound::Included(&[0]), Bound::Excluded(&[1]))? {
+            let row = DatabaseRow::decode(row?.1).map_err(|error| Failure::damaged(&error))?;
+            let has_it = self.txn.get(Table::Members, &MemberRow::key_of(row.id, feed))?.is_some();
+            if has_it && self.engine.board.database(row.id).is_none() {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// Appends what was set aside of a database's local feed, once all that a peer has shown of it is here and in the
+    /// order. Batches stay whole and keep their timestamps and links.
+    pub fn append_again(&mut self, id: u32) -> Result<(), Failure> {
+        let database = self.database(id)?;
+        let (local, placed) = (database.row.local, database.order.placed().get(&database.row.local));
+        if !database.again {
+            return Ok(());
+        }
+        self.finish_feed(&local)?;
+        let Some(record) = self.feed(&local)?.cloned() else { return Ok(()) };
+        let is_whole = record.signed() <= record.length && record.length == placed;
+        if !is_whole || record.unconfirmed || record.forked {
+            return Ok(());
+        }
+        let mut kept = self.take_kept(&record)?;
+        let sealing = self.database(id)?.space.blocks(local);
+        for Kept { seq, block, .. } in &mut kept {
+            *block = sealing.open(*seq, block).map_err(|error| Failure::damaged(&error))?.into_owned();
+        }
+        let mut renamed = Renamed { writer: local.prefix(), ..Renamed::default() };
+        let mut pending = Pending::default();
+        let mut rest = kept.as_slice();
+        while let Some((first, others)) = rest.split_first() {
+            rest = others;
+            // What belongs to a batch that began below the common length has no batch any more.
+            let Ok(Entry { place: Place::First(head), op }) = Entry::decode(&first.block) else { continue };
+            let count = usize::try_from(head.length.saturating_sub(1)).unwrap_or(usize::MAX);
+            let Some((later, others)) = others.split_at_checked(count) else { break };
+            rest = others;
+            let later = later.iter().filter_map(|kept| Entry::decode(&kept.block).ok().map(|entry| entry.op));
+            let ops: Vec<Op<'_>> = std::iter::once(op).chain(later).collect();
+            self.append_one_again(id, first, head, ops, &mut renamed, &mut pending)?;
+        }
+        self.database(id)?.again = false;
+        self.rewalk_if_due(id, &mut pending)?;
+        self.merge(id, pending)
+    }
+
+    fn append_one_again(
+        &mut self,
+        id: u32,
+        first: &Kept,
+        head: BatchHead,
+        ops: Vec<Op<'_>>,
+        renamed: &mut Renamed,
+        pending: &mut Pending,
+    ) -> Result<(), Failure> {
+        // A database begins once.
+        if matches!(ops.as_slice(), [Op::Genesis(_)]) {
+            return Ok(());
+        }
+        let local = self.database(id)?.row.local;
+        self.open_appender(id, local)?;
+        let seq = self.appenders.get(&local).map_or(0, Appender::length);
+        for offset in 0..head.length {
+            renamed.seqs.insert(first.seq + offset, seq + offset);
+        }
+        let texts: Vec<Option<String>> = ops.iter().map(|op| renamed.text(op)).collect();
+        let ops: Vec<Op<'_>> =
+            ops.into_iter().zip(&texts).map(|(op, text)| renamed.op(op, text.as_deref())).collect();
+        let appended = self.append_linked(id, &ops, head.links, Some(head.timestamp), head.optimistic)?;
+        let stamp = |effective| Stamp { effective, writer: renamed.writer };
+        renamed.stamps.insert(stamp(first.effective), stamp(appended.position.effective));
+        if appended.counts
+            && let Some(mut changes) = Changes::of(&ops)
+        {
+            changes.stand_at(Position { seq: appended.position.seq, ..appended.position });
+            pending.add(appended.number, changes);
+        }
+        Ok(())
+    }
+
+    fn take_kept(&mut self, record: &FeedRecord) -> Result<Vec<Kept>, Failure> {
+        let (from, to) = (block_key(record.id, 0), block_key(record.id, u64::MAX));
+        let mut kept = Vec::new();
+        for row in self.txn.range(Table::Kept, Bound::Included(&from), Bound::Included(&to))? {
+            let (key, value) = row?;
+            kept.push(Kept::decode(key, value).map_err(|error| Failure::damaged(&error))?);
+        }
+        for block in &kept {
+            self.txn.delete(Table::Kept, &block_key(record.id, block.seq))?;
+        }
+        Ok(kept)
+    }
+
+    /// As [`Work::append_again`], for an own feed of no database: its blocks say nothing that could change.
+    pub fn append_raw_again(&mut self, key: FeedKey) -> Result<(), Failure> {
+        let Some(record) = self.feed(&key)?.cloned() else { return Ok(()) };
+        let is_whole = record.signed() <= record.length && !record.unconfirmed && !record.forked;
+        if !is_whole || record.secret.is_none() || self.writes_a_database(&key)? {
+            return Ok(());
+        }
+        let kept = self.take_kept(&record)?;
+        if kept.is_empty() {
+            return Ok(());
+        }
+        let mut appender = Appender::new(self.txn, record)?;
+        for Kept { block, .. } in kept {
+            appender.append(self.txn, &block)?;
+        }
+        self.appenders.insert(key, appender);
+        self.finish_feed(&key)
+    }
+
+    /// Whether a feed is some database's own.
+    pub fn writes_a_database(&self, key: &FeedKey) -> Result<bool, Failure> {
+        for row in self.txn.range(Table::Databases, Bound::Included(&[0]), Bound::Excluded(&[1]))? {
+            let row = DatabaseRow::decode(row?.1).map_err(|error| Failure::damaged(&error))?;
+            if row.local == *key {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+}
+
+/// What is called otherwise now.
+#[derive(Default)]
+struct Renamed {
+    writer: [u8; 8],
+    seqs: BTreeMap<u64, u64>,
+    stamps: BTreeMap<Stamp, Stamp>,
+}
+
+impl Renamed {
+    /// The text of a list whose elements are named anew; none for what names no element.
+    fn text(&self, op: &Op<'_>) -> Option<String> {
+        let Op::Diff(Diff { change: Change::List(text), .. }) = op else { return None };
+        let name = |id: ElementId| match self.seqs.get(&id.seq) {
+            Some(seq) if id.writer == self.writer => ElementId { seq: *seq, ..id },
+            _ => id,
+        };
+        let text = List::parse(text).ok()?.renumbered(&name).to_text();
+        (text.len() <= MAX_LIST_BYTES).then_some(text)
+    }
+
+    fn op<'a>(&self, op: Op<'a>, text: Option<&'a str>) -> Op<'a> {
+        let Op::Diff(Diff { key, prev, change }) = op else { return op };
+        let prev = prev.map(|stamp| self.stamps.get(&stamp).copied().unwrap_or(stamp));
+        Op::Diff(Diff { key, prev, change: text.map_or(change, Change::List) })
+    }
+}

@@ -1,0 +1,123 @@
+//! Comparing state hashes, over one connection: says what this replica claims of a database that is quiet, and holds
+//! what the other side claims against it. `docs/design.md`, *State hash*.
+//!
+//! A claim is compared only with one of our own whose digest is equal: of each topic the last one heard is kept until our
+//! own state comes there. A false claim costs its sender nothing and us one event.
+
+use super::{Peer, State};
+use crate::db::board::OpenDatabase;
+use crate::db::events::Event as DbEvent;
+use crate::db::state_hash::prepare_claim;
+use crate::types::{FeedKey, Hash};
+use crate::wire::{StateClaim, TopicId, TopicKind};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// Ticks (seconds) between two claims on a topic: a database that is written to every other second is not hashed, and
+/// talked about, each time.
+const CLAIM_INTERVAL: u32 = 10;
+
+/// What was claimed on a topic.
+#[derive(Default)]
+pub(super) struct Compared {
+    /// The other side's last claim.
+    heard: Option<StateClaim>,
+    /// The tick of this side's last one.
+    said_at: Option<u32>,
+    /// By number: several databases of a store may have the topic's key.
+    own: BTreeMap<u32, Own>,
+}
+
+#[derive(Default)]
+struct Own {
+    /// Commits of the database when it was last looked at.
+    commits: Option<u64>,
+    /// The digest that was last said.
+    said: Option<Hash>,
+    /// The digest for which a difference was last told.
+    told: Option<Hash>,
+}
+
+impl Compared {
+    fn may_say(&self, ticks: u32) -> bool {
+        self.said_at.is_none_or(|at| ticks.saturating_sub(at) >= CLAIM_INTERVAL)
+    }
+}
+
+impl Peer {
+    /// A second has passed: databases in which nothing was committed meanwhile are quiet, and their claims are made.
+    pub(super) fn prepare_claims(&self) {
+        let (shared, quiet) = {
+            let mut state = self.0.state.lock();
+            let Some(shared) = state.shared.clone() else { return };
+            (shared, state.quiet_databases(self))
+        };
+        for open in quiet {
+            prepare_claim(&shared, &open);
+        }
+    }
+}
+
+impl State {
+    fn quiet_databases(&mut self, peer: &Peer) -> Vec<Arc<OpenDatabase>> {
+        let mut shown = self.shown_databases(peer);
+        shown.retain(|(id, open)| {
+            let commits = open.state_hash.commits();
+            let own = self.topics.get_mut(id).map(|shown| shown.compared.own.entry(open.id).or_default());
+            own.is_some_and(|own| own.commits.replace(commits) == Some(commits))
+        });
+        shown.into_iter().map(|(_, open)| open).collect()
+    }
+
+    /// Databases that are spoken of on a topic of their own.
+    fn shown_databases(&self, peer: &Peer) -> Vec<(TopicId, Arc<OpenDatabase>)> {
+        let of_databases = self.topics.iter().filter(|(_, shown)| shown.topic.kind == TopicKind::Database);
+        let ids: BTreeMap<FeedKey, TopicId> =
+            of_databases.map(|(id, shown)| (shown.topic.key, *id)).collect();
+        let databases = self.databases(peer).into_iter();
+        databases.filter_map(|open| Some((*ids.get(&open.info.key)?, open))).collect()
+    }
+
+    /// Kept until the next tick, whatever else comes before it: a flood of them is looked at once a second.
+    pub(super) fn heard_claim(&mut self, id: TopicId, claim: StateClaim) {
+        if let Some(shown) = self.topics.get_mut(&id) {
+            shown.compared.heard = Some(claim);
+        }
+    }
+
+    /// Says what is claimed of databases that are quiet, and compares: what the other side claimed before may be of the
+    /// state that ours has come to.
+    pub(super) fn compare_claims(&mut self, peer: &Peer) {
+        for (id, open) in self.shown_databases(peer) {
+            self.say_claim(id, &open);
+            self.compare(id, &open, peer);
+        }
+    }
+
+    fn say_claim(&mut self, id: TopicId, open: &OpenDatabase) {
+        let ticks = self.ticks;
+        let Some(shown) = self.topics.get_mut(&id).filter(|shown| shown.compared.may_say(ticks)) else {
+            return;
+        };
+        let own = shown.compared.own.entry(open.id).or_default();
+        let Some(claim) = open.state_hash.current_claim() else { return };
+        if own.said != Some(claim.digest) && self.session.state_hash(id, &claim).is_ok() {
+            own.said = Some(claim.digest);
+            shown.compared.said_at = Some(ticks);
+        }
+    }
+
+    /// Tells of a difference, once for each digest.
+    fn compare(&mut self, id: TopicId, open: &OpenDatabase, peer: &Peer) {
+        let (Some(shared), Some(shown)) = (&self.shared, self.topics.get_mut(&id)) else { return };
+        let (Some(theirs), Some(ours)) = (shown.compared.heard, open.state_hash.claim()) else { return };
+        if theirs.digest != ours.digest || theirs.state == ours.state {
+            return;
+        }
+        let own = shown.compared.own.entry(open.id).or_default();
+        if own.told.replace(ours.digest) != Some(ours.digest) {
+            let (ours, theirs) = (ours.state, theirs.state);
+            shared.board.send(open.id, &DbEvent::Diverged { ours, theirs, peer: peer.0.id });
+        }
+    }
+}

@@ -1,0 +1,113 @@
+//! Proofs of forks, from whoever has one to whoever has the feed.
+
+use super::{Peer, State};
+use crate::codec::{DecodeError, Reader};
+use crate::db::error::{Code, Error};
+use crate::feed;
+use crate::merkle::Parting;
+use crate::types::FeedKey;
+use crate::wire::{CloseReason, TopicId};
+
+/// The message that shows a fork of a feed of the topic: `feed 32 ‖ parting`.
+pub(super) const FORK: u8 = 3;
+
+fn encode(feed: &FeedKey, parting: &Parting) -> Vec<u8> {
+    let mut out = feed.as_bytes().to_vec();
+    parting.encode_into(&mut out);
+    out
+}
+
+fn decode(bytes: &[u8]) -> Result<(FeedKey, Parting), DecodeError> {
+    let mut reader = Reader::new(bytes);
+    let feed = FeedKey(reader.array("a forked feed")?);
+    let parting = Parting::decode(&mut reader)?;
+    reader.finish("a fork").map(|()| (feed, parting))
+}
+
+impl State {
+    /// Shows each fork of a feed of the topic once.
+    pub(super) fn say_forks(&mut self, id: TopicId, peer: &Peer) {
+        let forked: Vec<FeedKey> = self
+            .topic_feeds(id, peer)
+            .into_iter()
+            .filter_map(|(key, feed)| feed.forked.then_some(key))
+            .filter(|key| self.topics.get(&id).is_some_and(|shown| !shown.told_forks.contains(key)))
+            .collect();
+        let Some(shared) = self.shared.as_ref().filter(|_| !forked.is_empty()) else { return };
+        let Ok(txn) = shared.read() else { return };
+        for key in forked {
+            if let Some(shown) = self.topics.get_mut(&id) {
+                shown.told_forks.insert(key);
+            }
+            // A row that cannot be read is reported by whoever reads the feed.
+            if let Ok(Some(parting)) = feed::load_parting(&txn, &key) {
+                let _ = self.session.access(id, FORK, &encode(&key, &parting));
+            }
+        }
+    }
+
+    /// A fork that is not known here is checked, kept and shown on. One proof per feed is looked at: checking costs two
+    /// signatures.
+    pub(super) fn heard_fork(&mut self, id: TopicId, bytes: &[u8], peer: &Peer) {
+        let (key, parting) = match decode(bytes) {
+            Ok(found) => found,
+            Err(error) => return self.broke_off(&error.to_string()),
+        };
+        let is_here = self.topic_feeds(id, peer).iter().any(|(feed, here)| *feed == key && !here.forked);
+        let Some(shown) = self.topics.get_mut(&id) else { return };
+        if !is_here || !shown.told_forks.insert(key) {
+            return;
+        }
+        let Some(shared) = &self.shared else { return };
+        shared.windowed_job(
+            move |work| work.hear_fork(key, &parting),
+            peer.clone(),
+            |peer, result| {
+                let refused = match result {
+                    Ok(Ok(())) => return,
+                    Ok(Err(error)) => error.to_string(),
+                    Err(error) => error.message,
+                };
+                peer.with_state(|state, _| state.broke_off(&refused));
+                peer.leave();
+            },
+        );
+    }
+
+    fn broke_off(&mut self, why: &str) {
+        self.session.finish(CloseReason::Protocol);
+        self.fail(Error::new(Code::Protocol, format!("the other side showed a fork that is none: {why}")));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{decode, encode};
+    use crate::feed::Seed;
+    use crate::merkle::{Head, Node, Parting, Roots, Side};
+
+    #[test]
+    fn golden_bytes_and_every_truncation_fails() {
+        let key = Seed::new([1; 32]);
+        let side = |block: &[u8]| {
+            let leaf = Node::leaf(block);
+            let mut roots = Roots::new();
+            roots.push(leaf, |_, _, _| ());
+            Side { head: Head::sign(&key.signing_key(), &roots), leaf, after: Vec::new() }
+        };
+        let parting = Parting { common: 0, roots: Vec::new(), sides: [side(b"a"), side(b"b")] };
+        assert_eq!(parting.verify(&key.feed()), Ok(()));
+        let bytes = encode(&key.feed(), &parting);
+        let side = |Side { head, leaf, .. }: &Side| {
+            let [root, signature, hash] =
+                [head.root.to_vec(), head.signature.to_vec(), leaf.hash.to_vec()].map(hex::encode);
+            format!("{one}{one}{root}{signature}{one}{hash}", one = "0000000000000001")
+        };
+        let feed = "8a88e3dd7409f195fd52db2d3cba5d72ca6709bf1d94121bf3748801b40f6f5c";
+        let [a, b] = &parting.sides;
+        assert_eq!(hex::encode(&bytes), format!("{feed}00{}{}", side(a), side(b)));
+        assert_eq!(decode(&bytes), Ok((key.feed(), parting)));
+        assert!((0..bytes.len()).all(|cut| decode(&bytes[..cut]).is_err()));
+        assert!(decode(&[bytes.as_slice(), &[0]].concat()).is_err());
+    }
+}

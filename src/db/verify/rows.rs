@@ -1,0 +1,92 @@
+//! Every row of every table can be read as what its table holds.
+
+use super::{Damage, Stage, Verifier};
+use crate::apply;
+use crate::codec::Reader;
+use crate::db::admit::InviteRow;
+use crate::db::again::Kept;
+use crate::db::error::Error;
+use crate::db::handler;
+use crate::db::rows::{DatabaseRow, MemberRow, StateRow};
+use crate::feed::FeedRecord;
+use crate::merkle::Parting;
+use crate::order;
+use crate::store::{Read as _, Table};
+use crate::types::FeedKey;
+use crate::view::{self, Space};
+use std::collections::BTreeMap;
+use std::ops::Bound;
+
+/// Why a row cannot be read.
+type Unreadable = Box<dyn std::error::Error>;
+
+impl Verifier<'_> {
+    pub(super) fn rows(&mut self) -> Result<(), Error> {
+        let txn = self.snapshot.txn();
+        let mut total = 0_u64;
+        for table in Table::ALL {
+            total = total.saturating_add(txn.entries(table)?);
+        }
+        let spaces = self.spaces()?;
+        for table in Table::ALL {
+            for row in txn.range(table, Bound::Unbounded, Bound::Unbounded)? {
+                let (key, value) = row?;
+                if let Err(error) = check(space_of(&spaces, key).as_ref(), table, key, value) {
+                    let mut damage = Damage::new(Stage::Rows, error);
+                    damage.table = Some(table.name().to_owned());
+                    damage.key = Some(key.to_vec());
+                    self.damage(damage);
+                }
+                self.found.rows += 1;
+                if !self.step(Stage::Rows, total) {
+                    return Err(Error::closed());
+                }
+            }
+        }
+        self.done(Stage::Rows)
+    }
+}
+
+/// How the rows of the database that this one is of are opened; none: they are sealed, and nobody has the key.
+fn space_of(spaces: &BTreeMap<u32, Option<Space>>, key: &[u8]) -> Option<Space> {
+    let database = key.first_chunk().copied().map(u32::from_be_bytes).unwrap_or_default();
+    spaces.get(&database).cloned().unwrap_or_else(|| Some(Space::plain(database)))
+}
+
+/// Without a wildcard: a new table says here what its rows are.
+fn check(space: Option<&Space>, table: Table, key: &[u8], value: &[u8]) -> Result<(), Unreadable> {
+    match table {
+        Table::Feeds => {
+            FeedRecord::decode(FeedKey::try_from(key)?, value)?;
+            Ok(())
+        }
+        // Named numbers and marks, each read by its owner; and what was compared with its hashes, with its feed.
+        Table::Meta | Table::Blocks | Table::Tree => Ok(()),
+        Table::Databases => match key.first() {
+            Some(0) => DatabaseRow::decode(value).map(|_| ()).map_err(Into::into),
+            Some(1) if key.len() == 5 => StateRow::decode(value).map(|_| ()).map_err(Into::into),
+            _ => Err("a key of the databases".into()),
+        },
+        Table::Members => {
+            MemberRow::feed_of(key)?;
+            MemberRow::decode(value).map(|_| ()).map_err(Into::into)
+        }
+        Table::Pasts | Table::Effectives | Table::Controls | Table::Order => {
+            Ok(order::check_row(table, key, value)?)
+        }
+        Table::Invites => InviteRow::decode(value).map(|_| ()).map_err(Into::into),
+        Table::Diffs | Table::View | Table::Log | Table::Hashes => {
+            Ok(view::check_row(space, table, key, value)?)
+        }
+        Table::Commits if key.len() == 12 && value.len() == 8 => Ok(()),
+        Table::Kept => Ok(Kept::decode(key, value).map(drop)?),
+        Table::Forks => {
+            let mut reader = Reader::new(value);
+            Parting::decode(&mut reader)?.verify(&FeedKey::try_from(key)?)?;
+            Ok(reader.finish("the proof of a fork")?)
+        }
+        Table::Sequence | Table::Applied => Ok(apply::check_row(table, key, value)?),
+        Table::Unmerged => Ok(handler::check_row(space, key, value).map_err(Error::from)?),
+        Table::Commits => Err("a row of commits".into()),
+    }
+}
