@@ -7,6 +7,7 @@ use super::open::{discovery_key, random};
 use super::store::{Shared, Store};
 use crate::codec::limits::MAX_KEY_BYTES;
 use crate::feed::{self, Appender, FeedRecord, Seed};
+use crate::seal;
 use crate::store::{Read, Table};
 use crate::types::{FeedKey, Hash};
 use parking_lot::RwLock;
@@ -145,13 +146,13 @@ impl Feed {
         })
     }
 
-    /// The block, if it is here. Of an encrypted database it is opened as long as that database is open; else it is as
-    /// it travels, sealed.
+    /// The block, if it is here. A sealed one is opened as long as the encrypted database it belongs to is open; else it
+    /// is as it travels.
     pub fn get(&self, seq: u64) -> Result<Option<Vec<u8>>, Error> {
         let sealing = self.shared()?.board.sealing_of(&self.key).blocks(self.key);
         self.with_record(|txn, record| {
             let Some(block) = feed::block(txn, record.id, seq)? else { return Ok(None) };
-            if !sealing.is_encrypted() {
+            if !sealing.is_encrypted() || !seal::is_sealed(block) {
                 return Ok(Some(block.to_vec()));
             }
             Ok(Some(sealing.open(seq, block)?.into_owned()))

@@ -60,6 +60,11 @@ pub fn epoch_of(sealed: &[u8]) -> Result<u32, SealError> {
     envelope::epoch(&mut Reader::new(sealed), FORMAT)
 }
 
+/// Whether a block says that it is sealed.
+pub fn is_sealed(block: &[u8]) -> bool {
+    block.first() == Some(&FORMAT)
+}
+
 /// The blocks of one feed as its database has them: sealed, or as they are.
 pub struct BlockSealing(pub(super) Option<Sealer>);
 
@@ -77,7 +82,7 @@ impl BlockSealing {
 
     /// The entry in a block. Block 0 may be in clear: whoever reads it must find that it is a genesis.
     pub fn open<'b>(&self, seq: u64, block: &'b [u8]) -> Result<Cow<'b, [u8]>, SealError> {
-        let is_sealed = block.first() == Some(&FORMAT);
+        let is_sealed = is_sealed(block);
         match &self.0 {
             None if is_sealed => Err(SealError::Sealed),
             None => Ok(Cow::Borrowed(block)),

@@ -18,7 +18,7 @@ mod row;
 mod sealing;
 mod secret;
 
-pub use block::BlockSealing;
+pub use block::{BlockSealing, is_sealed};
 pub use key::{EncryptionKey, KeyCheck};
 pub use row::{RowSealer, check_sealed};
 pub use sealing::Sealing;

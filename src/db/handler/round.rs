@@ -48,7 +48,7 @@ pub struct Round {
 impl Round {
     pub(super) fn load(db: Db, number: u64, functions: Functions) -> Result<Option<Self>, Error> {
         let (writers, keys) = db.read(|inner, txn| {
-            let mut keys = Vec::new();
+            let mut keys: Vec<KeyWork> = Vec::new();
             let mut bytes = 0_usize;
             let epoch = HandlerRow::load(txn, inner.open.id)?.epoch;
             Unmerged::each(txn, &inner.open.space, Standing::Waiting, |key, row| {
@@ -57,6 +57,8 @@ impl Round {
                 keys.push(KeyWork::new(key, row.changes, base));
                 Ok(keys.len() < MAX_KEYS && bytes < MAX_STATE_BYTES)
             })?;
+            // Rows stand by name, which of an encrypted database is not the order of keys.
+            keys.sort_by(|a, b| a.key().cmp(b.key()));
             Ok((writers(txn, inner.open.id)?, keys))
         })?;
         if keys.is_empty() {
