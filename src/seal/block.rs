@@ -16,6 +16,7 @@ use super::{EncryptionKey, SealError};
 use crate::codec::Reader;
 use crate::types::FeedKey;
 use std::borrow::Cow;
+use std::sync::Arc;
 
 /// First byte of a sealed block. No entry begins so, and no version of the entry format will.
 pub const FORMAT: u8 = 0x81;
@@ -66,7 +67,7 @@ pub fn is_sealed(block: &[u8]) -> bool {
 }
 
 /// The blocks of one feed as its database has them: sealed, or as they are.
-pub struct BlockSealing(pub(super) Option<Sealer>);
+pub struct BlockSealing(pub(super) Option<Arc<Sealer>>);
 
 impl BlockSealing {
     /// Of a database that is not encrypted.

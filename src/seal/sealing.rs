@@ -1,10 +1,15 @@
 use super::envelope::derive;
 use super::{BlockSealing, EPOCH, EncryptionKey, KeyCheck, RowSealer, SealError, block};
 use crate::types::FeedKey;
+use parking_lot::Mutex;
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 use zeroize::Zeroizing;
+
+/// Feeds whose keys are kept derived: a few hundred bytes each.
+const MAX_SEALERS: usize = 256;
 
 const HASH_KEY: &str = "multi-hyperbee 1 state hash";
 
@@ -17,6 +22,23 @@ struct Keys {
     check: KeyCheck,
     rows: RowSealer,
     hash: Zeroizing<[u8; 32]>,
+    /// Those used so far: deriving the keys of a feed takes as long as opening a block.
+    blocks: Mutex<BTreeMap<FeedKey, Arc<block::Sealer>>>,
+}
+
+impl Keys {
+    fn sealer(&self, feed: FeedKey) -> Arc<block::Sealer> {
+        let mut blocks = self.blocks.lock();
+        if let Some(sealer) = blocks.get(&feed) {
+            return Arc::clone(sealer);
+        }
+        if blocks.len() >= MAX_SEALERS {
+            blocks.clear();
+        }
+        let sealer = Arc::new(block::Sealer::new(&self.encryption_key, feed, EPOCH));
+        blocks.insert(feed, Arc::clone(&sealer));
+        sealer
+    }
 }
 
 impl Sealing {
@@ -31,6 +53,7 @@ impl Sealing {
                 // Of no database: databases that merge each other's feeds have one view, and one hash of it.
                 hash: derive(HASH_KEY, &[key.as_bytes()]),
                 encryption_key: key.clone(),
+                blocks: Mutex::default(),
             })
         }))
     }
@@ -55,8 +78,7 @@ impl Sealing {
 
     /// The blocks of one of the database's feeds.
     pub fn blocks(&self, feed: FeedKey) -> BlockSealing {
-        let sealer = |keys: &Keys| block::Sealer::new(&keys.encryption_key, feed, EPOCH);
-        BlockSealing(self.0.as_deref().map(sealer))
+        BlockSealing(self.0.as_deref().map(|keys| keys.sealer(feed)))
     }
 
     /// What stands for a user's key in the keys of rows: the key itself, or a keyed hash of it.

@@ -15,6 +15,9 @@ const STEPS_BEFORE_SEEK: usize = 8;
 /// shows its visitor none of them: this keeps the call short all the same.
 const RUNS_PER_CALL: usize = 1_024;
 
+/// The same by the index of keys, each run of which is 64 seeks.
+const KEY_RUNS_PER_CALL: usize = 16;
+
 /// Versions of other keys that one call to a history passes over, at most.
 const PASSED_PER_CALL: usize = 4_096;
 
@@ -83,7 +86,8 @@ impl ScanCursor {
         mut visitor: impl FnMut(&ScanRow<'_>) -> Result<Seen, ViewError>,
     ) -> Result<bool, ViewError> {
         let space = self.space.clone();
-        for _ in 0..RUNS_PER_CALL {
+        let runs = if space.keys().is_some() { KEY_RUNS_PER_CALL } else { RUNS_PER_CALL };
+        for _ in 0..runs {
             if self.done {
                 return Ok(false);
             }
@@ -113,8 +117,7 @@ impl ScanCursor {
             self.done = is_end;
             return Ok(if is_end { Seen::More } else { Seen::Enough });
         }
-        // Keys that are newer than the version are not shown: over many of them the scan gives way in between.
-        let mut wanted = Seen::Enough;
+        let mut wanted = Seen::More;
         for key in found {
             if let Some(row) = newest(txn, &self.space, &key, Some(self.version))? {
                 wanted = visitor(&ScanRow { key: &key, row })?;
