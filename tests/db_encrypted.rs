@@ -17,6 +17,7 @@ use multi_hyperbee::types::FeedKey;
 use std::ops::Bound;
 use std::path::Path;
 use std::sync::Arc;
+use support::needles::{base64, files, forms, holds};
 use support::*;
 
 fn sealed(byte: u8) -> DatabaseOptions {
@@ -29,48 +30,6 @@ fn open(path: &Path) -> Store {
 
 fn code(store: &Store, options: DatabaseOptions) -> Option<Code> {
     store.database(options).wait().err().map(|error: Error| error.code)
-}
-
-fn files(folder: &Path) -> Vec<Vec<u8>> {
-    let mut found = Vec::new();
-    for entry in std::fs::read_dir(folder).unwrap() {
-        let path = entry.unwrap().path();
-        if path.is_dir() { found.extend(files(&path)) } else { found.push(std::fs::read(path).unwrap()) }
-    }
-    found
-}
-
-/// A text in every form in which it might stand somewhere.
-fn forms(text: &str) -> Vec<Vec<u8>> {
-    let bytes = text.as_bytes().to_vec();
-    let hex = hex::encode(&bytes);
-    let mut forms = vec![
-        bytes.clone(),
-        hex.to_uppercase().into_bytes(),
-        hex.into_bytes(),
-        text.encode_utf16().flat_map(u16::to_le_bytes).collect(),
-        text.encode_utf16().flat_map(u16::to_be_bytes).collect(),
-    ];
-    // Wherever the text begins within a group of three bytes, these of its characters in base64 are the same.
-    for shift in 0..3 {
-        let aligned = &bytes[shift..bytes.len() - (bytes.len() - shift) % 3];
-        forms.push(base64(aligned));
-    }
-    let reversed: Vec<_> = forms.iter().map(|form| form.iter().rev().copied().collect()).collect();
-    [forms, reversed].concat()
-}
-
-fn base64(bytes: &[u8]) -> Vec<u8> {
-    const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    let group = |three: &[u8]| {
-        let number = u32::from_be_bytes([0, three[0], three[1], three[2]]);
-        [18, 12, 6, 0].map(|bits| DIGITS[(number >> bits) as usize & 63])
-    };
-    bytes.chunks_exact(3).flat_map(group).collect()
-}
-
-fn holds(haystack: &[u8], needle: &[u8]) -> bool {
-    haystack.windows(needle.len()).any(|window| window == needle)
 }
 
 const NEEDLES: [&str; 4] =
@@ -90,13 +49,7 @@ fn write_needles(db: &Db) {
 }
 
 fn must_show_nothing(folder: &Path) {
-    let files = files(folder);
-    assert!(files.iter().any(|file| file.len() > 10_000));
-    for needle in NEEDLES {
-        for form in forms(needle) {
-            assert!(!files.iter().any(|file| holds(file, &form)), "{needle:?} as {form:?}");
-        }
-    }
+    needles::must_show_nothing(folder, &NEEDLES);
 }
 
 #[test]

@@ -3,7 +3,8 @@
 
 use super::conflicts::writers;
 use super::database::{Db, Inner};
-use super::error::{Code, Error};
+use super::error::{Code, Error, Failure};
+use super::handler;
 use super::reads::Chunk;
 use super::rows::MemberRow;
 use crate::crdt::List;
@@ -13,6 +14,7 @@ use crate::seal::Sealing;
 use crate::store::{Read as _, ReadTxn, Table, block};
 use crate::types::{Effective, FeedKey, Position, Stamp};
 use crate::view::{self, DiffCursor, DiffKeys, Seen, ViewError, diff_positions};
+use std::collections::BTreeSet;
 
 /// A diff of some writer that counts here.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -67,7 +69,9 @@ impl Db {
         let DiffRange { single, from, to, reverse } = range;
         self.read(|inner, txn| {
             let number = inner.feed_number(txn, &feed)?.unwrap_or(NO_FEED);
-            let cursor = DiffCursor::new(inner.open.space.clone(), &DiffKeys { single, from, to }, reverse);
+            let unmerged = unmerged_within(inner, txn, &from, to.as_deref())?;
+            let keys = DiffKeys { single, from, to, unmerged };
+            let cursor = DiffCursor::new(inner.open.space.clone(), &keys, reverse);
             Ok(Diffs { db: self.clone(), source: Source::ByKey { number, feed, cursor } })
         })
     }
@@ -220,6 +224,28 @@ impl Numbers for Only {
     fn number(&self, feed: &FeedKey) -> Option<u32> {
         (*feed == self.0).then_some(self.1)
     }
+}
+
+/// Keys in a range of an encrypted database that somebody has still to merge for the first time: those of a plain one
+/// stand in the order of keys in the index of diffs itself.
+fn unmerged_within(
+    inner: &Inner,
+    txn: &ReadTxn,
+    from: &[u8],
+    to: Option<&[u8]>,
+) -> Result<BTreeSet<Vec<u8>>, Failure> {
+    let space = &inner.open.space;
+    let mut keys = BTreeSet::new();
+    if !space.is_encrypted() {
+        return Ok(keys);
+    }
+    handler::each_unmerged(txn, space, |key| {
+        if key >= from && to.is_none_or(|to| key <= to) && view::newest(txn, space, key, None)?.is_none() {
+            keys.insert(key.to_vec());
+        }
+        Ok(true)
+    })?;
+    Ok(keys)
 }
 
 /// The diff that stands there. `None`: none of this key (any, if `key` is), or none that is well-formed.

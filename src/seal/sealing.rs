@@ -110,6 +110,14 @@ impl Sealing {
     }
 }
 
+#[cfg(test)]
+impl Sealing {
+    /// Who shares the keys: the last one to let go wipes them.
+    pub fn holders(&self) -> usize {
+        self.0.as_ref().map_or(0, Arc::strong_count)
+    }
+}
+
 impl fmt::Debug for Sealing {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(if self.is_encrypted() { "Sealing(..)" } else { "Sealing(plain)" })

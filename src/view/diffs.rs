@@ -8,6 +8,7 @@ use super::space::Space;
 use super::{ViewError, Writers};
 use crate::store::{Read, ReadTxn, Table};
 use crate::types::{Effective, Position};
+use std::collections::BTreeSet;
 use std::ops::Bound;
 
 /// A diff as the index knows it.
@@ -28,6 +29,8 @@ pub struct DiffKeys {
     pub from: Vec<u8>,
     /// Included; none: to the last key.
     pub to: Option<Vec<u8>>,
+    /// Keys in the range that have diffs and no row in the view yet: the index of keys does not have them.
+    pub unmerged: BTreeSet<Vec<u8>>,
 }
 
 type RowBounds = (Bound<Vec<u8>>, Bound<Vec<u8>>);
@@ -46,6 +49,7 @@ pub struct DiffCursor {
     space: Space,
     /// The next one last.
     segments: Vec<Segment>,
+    unmerged: BTreeSet<Vec<u8>>,
     reverse: bool,
 }
 
@@ -66,7 +70,7 @@ impl DiffCursor {
         if !reverse {
             segments.reverse();
         }
-        Self { space, segments, reverse }
+        Self { space, segments, unmerged: keys.unmerged.clone(), reverse }
     }
 
     /// Visits rows until the visitor has enough or they end. Returns whether there may be more: it may have visited
@@ -76,7 +80,7 @@ impl DiffCursor {
         txn: &ReadTxn,
         mut visitor: impl FnMut(DiffPlace<'_>) -> Result<Seen, ViewError>,
     ) -> Result<bool, ViewError> {
-        let Self { space, segments, reverse } = self;
+        let Self { space, segments, unmerged, reverse } = self;
         while let Some(segment) = segments.last_mut() {
             let more = match segment {
                 Segment::Rows(bounds) => visit_rows(txn, bounds, *reverse, None, &mut visitor)?,
@@ -84,12 +88,23 @@ impl DiffCursor {
                 Segment::Keys(bounds) => {
                     let Some(keys) = space.keys() else { return Ok(false) };
                     let Next { found, is_end } = keys.next(txn, space, bounds)?;
-                    if let Some(last) = found.last() {
+                    if let Some((last, _)) = found.last() {
                         bounds.pass(last.to_vec());
-                        segments.extend(found.iter().rev().map(|key| of_key(space, key)));
-                        continue;
+                    } else if !is_end {
+                        return Ok(true);
                     }
-                    !is_end
+                    if is_end {
+                        segments.pop();
+                    }
+                    let mut keys = take_until(unmerged, found.last().map(|(key, _)| &**key), *reverse);
+                    keys.extend(found.iter().map(|(key, _)| key.to_vec()));
+                    // The next one last.
+                    segments.extend(keys.iter().map(|key| of_key(space, key)));
+                    let added = segments.len() - keys.len();
+                    if !*reverse && let Some(added) = segments.get_mut(added..) {
+                        added.reverse();
+                    }
+                    continue;
                 }
             };
             if more {
@@ -99,6 +114,16 @@ impl DiffCursor {
         }
         Ok(false)
     }
+}
+
+/// Takes out those that a range has come to with `last`; none: that was the end.
+fn take_until(keys: &mut BTreeSet<Vec<u8>>, last: Option<&[u8]>, reverse: bool) -> BTreeSet<Vec<u8>> {
+    let is_reached = |key: &Vec<u8>| {
+        last.is_none_or(|last| if reverse { key.as_slice() >= last } else { key.as_slice() <= last })
+    };
+    let taken = keys.iter().filter(|key| is_reached(key)).cloned().collect();
+    keys.retain(|key| !is_reached(key));
+    taken
 }
 
 fn of_key(space: &Space, key: &[u8]) -> Segment {

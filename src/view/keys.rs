@@ -2,24 +2,32 @@
 //! in memory: built by opening the newest row of every name, a slice at a time, when the first range is read; brought
 //! forward along the log before each use; gone when the database is closed.
 //!
-//! It takes [`MAX_BYTES`] at most. Of a database whose keys need more it holds those of a *window* of the key space,
+//! The newest rows are kept opened beside the keys, up to [`MAX_ROW_BYTES`] of them: a range shows those without looking
+//! for them again.
+//!
+//! The keys take [`MAX_BYTES`] at most. Of a database whose keys need more it holds those of a *window* of the key space,
 //! all of them; a range that leaves the window builds the next one, which reads all rows again.
 
 use super::ViewError;
 use super::rows::{log_key, split_view_key, view_key};
 use super::scan::Bounds;
-use super::space::Space;
+use super::space::{Space, Stored};
 use crate::store::{Read, ReadTxn, Table};
 use parking_lot::Mutex;
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::fmt;
 use std::ops::Bound;
+use std::sync::Arc;
 
 /// What the keys of one database may take in memory: a million and more of them.
 const MAX_BYTES: usize = 128 << 20;
 
+/// What the opened rows of one database may take beside its keys: of a larger one the others are opened when they are
+/// read.
+const MAX_ROW_BYTES: usize = 64 << 20;
+
 /// What a key costs beside its own bytes: its place in the tree, and what the allocator adds.
-const KEY_COST: usize = 48;
+const KEY_COST: usize = 64;
 
 /// Rows opened in one step of building, and what they may have together: keeps a step at about a millisecond.
 const STEP_ROWS: usize = 512;
@@ -31,7 +39,17 @@ const PUT_OFF: u32 = 16;
 /// Keys handed out at a time.
 const CHUNK: usize = 64;
 
-type Key = Box<[u8]>;
+type Key = Arc<[u8]>;
+
+/// A key, and its newest row's value if that is kept.
+pub(super) type Found = (Key, Option<Newest>);
+
+/// The newest row of a key: that of every version that is not before it, as far as the index has come.
+#[derive(Clone)]
+pub(super) struct Newest {
+    pub version: u64,
+    pub value: Arc<[u8]>,
+}
 
 /// Shared by all readers of a database.
 pub(super) struct KeyIndex {
@@ -41,15 +59,16 @@ pub(super) struct KeyIndex {
 
 /// The next keys of a range. None and not the end: there was something else to do first; ask again.
 pub(super) struct Next {
-    pub found: Vec<Key>,
+    pub found: Vec<Found>,
     pub is_end: bool,
 }
 
 #[derive(Default)]
 struct Held {
     /// All keys within `from` and `to` that versions up to `version` wrote.
-    keys: BTreeSet<Key>,
+    keys: BTreeMap<Key, Option<Newest>>,
     bytes: usize,
+    row_bytes: usize,
     from: Option<Key>,
     to: Option<Key>,
     version: u64,
@@ -112,9 +131,9 @@ impl KeyIndex {
             return Ok(Next { found, is_end: true });
         };
         if bounds.reverse {
-            bounds.to = Bound::Excluded(edge.into_vec());
+            bounds.to = Bound::Excluded(edge.to_vec());
         } else {
-            bounds.from = Bound::Included(edge.into_vec());
+            bounds.from = Bound::Included(edge.to_vec());
         }
         Ok(ask_again)
     }
@@ -144,10 +163,20 @@ fn goes_beyond(bounds: &Bounds, edge: &[u8]) -> bool {
     }
 }
 
+impl Newest {
+    fn size(&self) -> usize {
+        self.value.len()
+    }
+}
+
 impl Held {
     /// Does a step of what there is to do; true if there was nothing.
     fn is_ready(&mut self, txn: &ReadTxn, space: &Space, max_bytes: usize) -> Result<bool, ViewError> {
         let latest = latest(txn, space)?;
+        if self.building != Building::Done && latest < self.version {
+            // Begun by a newer transaction, which this one cannot go on for: it does not see all.
+            return Ok(false);
+        }
         match &self.building {
             Building::Done => {}
             Building::NotBegun => {
@@ -192,7 +221,7 @@ impl Held {
                     break;
                 }
                 let stored = space.open(row, value)?;
-                self.insert(stored.key(name), max_bytes);
+                self.insert(stored.key(name), &stored, max_bytes);
                 after = name.to_vec();
                 (rows, bytes) = (rows + 1, bytes + value.len());
                 if rows >= STEP_ROWS || bytes >= STEP_BYTES {
@@ -222,7 +251,7 @@ impl Held {
             }
             if let Some(stored) = space.by_name(txn, name, Some(version))? {
                 bytes += stored.value().len();
-                self.insert(stored.key(name), max_bytes);
+                self.insert(stored.key(name), &stored, max_bytes);
             }
             self.version = version;
             if bytes >= STEP_BYTES {
@@ -236,16 +265,26 @@ impl Held {
         self.from.as_deref().is_none_or(|from| from <= key) && self.to.as_deref().is_none_or(|to| key < to)
     }
 
-    fn insert(&mut self, key: &[u8], max_bytes: usize) {
-        if !self.covers(key) || self.keys.contains(key) {
+    fn insert(&mut self, key: &[u8], row: &Stored<'_>, max_bytes: usize) {
+        if !self.covers(key) {
+            return;
+        }
+        let newest = Newest { version: row.version, value: row.value().into() };
+        let fits = self.row_bytes.saturating_add(newest.value.len()) <= MAX_ROW_BYTES;
+        let newest = fits.then_some(newest);
+        self.row_bytes += newest.as_ref().map_or(0, Newest::size);
+        if let Some(held) = self.keys.get_mut(key) {
+            let before = std::mem::replace(held, newest);
+            self.let_go(before.as_ref());
             return;
         }
         self.bytes += key.len() + KEY_COST;
-        self.keys.insert(key.into());
+        self.keys.insert(key.into(), newest);
         while self.bytes > max_bytes && self.keys.len() > 1 {
             // The window gives way at the end that the range comes to last.
             let gone = if self.reverse { self.keys.pop_first() } else { self.keys.pop_last() };
-            let Some(gone) = gone else { return };
+            let Some((gone, newest)) = gone else { return };
+            self.let_go(newest.as_ref());
             self.bytes = self.bytes.saturating_sub(gone.len() + KEY_COST);
             if self.reverse {
                 // What follows it directly is the first that is still covered.
@@ -254,6 +293,10 @@ impl Held {
                 self.to = Some(gone);
             }
         }
+    }
+
+    fn let_go(&mut self, row: Option<&Newest>) {
+        self.row_bytes = self.row_bytes.saturating_sub(row.map_or(0, Newest::size));
     }
 
     /// Whether the key at which the range begins, and what follows it there, is in the window.
@@ -298,16 +341,16 @@ impl Held {
         *self = window;
     }
 
-    fn within(&self, bounds: &Bounds) -> Vec<Key> {
+    fn within(&self, bounds: &Bounds) -> Vec<Found> {
         let (from, to) = bounds.as_slices();
         if is_empty(from, to) {
             return Vec::new();
         }
         let range = self.keys.range::<[u8], _>((from, to));
         if bounds.reverse {
-            range.rev().take(CHUNK).cloned().collect()
+            range.rev().take(CHUNK).map(|(key, newest)| (Key::clone(key), newest.clone())).collect()
         } else {
-            range.take(CHUNK).cloned().collect()
+            range.take(CHUNK).map(|(key, newest)| (Key::clone(key), newest.clone())).collect()
         }
     }
 }
@@ -338,6 +381,7 @@ mod tests {
     use crate::store::{Environment, Location, Options};
     use crate::types::FeedKey;
     use proptest::prelude::*;
+    use std::collections::BTreeSet;
 
     fn space() -> Space {
         Space::new(1, Sealing::new(Some(&EncryptionKey::new([7; 32])), &FeedKey([1; 32])))
@@ -365,7 +409,8 @@ mod tests {
             let Some((number, mut bounds)) = (!left.is_empty()).then(|| left.remove(0)) else { return found };
             let txn = environment.read().unwrap();
             let next = index.next(&txn, space, &mut bounds).unwrap();
-            for key in next.found {
+            for (key, newest) in next.found {
+                assert!(newest.is_none_or(|newest| *newest.value == *b"value"));
                 bounds.pass(key.to_vec());
                 found[number].push(key.to_vec());
             }

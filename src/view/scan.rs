@@ -3,7 +3,7 @@
 
 use super::keys::{KeyIndex, Next};
 use super::rows::{Row, by_name, log_key, split_view_key, view_key};
-use super::space::Space;
+use super::space::{Space, Stored};
 use super::{ViewError, newest};
 use crate::store::{Read, ReadTxn, Table};
 use std::ops::{Bound, RangeBounds};
@@ -117,16 +117,26 @@ impl ScanCursor {
             self.done = is_end;
             return Ok(if is_end { Seen::More } else { Seen::Enough });
         }
-        let mut wanted = Seen::More;
-        for key in found {
-            if let Some(row) = newest(txn, &self.space, &key, Some(self.version))? {
+        let (mut wanted, mut last) = (Seen::More, None);
+        for (key, kept) in found {
+            let row = match &kept {
+                // The index has come at least as far as this scan.
+                Some(kept) if kept.version <= self.version => {
+                    Some(Row::of(Stored::known(kept.version, &kept.value))?)
+                }
+                _ => newest(txn, &self.space, &key, Some(self.version))?,
+            };
+            if let Some(row) = row {
                 wanted = visitor(&ScanRow { key: &key, row })?;
                 if wanted == Seen::Enough {
-                    self.bounds.pass(key.into_vec());
+                    self.bounds.pass(key.to_vec());
                     return Ok(Seen::Enough);
                 }
             }
-            self.bounds.pass(key.into_vec());
+            last = Some(key);
+        }
+        if let Some(last) = last {
+            self.bounds.pass(last.to_vec());
         }
         Ok(wanted)
     }

@@ -59,7 +59,12 @@ pub struct Stored<'t> {
     opened: Opened<'t>,
 }
 
-impl Stored<'_> {
+impl<'t> Stored<'t> {
+    /// A row whose value is known.
+    pub(super) fn known(version: u64, value: &'t [u8]) -> Self {
+        Self { version, opened: Opened { bytes: Cow::Borrowed(value), key: None, value: 0 } }
+    }
+
     pub fn value(&self) -> &[u8] {
         self.opened.value()
     }

@@ -1,7 +1,13 @@
 //! What the tests of whole databases share: stores in memory, and connections whose bytes the test carries.
-#![allow(dead_code, clippy::unwrap_used, reason = "each test file uses a part of it")]
+#![allow(
+    dead_code,
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "each test file uses a part of it"
+)]
 
 pub mod device;
+pub mod needles;
 
 use multi_hyperbee::db::{
     DatabaseOptions, Db, EncryptionKey, Expect, Live, Location, Peer, PeerEvent, PeerOptions, Store,

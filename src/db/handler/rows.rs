@@ -200,6 +200,22 @@ impl Unmerged {
     }
 }
 
+/// Calls `found` with each key whose newest row does not hold what its index does, until it says false.
+pub(in crate::db) fn each_unmerged(
+    txn: &impl Read,
+    space: &Space,
+    mut found: impl FnMut(&[u8]) -> Result<bool, Failure>,
+) -> Result<(), Failure> {
+    let mut goes_on = true;
+    for standing in [Standing::Waiting, Standing::Failed] {
+        Unmerged::each(txn, space, standing, |key, _| {
+            goes_on = goes_on && found(key)?;
+            Ok(goes_on)
+        })?;
+    }
+    Ok(())
+}
+
 /// Decodes one row of `Unmerged`, whole. Without a space only what shows of a sealed row is looked at.
 pub(in crate::db) fn check_row(space: Option<&Space>, key: &[u8], value: &[u8]) -> Result<(), Failure> {
     let damaged = |error| Failure::damaged(&error);
