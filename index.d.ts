@@ -311,8 +311,8 @@ export interface Options<K = string, V = any> {
   encryptionKey?: Uint8Array | Promise<Uint8Array> | null
   /** `true`: refused without an `encryptionKey`. `false`: not encrypted, whatever the store says. */
   encrypted?: boolean | null
-  /** `'granted'` (default): who is granted writes. `'open'`: every feed that is known here;
-   * feeds that peers announce are not learned by themselves yet. */
+  /** `'granted'` (default): who is granted writes. `'open'`: every feed does, also
+   * such as are announced by peers that know the key. */
   writers?: 'granted' | 'open'
   /** How far ahead of the wall clock (ms) a timestamp may be before it raises `drift` and is not followed: 60,000. */
   maxDrift?: number

@@ -67,41 +67,6 @@ async function run(dir, entries) {
   return results
 }
 
-/** What encryption costs: the same on a database without and with a key, in turn. */
-async function runEncrypted(dir, entries) {
-  const options = [undefined, { encryptionKey: Buffer.alloc(32, 1) }]
-  let dbs = options.map((option, at) => new MultiHyperbee(path.join(dir, `encrypted-${at}`), option))
-  const results = []
-  const each = async (what, count, work) => {
-    const [plain, sealed] = [await timed(count, () => work(dbs[0])), await timed(count, () => work(dbs[1]))]
-    results.push({ what, ours: sealed, theirs: plain })
-  }
-  await Promise.all(dbs.map((db) => db.ready()))
-  await each('put: 1,000 at once, awaited, synced', entries.length, (db) =>
-    inTicks(entries, (key, value) => db.put(key, value))
-  )
-  await each('put: one at a time, awaited, synced', SEQUENTIAL, (db) =>
-    oneByOne(entries.slice(0, SEQUENTIAL), (key, value) => db.put(`one/${key}`, value))
-  )
-  await Promise.all(dbs.map((db) => db.close()))
-  dbs = options.map((option, at) => new MultiHyperbee(path.join(dir, `encrypted-${at}`), option))
-  await Promise.all(dbs.map((db) => db.ready()))
-  await each('get: awaited one at a time, random', entries.length, (db) =>
-    oneByOne(entries, (key) => db.get(key))
-  )
-  global.gc?.()
-  const before = process.memoryUsage.rss()
-  for (const pass of ['first', 'second']) {
-    await each(`read stream: all, ${pass} since opening`, entries.length, (db) =>
-      drain(db.createReadStream())
-    )
-  }
-  const bytes = Math.max(0, process.memoryUsage.rss() - before) / entries.length
-  results.at(-1).note = `${bytes.toFixed(0)} bytes more resident per key after both`
-  await Promise.all(dbs.map((db) => db.close()))
-  return results
-}
-
 async function inTicks(entries, put, flushed = () => {}) {
   for (let start = 0; start < entries.length; start += BATCH) {
     await Promise.all(entries.slice(start, start + BATCH).map(([key, value]) => put(key, value)))
@@ -157,4 +122,4 @@ async function opened(location) {
   await db.close()
 }
 
-module.exports = { run, runEncrypted }
+module.exports = { run, timed, inTicks, oneByOne, drain }

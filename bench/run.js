@@ -10,6 +10,7 @@ const { spawnSync } = require('node:child_process')
 const { entries, KEYS } = require('./data.js')
 const apply = require('./apply.js')
 const cases = require('./cases.js')
+const encrypted = require('./encrypted.js')
 
 async function main() {
   const dir = fs.mkdtempSync(path.join(os.tmpdir(), 'multi-hyperbee-bench-'))
@@ -18,12 +19,11 @@ async function main() {
   )
   try {
     const results = await cases.run(dir, entries())
-    for (const { what, ours, theirs, note } of results) print(what, ours, theirs, 'lmdb-js', note)
-    console.log('\nApply mode, beside bare synced commits of lmdb-js where that is fair:\n')
-    for (const { what, ours, theirs, note } of await apply.run(dir)) print(what, ours, theirs, 'lmdb-js', note)
+    for (const result of results) print(result, 'lmdb-js')
     console.log('\nEncrypted, beside the same without encryption:\n')
-    const sealed = await cases.runEncrypted(dir, entries())
-    for (const { what, ours, theirs, note } of sealed) print(what, ours, theirs, 'plain', note)
+    for (const result of await encrypted.run(dir, entries())) print(result, 'plain')
+    console.log('\nApply mode, beside autobase, which does not sync:\n')
+    for (const result of await apply.run(dir)) print(result, 'autobase')
   } finally {
     fs.rmSync(dir, { recursive: true, force: true })
   }
@@ -35,11 +35,11 @@ async function main() {
   if (core.status !== 0) process.exitCode = 1
 }
 
-function print(what, ours, theirs, beside, note = '') {
+function print({ what, ours, theirs, note = '' }, other) {
   const rate = (run) => `${Math.round(run.count / (run.ms / 1000)).toLocaleString('en')}/s`
-  const ratio = theirs ? `${(ours.count / ours.ms / (theirs.count / theirs.ms)).toFixed(2)} of ${beside}` : ''
+  const ratio = theirs ? `${(ours.count / ours.ms / (theirs.count / theirs.ms)).toFixed(2)} of ${other}` : ''
   const columns = [what.padEnd(46), rate(ours).padStart(14), (theirs ? rate(theirs) : '').padStart(14)]
-  console.log(`${columns.join(' ')}  ${ratio.padEnd(16)} ${note}`)
+  console.log(`${columns.join(' ')}  ${ratio.padEnd(18)} ${note}`)
 }
 
 main().catch((error) => {

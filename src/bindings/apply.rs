@@ -18,6 +18,7 @@ use super::database::{NativeDb, version};
 use super::errors::{Result, array, feed_key, invalid, to_js};
 use super::number;
 use super::packed::{Reader, put_bytes, put_length};
+use super::promise::promise;
 use crate::apply::Outcome;
 use crate::causal::Change;
 use crate::clock::milliseconds;
@@ -205,7 +206,7 @@ impl NativeDb {
     ) -> Result<PromiseRaw<'env, Buffer>> {
         let done = done.map(|done| read_done(&done).ok_or_else(|| invalid("malformed results of apply")));
         let reply = self.db.apply_step(flags & 1 != 0, done.transpose()?);
-        env.spawn_future(async move { Ok(write_step(&reply.await.map_err(to_js)?).into()) })
+        promise(env, reply, |reply| Ok(write_step(&reply.map_err(to_js)?).into()))
     }
 
     /// Packed appends in, a packed step out.
@@ -217,13 +218,13 @@ impl NativeDb {
     ) -> Result<PromiseRaw<'env, Buffer>> {
         let appends = read_appends(&appends).ok_or_else(|| invalid("malformed appends"))?;
         let reply = self.db.stage(appends);
-        env.spawn_future(async move { Ok(write_step(&reply.await.map_err(to_js)?).into()) })
+        promise(env, reply, |reply| Ok(write_step(&reply.map_err(to_js)?).into()))
     }
 
     #[napi(catch_unwind)]
     pub fn acknowledge<'env>(&self, env: &'env Env) -> Result<PromiseRaw<'env, bool>> {
         let reply = self.db.acknowledge();
-        env.spawn_future(async move { reply.await.map_err(to_js) })
+        promise(env, reply, |reply| reply.map_err(to_js))
     }
 
     #[napi(catch_unwind)]
@@ -264,7 +265,7 @@ impl NativeDb {
     #[napi(catch_unwind)]
     pub fn set_local<'env>(&self, env: &'env Env, seed: BufferSlice<'_>) -> Result<PromiseRaw<'env, Buffer>> {
         let reply = self.db.set_local(array(&seed, "a secret seed")?);
-        env.spawn_future(async move { Ok(reply.await.map_err(to_js)?.0.to_vec().into()) })
+        promise(env, reply, |reply| Ok(reply.map_err(to_js)?.0.to_vec().into()))
     }
 
     /// The key of the anchor of the batch of `writer` that ends at `length`, which is being applied.
@@ -282,7 +283,7 @@ impl NativeDb {
         length: f64,
     ) -> Result<PromiseRaw<'env, ()>> {
         let reply = self.db.wakeup(feed_key(&feed)?, version(length));
-        env.spawn_future(async move { reply.await.map_err(to_js) })
+        promise(env, reply, |reply| reply.map_err(to_js))
     }
 }
 

@@ -5,6 +5,7 @@ use super::event::NativeEvent;
 use super::number;
 use super::packed::{self, EntryPacker};
 use super::peer::{NativePeer, NativePeerOptions};
+use super::promise::promise;
 use super::value::Form;
 use super::wake::Wake;
 use crate::db::{DatabaseOptions, Db, DbStats, DbStatus, EncryptionKey, Range, Subscription};
@@ -167,7 +168,7 @@ impl NativeDb {
     pub fn close<'env>(&mut self, env: &'env Env) -> Result<PromiseRaw<'env, ()>> {
         self.subscription = None;
         let reply = self.db.close();
-        env.spawn_future(async move { reply.await.map_err(to_js) })
+        promise(env, reply, |reply| reply.map_err(to_js))
     }
 
     /// The entry of the key that stands in `scratch[..key_length]`, packed over it: seq u64, flags u8, value.
@@ -259,7 +260,7 @@ impl NativeDb {
     pub fn write<'env>(&self, env: &'env Env, writes: BufferSlice<'env>) -> Result<PromiseRaw<'env, Buffer>> {
         let writes = packed::read_writes(&writes).ok_or_else(|| invalid("malformed packed writes"))?;
         let reply = self.db.write(writes);
-        env.spawn_future(async move { Ok(packed::write_results(reply.await.map_err(to_js)?).into()) })
+        promise(env, reply, |reply| Ok(packed::write_results(reply.map_err(to_js)?).into()))
     }
 
     /// `callback` is called when there are events, once until they are taken.

@@ -1,5 +1,6 @@
 use super::errors::{Result, to_js};
 use super::number;
+use super::promise::promise;
 use super::wake::Wake;
 use crate::db::{Feed, Subscription};
 use napi::Env;
@@ -57,8 +58,8 @@ impl NativeFeed {
         blocks: Vec<BufferSlice<'env>>,
     ) -> Result<PromiseRaw<'env, Vec<f64>>> {
         let reply = self.feed.append(blocks.iter().map(|block| block.to_vec()).collect());
-        env.spawn_future(async move {
-            let (length, byte_length) = reply.await.map_err(to_js)?;
+        promise(env, reply, |reply| {
+            let (length, byte_length) = reply.map_err(to_js)?;
             Ok(vec![number(length), number(byte_length)])
         })
     }

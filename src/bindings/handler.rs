@@ -6,6 +6,7 @@ use super::diffs::NativeDiff;
 use super::errors::{Result, closed, invalid, to_js};
 use super::number;
 use super::packed::{parse_base, write_row};
+use super::promise::promise;
 use super::value::Form;
 use crate::db::{Candidate, Functions, Question, Round, Runner, ViewEntry};
 use napi::Env;
@@ -139,8 +140,8 @@ impl NativeRound {
     #[napi(catch_unwind)]
     pub fn commit<'env>(&mut self, env: &'env Env) -> Result<PromiseRaw<'env, Vec<u32>>> {
         let reply = self.0.commit();
-        env.spawn_future(async move {
-            let changed = reply.await.map_err(to_js)?;
+        promise(env, reply, |reply| {
+            let changed = reply.map_err(to_js)?;
             Ok(changed.into_iter().filter_map(|index| u32::try_from(index).ok()).collect())
         })
     }

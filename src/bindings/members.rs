@@ -4,6 +4,7 @@ use super::database::{NativeDb, version};
 use super::errors::{Result, feed_key, to_js};
 use super::number;
 use super::packed;
+use super::promise::promise;
 use crate::db::{Access, Invite, InviteOptions};
 use napi::Env;
 use napi::bindgen_prelude::{Buffer, BufferSlice, PromiseRaw};
@@ -34,7 +35,7 @@ impl NativeDb {
     #[napi(catch_unwind)]
     pub fn add_peer<'env>(&self, env: &'env Env, feed: BufferSlice<'env>) -> Result<PromiseRaw<'env, bool>> {
         let reply = self.db.add_peer(feed_key(&feed)?);
-        env.spawn_future(async move { reply.await.map_err(to_js) })
+        promise(env, reply, |reply| reply.map_err(to_js))
     }
 
     #[napi(catch_unwind)]
@@ -44,7 +45,7 @@ impl NativeDb {
         feed: BufferSlice<'env>,
     ) -> Result<PromiseRaw<'env, bool>> {
         let reply = self.db.remove_peer(feed_key(&feed)?);
-        env.spawn_future(async move { reply.await.map_err(to_js) })
+        promise(env, reply, |reply| reply.map_err(to_js))
     }
 
     /// One packed result.
@@ -56,7 +57,7 @@ impl NativeDb {
         indexer: bool,
     ) -> Result<PromiseRaw<'env, Buffer>> {
         let reply = self.db.add_writer(feed_key(&writer)?, indexer);
-        env.spawn_future(async move { Ok(packed::write_results(vec![reply.await]).into()) })
+        promise(env, reply, |reply| Ok(packed::write_results(vec![reply]).into()))
     }
 
     /// One packed result.
@@ -68,7 +69,7 @@ impl NativeDb {
         lost: bool,
     ) -> Result<PromiseRaw<'env, Buffer>> {
         let reply = self.db.remove_writer(feed_key(&writer)?, lost);
-        env.spawn_future(async move { Ok(packed::write_results(vec![reply.await]).into()) })
+        promise(env, reply, |reply| Ok(packed::write_results(vec![reply]).into()))
     }
 
     /// `invite`: its text.
@@ -110,7 +111,7 @@ impl NativeDb {
     ) -> Result<PromiseRaw<'env, String>> {
         let expires = expires.map(|at| Duration::from_millis(version(at)));
         let reply = self.db.create_invite(InviteOptions { expires, uses, indexer });
-        env.spawn_future(async move { reply.await.map(|invite| invite.to_string()).map_err(to_js) })
+        promise(env, reply, |reply| reply.map(|invite| invite.to_string()).map_err(to_js))
     }
 
     #[napi(catch_unwind)]

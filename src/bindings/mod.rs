@@ -32,6 +32,7 @@ mod members;
 mod packed;
 mod past;
 mod peer;
+mod promise;
 mod store;
 mod value;
 mod verify;

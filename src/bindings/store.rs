@@ -2,6 +2,7 @@ use super::database::{NativeDb, NativeDbOptions};
 use super::errors::{Result, array, feed_key, to_js};
 use super::feed::NativeFeed;
 use super::peer::{NativePeer, NativePeerOptions};
+use super::promise::promise;
 use super::wake::Wake;
 use crate::db::{FeedChoice, Location, Store, StoreOptions};
 use napi::Env;
@@ -32,21 +33,21 @@ impl NativeStore {
     #[napi(catch_unwind)]
     pub fn close<'env>(&self, env: &'env Env) -> Result<PromiseRaw<'env, ()>> {
         let reply = self.store.close();
-        env.spawn_future(async move { reply.await.map_err(to_js) })
+        promise(env, reply, |reply| reply.map_err(to_js))
     }
 
     /// Copies what is committed now into the directory `path`.
     #[napi(catch_unwind)]
     pub fn backup<'env>(&self, env: &'env Env, path: String) -> Result<PromiseRaw<'env, ()>> {
         let reply = self.store.backup(path.into());
-        env.spawn_future(async move { reply.await.map_err(to_js) })
+        promise(env, reply, |reply| reply.map_err(to_js))
     }
 
     /// Nothing newer than this store exists anywhere.
     #[napi(catch_unwind)]
     pub fn resume<'env>(&self, env: &'env Env) -> Result<PromiseRaw<'env, ()>> {
         let reply = self.store.resume();
-        env.spawn_future(async move { reply.await.map_err(to_js) })
+        promise(env, reply, |reply| reply.map_err(to_js))
     }
 
     #[napi(catch_unwind)]
@@ -56,7 +57,7 @@ impl NativeStore {
         options: NativeDbOptions<'env>,
     ) -> Result<PromiseRaw<'env, NativeDb>> {
         let reply = self.store.database(options.checked()?);
-        env.spawn_future(async move { reply.await.map(NativeDb::new).map_err(to_js) })
+        promise(env, reply, |reply| reply.map(NativeDb::new).map_err(to_js))
     }
 
     /// Exactly one of the three.
@@ -74,7 +75,7 @@ impl NativeStore {
             (None, name, None) => FeedChoice::Name(name.unwrap_or_default()),
         };
         let reply = self.store.feed(choice);
-        env.spawn_future(async move { reply.await.map(NativeFeed::new).map_err(to_js) })
+        promise(env, reply, |reply| reply.map(NativeFeed::new).map_err(to_js))
     }
 
     #[napi(catch_unwind)]

@@ -1,5 +1,6 @@
 use super::errors::{Result, closed, to_js};
 use super::number;
+use super::promise::promise;
 use super::store::NativeStore;
 use super::wake::Wake;
 use crate::db::{Damage, Progress, Report};
@@ -82,7 +83,7 @@ impl NativeVerification {
     #[napi(catch_unwind)]
     pub fn report<'env>(&mut self, env: &'env Env) -> Result<PromiseRaw<'env, NativeReport>> {
         let reply = self.reply.take().ok_or_else(|| closed("the verification"))?;
-        env.spawn_future(async move { reply.await.map(to_report).map_err(to_js) })
+        promise(env, reply, |reply| reply.map(to_report).map_err(to_js))
     }
 }
 

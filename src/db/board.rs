@@ -49,10 +49,13 @@ pub struct DbInfo {
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "each says one thing, independent of the others")]
 pub struct DbStatus {
     pub version: u64,
     pub writable: bool,
     pub indexer: bool,
+    /// Feeds are learned from peers that announce them.
+    pub takes_strangers: bool,
     /// Apply mode: finality may wait for an acknowledgement of this replica; `acknowledge` finds out.
     pub ack_wanted: bool,
 }
@@ -128,6 +131,7 @@ pub(super) struct PublishedFeed {
     /// How much of it is wanted.
     pub until: u64,
     pub halt: Halt,
+    pub stranger: bool,
 }
 
 impl PublishedFeed {
@@ -248,9 +252,13 @@ impl Board {
             published.indexer = granted.is_some_and(|member| member.indexer);
             published.until = member.until;
             published.halt = member.halt;
+            published.stranger = member.stranger;
             if let Some(record) = records.get(key) {
                 published.take(record);
             }
+        }
+        if feeds.len() > state.members.len() {
+            feeds.retain(|feed, _| state.members.contains_key(feed));
         }
         drop(feeds);
         let is_granted = |writer: &FeedKey| state.membership().get(writer).is_some();
@@ -259,6 +267,7 @@ impl Board {
             version: state.state.version,
             writable: state.is_writable(),
             indexer: state.is_indexer(),
+            takes_strangers: state.takes_strangers(),
             ack_wanted: state.may_acknowledge(open.apply.lock().quiet_at),
         };
         *open.local.write() = state.row.local;
@@ -298,6 +307,7 @@ impl PublishedFeed {
             indexer: false,
             until: u64::MAX,
             halt: Halt::None,
+            stranger: false,
         }
     }
 

@@ -83,6 +83,7 @@ impl Work<'_, '_> {
         for id in self.databases_of(&key)? {
             self.database(id)?.behind.insert(key);
             self.place_ready_with(id, taken_out.remove(&id).unwrap_or_default())?;
+            self.bound_strangers(id, &key)?;
             self.append_again(id)?;
             self.engine.effects.databases.insert(id);
             if let Some(open) = self.engine.board.database(id) {

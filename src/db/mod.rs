@@ -38,6 +38,7 @@ mod restore;
 mod rows;
 mod state_hash;
 mod store;
+mod strangers;
 mod streams;
 #[cfg(test)]
 mod tests;

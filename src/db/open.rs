@@ -129,8 +129,14 @@ impl Work<'_, '_> {
         self.txn.put(Table::Databases, &DatabaseRow::key_of(name), &row.encode())?;
         self.txn.put(Table::Databases, &StateRow::key_of(id), &StateRow::default().encode())?;
         for (feed, number) in BTreeMap::from([(key, creator_number), (local, local_number)]) {
-            let member =
-                MemberRow { feed: number, added: false, merged: 0, until: u64::MAX, halt: Halt::None };
+            let member = MemberRow {
+                feed: number,
+                added: false,
+                merged: 0,
+                until: u64::MAX,
+                halt: Halt::None,
+                stranger: false,
+            };
             self.txn.put(Table::Members, &MemberRow::key_of(id, &feed), &member.encode())?;
         }
         Ok(row)

@@ -140,7 +140,7 @@ impl Work<'_, '_> {
         let batch = match batch {
             Ok(batch) => batch,
             // A link may have ended in the middle of it.
-            Err(BatchError::Incomplete { end }) => return self.wait_for(id, feed, end),
+            Err(BatchError::Incomplete { end }) => return self.wait_for(id, feed, feed, end),
             Err(BatchError::Store(error)) => return Err(error.into()),
             Err(BatchError::Newer) => return self.halt(id, feed, Halt::Newer),
             Err(BatchError::Invalid) => return self.halt(id, feed, Halt::Frozen),
@@ -163,7 +163,7 @@ impl Work<'_, '_> {
         )?;
         let (past, effective, read) = match readiness {
             Readiness::Ready { past, effective, read } => (past, effective, read),
-            Readiness::Waits { feed: on, length } => return self.wait_for(id, on, length),
+            Readiness::Waits { feed: on, length } => return self.wait_for(id, feed, on, length),
         };
         if let Err(Drift { ahead }) = database.clock.observe(batch.facts.timestamp, now, database.max_drift) {
             let ahead_ms = u64::try_from(ahead.as_millis()).unwrap_or(u64::MAX);
@@ -177,7 +177,6 @@ impl Work<'_, '_> {
         // A build before this one may not have been able to read it.
         database.set_halt(&feed, Halt::None);
         changes.stand_at(facts.position(effective));
-        let counts_by_choice = seq < database.counted_by_choice(&feed);
         if feed == database.row.local {
             // Own entries of which this store is an older copy, or whose commit ended before they were placed.
             database.own_past.clone_from(&past);
@@ -185,7 +184,7 @@ impl Work<'_, '_> {
             database.own_last = effective;
         }
         let placed = Placement { facts, past, effective, has_read: !read.is_empty() };
-        if self.place(id, member.feed, placed)? || counts_by_choice {
+        if self.place(id, member.feed, placed)? {
             pending.add(member.feed, changes);
         }
         Ok(Step::Placed)
@@ -196,6 +195,7 @@ impl Work<'_, '_> {
     pub fn place(&mut self, id: u32, number: u32, batch: Placement) -> Result<bool, Failure> {
         let Placement { facts, past, effective, has_read } = batch;
         let database = self.database(id)?;
+        let counts_by_choice = facts.seq < database.counted_by_choice(&facts.writer);
         let verdict = database.order.place(&facts, facts.position(effective), &past);
         // A grant lets feeds be linked that were placed before it.
         database.links_due |= facts.writer != database.row.local || !facts.controls.is_empty();
@@ -204,7 +204,7 @@ impl Work<'_, '_> {
         for control in &facts.controls {
             self.learn(id, control.writer(), u64::MAX)?;
         }
-        Ok(verdict == Verdict::Placed { counts: true })
+        Ok(verdict == Verdict::Placed { counts: true } || counts_by_choice)
     }
 
     /// A feed of which nothing more can be placed: alike everywhere, or until this package is updated.
@@ -225,9 +225,15 @@ impl Work<'_, '_> {
         Ok(Step::Stays)
     }
 
-    /// A batch needs what is not here or not placed: that feed is fetched so far at least.
-    fn wait_for(&mut self, id: u32, on: FeedKey, length: u64) -> Result<Step, Failure> {
-        self.learn(id, on, length)?;
+    /// A batch of `feed` needs what is not here or not placed: that feed is fetched so far at least. What a stranger
+    /// links to is a stranger too, and its own batches are not longer than what is taken of one.
+    fn wait_for(&mut self, id: u32, feed: FeedKey, on: FeedKey, length: u64) -> Result<Step, Failure> {
+        let database = self.database(id)?;
+        if !database.is_stranger(&feed) || database.row.open {
+            self.learn(id, on, length)?;
+        } else if on != feed {
+            self.meet(id, on)?;
+        }
         Ok(Step::Stays)
     }
 
@@ -235,6 +241,13 @@ impl Work<'_, '_> {
     pub fn learn(&mut self, id: u32, feed: FeedKey, until: u64) -> Result<(), Failure> {
         let database = self.database(id)?;
         if let Some(member) = database.members.get(&feed) {
+            if member.stranger
+                && !database.row.open
+                && let Some(member) = database.member_mut(&feed)
+            {
+                member.stranger = false;
+            }
+            let Some(member) = database.members.get(&feed) else { return Ok(()) };
             if member.until < until
                 && let Some(member) = database.member_mut(&feed)
             {
@@ -249,7 +262,8 @@ impl Work<'_, '_> {
         let record = self.feed_or_new(&feed)?;
         let (number, length) = (record.id, record.length);
         let database = self.database(id)?;
-        let member = MemberRow { feed: number, added: false, merged: 0, until, halt: Halt::None };
+        let member =
+            MemberRow { feed: number, added: false, merged: 0, until, halt: Halt::None, stranger: false };
         database.members.insert(feed, member);
         database.writers.insert(number, feed);
         database.dirty.members.insert(feed);

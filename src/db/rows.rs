@@ -125,6 +125,8 @@ pub(super) struct MemberRow {
     pub merged: u64,
     pub until: u64,
     pub halt: Halt,
+    /// Known by an announcement alone.
+    pub stranger: bool,
 }
 
 impl MemberRow {
@@ -149,6 +151,7 @@ impl MemberRow {
             Halt::Frozen => 1,
             Halt::Newer => 2,
         });
+        out.push(self.stranger.into());
         out
     }
 
@@ -165,6 +168,7 @@ impl MemberRow {
                 2 => Halt::Newer,
                 tag => return Err(DecodeError::UnknownTag { what: "halt", tag: tag.into() }),
             },
+            stranger: reader.bool("stranger")?,
         };
         reader.finish("a member's row").map(|()| row)
     }
@@ -208,9 +212,10 @@ mod tests {
         assert_eq!(state.encode(), hex::decode("ac020000000000000005").unwrap());
         assert_eq!(StateRow::decode(&state.encode()), Ok(state));
 
-        let member = MemberRow { feed: 3, added: true, merged: 0, until: u64::MAX, halt: Halt::Newer };
+        let member =
+            MemberRow { feed: 3, added: true, merged: 0, until: u64::MAX, halt: Halt::Newer, stranger: true };
         let bytes = member.encode();
-        assert_eq!(hex::encode(&bytes), "000000030100ffffffffffffffffff0102");
+        assert_eq!(hex::encode(&bytes), "000000030100ffffffffffffffffff010201");
         assert_eq!(MemberRow::decode(&bytes), Ok(member));
         assert!((0..bytes.len()).all(|cut| MemberRow::decode(&bytes[..cut]).is_err()));
     }

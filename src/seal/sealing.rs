@@ -1,11 +1,10 @@
 use super::envelope::derive;
 use super::{BlockSealing, EPOCH, EncryptionKey, KeyCheck, RowSealer, SealError, block};
 use crate::types::FeedKey;
-use parking_lot::Mutex;
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use zeroize::Zeroizing;
 
 /// Feeds whose keys are kept derived: a few hundred bytes each.
@@ -28,7 +27,7 @@ struct Keys {
 
 impl Keys {
     fn sealer(&self, feed: FeedKey) -> Arc<block::Sealer> {
-        let mut blocks = self.blocks.lock();
+        let mut blocks = self.blocks.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(sealer) = blocks.get(&feed) {
             return Arc::clone(sealer);
         }

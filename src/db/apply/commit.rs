@@ -89,8 +89,8 @@ impl Work<'_, '_> {
         let published = database.state.version;
         let mut state = database.applied()?.clone();
         self.undo(id, &mut state, in_flight)?;
-        let mut granted = BTreeSet::new();
-        self.replay(id, &mut state, in_flight, results, &mut granted)?;
+        let (mut granted, mut acknowledged) = (BTreeSet::new(), Vec::new());
+        self.replay(id, &mut state, in_flight, results, &mut granted, &mut acknowledged)?;
         state.generation += 1;
         let is_through = !super::plan::is_news(&in_flight.ready, state.cursor.placed());
         let shared = state.open_wave.as_ref().map_or(published, |wave| wave.shared);
@@ -112,6 +112,9 @@ impl Work<'_, '_> {
         before.changed_to(&after, |event| self.engine.effects.events.push((id, event)));
         for writer in granted {
             self.learn(id, writer, u64::MAX)?;
+        }
+        for (writer, length) in acknowledged {
+            self.hear_more(id, writer, length)?;
         }
         if !is_visible {
             return Ok(Committed::Hidden);
@@ -212,6 +215,7 @@ impl Work<'_, '_> {
         in_flight: &InFlight,
         results: &[DoneBatch],
         granted: &mut BTreeSet<FeedKey>,
+        acknowledged: &mut Vec<(FeedKey, u64)>,
     ) -> Result<(), Failure> {
         let space = self.database(id)?.space.clone();
         let mut plan = Plan::default();
@@ -225,7 +229,12 @@ impl Work<'_, '_> {
                 Need::Settled(outcome) => (outcome, None, false),
                 Need::Apply(batch) => match results.next() {
                     Some(done) if done.rejected => (Outcome::Rejected, None, batch.optimistic),
-                    Some(done) => (Outcome::Applied, Some(done), batch.optimistic),
+                    Some(done) => {
+                        if batch.optimistic {
+                            acknowledged.push((turn.at.writer, turn.end));
+                        }
+                        (Outcome::Applied, Some(done), batch.optimistic)
+                    }
                     None => break,
                 },
             };

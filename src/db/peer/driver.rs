@@ -60,12 +60,18 @@ impl State {
                 for feed in &feeds {
                     self.heard(feed, peer);
                 }
+                self.meet_strangers(topic, &feeds, peer);
                 if first_complete {
                     self.heard_all(topic, peer);
                     self.tell_progress(peer);
                 }
             }
-            Event::Have(feed) => self.heard(&feed, peer),
+            Event::Have(feed) => {
+                self.heard(&feed, peer);
+                for topic in self.topics.keys().copied().collect::<Vec<_>>() {
+                    self.meet_strangers(topic, std::slice::from_ref(&feed), peer);
+                }
+            }
             Event::Request { id, feed, start, end } => {
                 self.serving.push_back(Serving { answer: Some(id), feed, next: start, end });
             }
@@ -172,6 +178,7 @@ impl State {
                 heard: false,
                 heard_own: false,
                 said_own: false,
+                unmet: Vec::new(),
                 told_forks: BTreeSet::new(),
                 access: super::access::Talk::default(),
                 compared: super::compare::Compared::default(),
@@ -234,6 +241,7 @@ impl State {
         if self.shared.is_none() || self.session.is_closed() || self.topics.is_empty() {
             return;
         }
+        self.meet_kept(peer);
         self.note_claims(peer);
         self.allow_own(peer);
         for id in self.topics.keys().copied().collect::<Vec<_>>() {

@@ -17,6 +17,7 @@ mod driver;
 mod fetch;
 mod forks;
 mod io;
+mod meet;
 mod open;
 mod own;
 mod scope;
@@ -29,7 +30,7 @@ use super::error::{Code, Error};
 use super::events::Wake;
 use super::store::Shared;
 use crate::types::FeedKey;
-use crate::wire::{CloseReason, Session, Topic, TopicId};
+use crate::wire::{CloseReason, FeedState, Session, Topic, TopicId};
 use driver::{RemoteFeed, Serving};
 use parking_lot::{Mutex, RwLock};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -130,6 +131,8 @@ struct Shown {
     said_own: bool,
     /// Feeds whose fork was shown on it, or by the other side.
     told_forks: BTreeSet<FeedKey>,
+    /// Feeds announced before it was known whether the database takes in such as it does not know.
+    unmet: Vec<FeedState>,
     access: access::Talk,
     compared: compare::Compared,
 }

@@ -1,0 +1,59 @@
+//! Feeds that a peer announces and a database does not know: some databases take them in.
+
+use super::{Peer, State};
+use crate::db::strangers::MAX_STRANGERS;
+use crate::types::FeedKey;
+use crate::wire::{FeedState, TopicId, TopicKind};
+
+impl State {
+    /// Hands on what was announced on a database's topic, if that database takes such feeds. Who has just joined does not
+    /// know whether it does: then some of them are kept until the creator's word is here.
+    pub(super) fn meet_strangers(&mut self, id: TopicId, announced: &[FeedState], peer: &Peer) {
+        let databases = self.databases(peer);
+        let (Some(shared), Some(shown)) = (&self.shared, self.topics.get_mut(&id)) else { return };
+        if shown.topic.kind != TopicKind::Database {
+            return;
+        }
+        for open in databases.iter().filter(|open| open.info.key == shown.topic.key) {
+            if !open.status.read().takes_strangers {
+                let is_joining = open.feeds.read().get(&open.info.key).is_none_or(|feed| feed.placed == 0);
+                let room = MAX_STRANGERS.saturating_sub(shown.unmet.len());
+                if is_joining && open.info.apply {
+                    shown.unmet.extend(announced.iter().take(room).copied());
+                }
+                continue;
+            }
+            let unknown: Vec<FeedKey> = {
+                let feeds = open.feeds.read();
+                let is_unknown = |state: &&FeedState| match feeds.get(&state.feed) {
+                    None => state.length > 0,
+                    Some(feed) => {
+                        !feed.stranger && !feed.added && feed.until > 0 && feed.until < state.length
+                    }
+                };
+                announced.iter().filter(is_unknown).map(|state| state.feed).collect()
+            };
+            if !unknown.is_empty() {
+                let id = open.id;
+                shared.windowed_job(
+                    move |work| unknown.iter().try_for_each(|feed| work.meet(id, *feed)),
+                    peer.clone(),
+                    |_, _| {},
+                );
+            }
+        }
+    }
+
+    /// What was kept until it was known whether the database takes strangers.
+    pub(super) fn meet_kept(&mut self, peer: &Peer) {
+        let kept: Vec<_> = self
+            .topics
+            .iter_mut()
+            .filter(|(_, shown)| !shown.unmet.is_empty())
+            .map(|(id, shown)| (*id, std::mem::take(&mut shown.unmet)))
+            .collect();
+        for (id, unmet) in kept {
+            self.meet_strangers(id, &unmet, peer);
+        }
+    }
+}
