@@ -132,9 +132,9 @@ fn keys_that_wait_for_a_merge_of_the_users_own_are_sealed_and_a_changed_byte_of_
         let multi_hyperbee::db::Question::Merge { key, .. } = question else { unreachable!() };
         // One of them fails, and is told apart in the file.
         if key.ends_with(b"/1") {
-            round.fail()
+            round.fail();
         } else {
-            round.answer_object("{}").unwrap()
+            round.answer_object("{}").unwrap();
         }
         asked.push(String::from_utf8(key).unwrap());
     }

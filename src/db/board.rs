@@ -35,6 +35,7 @@ pub(super) struct Board {
 
 /// Everything about a database that never changes.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own, as its creator said it")]
 pub struct DbInfo {
     pub name: String,
     pub key: FeedKey,

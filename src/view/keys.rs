@@ -15,6 +15,7 @@ use super::space::{Space, Stored};
 use crate::store::{Read, ReadTxn, Table};
 use parking_lot::Mutex;
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::fmt;
 use std::ops::Bound;
 use std::sync::Arc;
@@ -273,13 +274,17 @@ impl Held {
         let fits = self.row_bytes.saturating_add(newest.value.len()) <= MAX_ROW_BYTES;
         let newest = fits.then_some(newest);
         self.row_bytes += newest.as_ref().map_or(0, Newest::size);
-        if let Some(held) = self.keys.get_mut(key) {
-            let before = std::mem::replace(held, newest);
-            self.let_go(before.as_ref());
-            return;
+        match self.keys.entry(key.into()) {
+            Entry::Occupied(mut held) => {
+                let before = held.insert(newest);
+                self.let_go(before.as_ref());
+                return;
+            }
+            Entry::Vacant(place) => {
+                place.insert(newest);
+            }
         }
         self.bytes += key.len() + KEY_COST;
-        self.keys.insert(key.into(), newest);
         while self.bytes > max_bytes && self.keys.len() > 1 {
             // The window gives way at the end that the range comes to last.
             let gone = if self.reverse { self.keys.pop_first() } else { self.keys.pop_last() };
