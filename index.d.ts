@@ -305,6 +305,12 @@ export interface Options<K = string, V = any> {
   valueEncoding?: EncodingOption<V>
   /** Of the local writer; generated and kept by default. Names one feed of one database. */
   keyPair?: KeyPair | Promise<KeyPair> | null
+  /** 32 random bytes, the same at every replica: seals what is written, on disk here and at everyone it passes. By
+   * default the store's. Wrong, missing or superfluous: `ERR_ENCRYPTION_KEY`, or, where only the creator's feed can
+   * tell, the event `error` when that arrives. */
+  encryptionKey?: Uint8Array | Promise<Uint8Array> | null
+  /** `true`: refused without an `encryptionKey`. `false`: not encrypted, whatever the store says. */
+  encrypted?: boolean | null
   /** `'granted'` (default): who is granted writes. `'open'`: every feed does, also
    * such as are announced by peers that know the key. */
   writers?: 'granted' | 'open'
@@ -1049,8 +1055,12 @@ export default MultiHyperbee
 /** A directory that holds feeds and databases. */
 export class Store {
   /** @param options `readOnly`: nothing is ever written; neither databases nor feeds can be opened in it yet
-   * (`ERR_READ_ONLY`) */
-  constructor(location: string, options?: { readOnly?: boolean })
+   * (`ERR_READ_ONLY`). `encryptionKey`: of every database opened in it that does not say otherwise; feeds opened with
+   * `get` are not encrypted by it. */
+  constructor(
+    location: string,
+    options?: { readOnly?: boolean; encryptionKey?: Uint8Array | Promise<Uint8Array> | null }
+  )
   readonly closed: boolean
   ready(): Promise<void>
   get(which: Key | { key: Key } | { name: string } | { keyPair: KeyPair | Promise<KeyPair> }): Feed
@@ -1123,6 +1133,8 @@ export interface VerifyReport {
   blocks: number
   rows: number
   databases: number
+  /** Of the databases, those that are encrypted and not open: what is sealed of them was not opened. */
+  sealed: number
   keys: number
 }
 

@@ -429,6 +429,7 @@ export interface NativeReport {
   blocks: number
   rows: number
   databases: number
+  sealed: number
   keys: number
   damages: Array<NativeDamage>
   more: number

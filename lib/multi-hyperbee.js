@@ -3,7 +3,7 @@
 const { EventEmitter } = require('node:events')
 const { delegate } = require('./delegate.js')
 const { translated } = require('./errors.js')
-const { parseArguments, makeFunctions, seedOf } = require('./options.js')
+const { encryptionKeyOf, parseArguments, makeFunctions, seedOf } = require('./options.js')
 const { Session, translatedAsync } = require('./session.js')
 const { MergeMode } = require('./merge-mode.js')
 const { RelayMode, MembersInRelay } = require('./relay-mode.js')
@@ -77,6 +77,7 @@ class MultiHyperbee extends EventEmitter {
     keyEncoding,
     valueEncoding,
     keyPair,
+    sealing,
     open,
     maxDrift,
     functions,
@@ -86,6 +87,7 @@ class MultiHyperbee extends EventEmitter {
   }) {
     // Awaited first: what the user's class is constructed with is complete then.
     const secret = await seedOf(keyPair)
+    const encryptionKey = await encryptionKeyOf(sealing, this.store._shared.encryptionKey)
     const called = functions && makeFunctions(functions, this)
     const native = await this.store._database({
       name,
@@ -93,6 +95,7 @@ class MultiHyperbee extends EventEmitter {
       keyEncoding: keyEncoding.name,
       valueEncoding: valueEncoding.name,
       secret,
+      encryptionKey,
       open,
       maxDrift,
       apply: handlers !== null,
@@ -177,8 +180,9 @@ class MultiHyperbee extends EventEmitter {
     return this._session.state === 'closed'
   }
 
+  /** Whether its feeds and its view are sealed. */
   get encrypted() {
-    return false
+    return this._session.info?.encrypted ?? false
   }
 
   get(key, options) {

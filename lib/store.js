@@ -2,7 +2,7 @@
 
 const { MultiHyperbeeError, translated } = require('./errors.js')
 const { decodeKey } = require('./keys.js')
-const { seedOf } = require('./options.js')
+const { checkEncryptionKey, seedOf } = require('./options.js')
 const { Feed } = require('./feed.js')
 const { translatedAsync } = require('./session.js')
 const { replicate } = require('./replication.js')
@@ -14,7 +14,7 @@ const native = require('../native.js')
 class Store {
   /**
    * @param {string} location the path of a directory, or `':memory:'`
-   * @param {{ readOnly?: boolean }} [options]
+   * @param {{ readOnly?: boolean, encryptionKey?: Uint8Array | Promise<Uint8Array> }} [options]
    */
   constructor(location, options = {}) {
     if (location instanceof Shared) {
@@ -24,10 +24,8 @@ class Store {
       if (typeof location !== 'string' || location === '') {
         throw new MultiHyperbeeError('ERR_OPTIONS', "a Store takes the path of a directory, or ':memory:'")
       }
-      if (options?.encryptionKey != null) {
-        throw new MultiHyperbeeError('ERR_OPTIONS', 'encryption is not there yet: leave out encryptionKey')
-      }
-      this._shared = new Shared(location, Boolean(options?.readOnly))
+      const encryptionKey = checkEncryptionKey(options?.encryptionKey ?? null)
+      this._shared = new Shared(location, Boolean(options?.readOnly), encryptionKey)
       this._prefix = ''
     }
   }
@@ -156,7 +154,12 @@ class Store {
 
 /** What a store and its namespaces share. */
 class Shared {
-  constructor(location, readOnly) {
+  constructor(location, readOnly, encryptionKey) {
+    /** Of its databases, where they do not say otherwise. */
+    this.encryptionKey = encryptionKey
+    // Whoever opens a database with it learns that it was broken.
+    if (typeof encryptionKey?.then === 'function') encryptionKey.then(null, () => {})
+
     /** What is to be closed before it: each has `close()`. */
     this.open = new Set()
     /** Streams by the id of their peer, to name them in `synced`. */

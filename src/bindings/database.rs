@@ -8,7 +8,7 @@ use super::peer::{NativePeer, NativePeerOptions};
 use super::promise::promise;
 use super::value::Form;
 use super::wake::Wake;
-use crate::db::{DatabaseOptions, Db, DbStats, DbStatus, Range, RelayLimits, Subscription};
+use crate::db::{DatabaseOptions, Db, DbStats, DbStatus, EncryptionKey, Range, RelayLimits, Subscription};
 use napi::Env;
 use napi::bindgen_prelude::{Buffer, BufferSlice, Function, PromiseRaw, spawn_blocking};
 use napi_derive::napi;
@@ -21,6 +21,7 @@ pub struct NativeDbOptions<'env> {
     pub key_encoding: String,
     pub value_encoding: String,
     pub secret: Option<BufferSlice<'env>>,
+    pub encryption_key: Option<BufferSlice<'env>>,
     pub open: bool,
     pub apply: bool,
     pub optimistic: bool,
@@ -42,6 +43,10 @@ impl NativeDbOptions<'_> {
             key_encoding: self.key_encoding,
             value_encoding: self.value_encoding,
             secret: self.secret.map(|secret| array(&secret, "a secret seed")).transpose()?,
+            encryption_key: self
+                .encryption_key
+                .map(|key| array(&key, "an encryption key").map(EncryptionKey::new))
+                .transpose()?,
             open: self.open,
             apply: self.apply,
             optimistic: self.optimistic,
@@ -66,6 +71,7 @@ pub struct NativeDbInfo {
     pub local: Buffer,
     pub key_encoding: String,
     pub value_encoding: String,
+    pub encrypted: bool,
     pub apply: bool,
     pub optimistic: bool,
 }
@@ -144,6 +150,7 @@ impl NativeDb {
             local: info.local.0.to_vec().into(),
             key_encoding: info.key_encoding,
             value_encoding: info.value_encoding,
+            encrypted: info.encrypted,
             apply: info.apply,
             optimistic: info.optimistic,
         })

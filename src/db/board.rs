@@ -13,9 +13,10 @@ use super::rows::Halt;
 use super::state_hash::StateHash;
 use crate::feed::FeedRecord;
 use crate::merkle::Head;
+use crate::seal::Sealing;
 use crate::store::ReadTxn;
 use crate::types::FeedKey;
-use crate::view::Merged;
+use crate::view::{Merged, Space};
 use parking_lot::{Mutex, RwLock};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -42,6 +43,7 @@ pub(super) struct Board {
 
 /// Everything about a database that never changes.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own, as its creator said it")]
 pub struct DbInfo {
     pub name: String,
     pub key: FeedKey,
@@ -50,6 +52,7 @@ pub struct DbInfo {
     pub key_encoding: String,
     pub value_encoding: String,
     pub open: bool,
+    pub encrypted: bool,
     pub apply: bool,
     pub optimistic: bool,
     /// There if its feeds are stored and forwarded, never read: how much of them.
@@ -95,6 +98,8 @@ impl DbStats {
 pub(super) struct OpenDatabase {
     pub id: u32,
     pub info: DbInfo,
+    /// Its rows, and the keys they are sealed with.
+    pub space: Space,
     /// The local feed now: `info` has the one it was opened with.
     local: RwLock<FeedKey>,
     pub max_drift: Duration,
@@ -204,6 +209,14 @@ impl Board {
         let mut databases = self.databases.write();
         let unused = databases.get(&id).is_some_and(|open| open.handles.load(Ordering::Acquire) == 0);
         unused && databases.remove(&id).is_some()
+    }
+
+    /// How the blocks of a feed are sealed, as far as a database that has it is open here.
+    pub fn sealing_of(&self, feed: &FeedKey) -> Sealing {
+        let databases = self.databases.read();
+        let mut of = databases.values().filter(|open| open.space.is_encrypted());
+        let found = of.find(|open| open.feeds.read().contains_key(feed));
+        found.map_or(Sealing::PLAIN, |open| open.space.sealing().clone())
     }
 
     pub fn send(&self, database: u32, event: &Event) {
@@ -363,11 +376,12 @@ impl PublishedFeed {
 }
 
 impl OpenDatabase {
-    pub fn new(id: u32, info: DbInfo, max_drift: Duration) -> Self {
+    pub fn new(id: u32, info: DbInfo, space: Space, max_drift: Duration) -> Self {
         Self {
             id,
             local: RwLock::new(info.local),
             info,
+            space,
             max_drift,
             handles: AtomicUsize::new(0),
             status: RwLock::default(),

@@ -11,6 +11,7 @@ use super::store::Shared;
 use super::write::{Write, Written};
 use crate::codec::limits::MAX_KEY_BYTES;
 use crate::crdt::Live;
+use crate::seal::EncryptionKey;
 use crate::store::ReadTxn;
 use crate::types::FeedKey;
 use crate::view::{self, ViewError};
@@ -29,6 +30,8 @@ pub struct DatabaseOptions {
     pub value_encoding: String,
     /// Seed of the local writer's key pair, instead of a new one.
     pub secret: Option<[u8; 32]>,
+    /// Seals its blocks and its rows in this store; all its replicas need the same.
+    pub encryption_key: Option<EncryptionKey>,
     /// Every feed announced by a peer that proves the key counts.
     pub open: bool,
     /// Apply mode: values are opaque, and the caller's `apply` makes the view of them.
@@ -49,6 +52,7 @@ impl Default for DatabaseOptions {
             key_encoding: "utf-8".into(),
             value_encoding: "json".into(),
             secret: None,
+            encryption_key: None,
             open: false,
             apply: false,
             optimistic: false,
@@ -163,7 +167,7 @@ impl Db {
             }
             // While a wave is not through, the newest rows are not for readers.
             let at = at.or_else(|| inner.open.info.apply.then(|| inner.open.status.read().version));
-            let Some(row) = view::newest(txn, inner.open.id, key, at)? else { return Ok(None) };
+            let Some(row) = view::newest(txn, &inner.open.space, key, at)? else { return Ok(None) };
             Ok(LiveRow::of(row.version, key, &row)?.map(|row| found(&row)))
         })
     }
@@ -289,7 +293,7 @@ pub struct LiveRow<'t> {
 
 impl<'t> LiveRow<'t> {
     /// `None` for a key that is deleted.
-    pub(super) fn of(version: u64, key: &'t [u8], row: &view::Row<'t>) -> Result<Option<Self>, ViewError> {
+    pub(super) fn of(version: u64, key: &'t [u8], row: &'t view::Row<'_>) -> Result<Option<Self>, ViewError> {
         let state = row.view()?;
         let (Some(value), Some(last)) = (state.live, state.last) else { return Ok(None) };
         Ok(Some(Self { version, key, value, stamp: last.stamp(), prev: state.prev, state: state.id }))

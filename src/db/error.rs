@@ -1,3 +1,4 @@
+use crate::seal::SealError;
 use crate::store::StoreError;
 
 /// The stable names of `api.md`, Errors.
@@ -173,6 +174,18 @@ impl From<Failure> for Error {
             Failure::Refused(error) => error,
             Failure::Store(error) => error.into(),
         }
+    }
+}
+
+impl From<SealError> for Error {
+    fn from(error: SealError) -> Self {
+        Failure::damaged(&error).into()
+    }
+}
+
+impl From<SealError> for Failure {
+    fn from(error: SealError) -> Self {
+        Failure::damaged(&error)
     }
 }
 

@@ -7,6 +7,7 @@ use super::open::{discovery_key, random};
 use super::store::{Shared, Store};
 use crate::codec::limits::MAX_KEY_BYTES;
 use crate::feed::{self, Appender, FeedRecord, Seed};
+use crate::seal;
 use crate::store::{Read, Table};
 use crate::types::{FeedKey, Hash};
 use parking_lot::RwLock;
@@ -95,7 +96,7 @@ impl Work<'_, '_> {
     fn own_feed(&mut self, seed: Seed) -> Result<FeedKey, Failure> {
         let key = seed.feed();
         if self.feed(&key)?.is_none_or(|record| record.secret.is_none()) {
-            self.feed_to_write(seed)?;
+            self.feed_to_write(key, seed.into())?;
         }
         Ok(key)
     }
@@ -158,11 +159,18 @@ impl Feed {
         })
     }
 
-    /// The block, if it is here.
+    /// The block, if it is here. A sealed one is opened as long as the encrypted database it belongs to is open; else it
+    /// is as it travels.
     pub fn get(&self, seq: u64) -> Result<Option<Vec<u8>>, Error> {
-        self.with_record(|txn, record| match feed::block(txn, record.id, seq)? {
-            Some(block) => Ok(Some(block.to_vec())),
-            None => Ok(feed::apart(txn, record, seq)?),
+        let sealing = self.shared()?.board.sealing_of(&self.key).blocks(self.key);
+        self.with_record(|txn, record| {
+            let Some(block) = feed::block(txn, record.id, seq)? else {
+                return Ok(feed::apart(txn, record, seq)?);
+            };
+            if !sealing.is_encrypted() || !seal::is_sealed(block) {
+                return Ok(Some(block.to_vec()));
+            }
+            Ok(Some(sealing.open(seq, block)?.into_owned()))
         })
     }
 

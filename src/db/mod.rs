@@ -52,6 +52,7 @@ mod withdraw;
 mod write;
 
 pub use crate::crdt::Live;
+pub use crate::seal::EncryptionKey;
 pub use crate::store::Location;
 pub use crate::wire::StateClaim;
 pub use access::{Access, MAX_ACCESS_DATA, Refusal};

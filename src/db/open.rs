@@ -14,10 +14,12 @@ use crate::causal::Past;
 use crate::clock::Clock;
 use crate::codec::Reader;
 use crate::entry::{Genesis, Mode, Op};
-use crate::feed::{self, Seed};
+use crate::feed::{self, Secret, Seed};
 use crate::order::{self, Batches};
+use crate::seal::{KeyCheck, Sealing};
 use crate::store::{Read, Table};
 use crate::types::{Effective, FeedKey};
+use crate::view::Space;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
 use std::sync::Arc;
@@ -56,7 +58,12 @@ impl Work<'_, '_> {
             Some(row) => {
                 let row = DatabaseRow::decode(row).map_err(|error| Failure::damaged(&error))?;
                 agree(&row, options, &name)?;
-                row
+                let given = options.encryption_key.as_ref().map(|key| key.check(&row.key));
+                match same_key(row.check, given, &row.key) {
+                    Ok(()) => row,
+                    Err(_) if self.has_nothing(&row)? => self.create_database(options, &name)?,
+                    Err(error) => return Err(error.into()),
+                }
             }
             None => self.create_database(options, &name)?,
         };
@@ -72,11 +79,13 @@ impl Work<'_, '_> {
             key_encoding: row.key_encoding,
             value_encoding: row.value_encoding,
             open: row.open,
+            encrypted: row.check.is_some(),
             apply: row.apply,
             optimistic: row.optimistic,
             relay: row.relay.then(|| options.relay.unwrap_or_default()),
         };
-        let open = Arc::new(OpenDatabase::new(id, info, options.max_drift));
+        let space = Space::new(id, Sealing::new(options.encryption_key.as_ref(), &row.key));
+        let open = Arc::new(OpenDatabase::new(id, info, space, options.max_drift));
         self.engine.board.databases.write().insert(id, Arc::clone(&open));
         self.engine.effects.opened.insert(id);
         self.engine.effects.databases.insert(id);
@@ -120,7 +129,7 @@ impl Work<'_, '_> {
         };
         let local = seed.feed();
         self.refuse_used(&local)?;
-        let local_number = self.feed_to_write(seed)?;
+        let local_number = self.feed_to_write(local, Secret::new(seed, options.encryption_key.as_ref())?)?;
         let key = options.key.unwrap_or(local);
         let creator_number = self.feed_or_new(&key)?.id;
         let id = self.next_database()?;
@@ -131,6 +140,7 @@ impl Work<'_, '_> {
             key_encoding: options.key_encoding.clone(),
             value_encoding: options.value_encoding.clone(),
             open: options.open,
+            check: options.encryption_key.as_ref().map(|encryption| encryption.check(&key)),
             apply: options.apply,
             optimistic: options.apply && options.optimistic,
             relay: false,
@@ -151,17 +161,26 @@ impl Work<'_, '_> {
         Ok(row)
     }
 
+    /// A join that has not brought anything yet, not even the genesis: it can be made anew with another key.
+    fn has_nothing(&mut self, row: &DatabaseRow) -> Result<bool, Failure> {
+        if row.local == row.key || self.engine.board.database(row.id).is_some() {
+            return Ok(false);
+        }
+        let is_placed = order::order_state(self.txn, row.id, row.key)?.placed().get(&row.key) > 0;
+        let has_written = self.feed(&row.local)?.is_some_and(|record| record.length > 0);
+        Ok(!is_placed && !has_written)
+    }
+
     /// A feed that this store writes from now on. Returns its number.
-    pub fn feed_to_write(&mut self, seed: Seed) -> Result<u32, Failure> {
-        let key = seed.feed();
+    pub fn feed_to_write(&mut self, key: FeedKey, secret: Secret) -> Result<u32, Failure> {
         let record = match self.feed(&key)? {
             Some(record) => {
                 let mut record = record.clone();
-                record.secret = Some(seed);
+                record.secret = Some(secret);
                 feed::save(self.txn, &record)?;
                 record
             }
-            None => feed::create(self.txn, key, Some(seed))?,
+            None => feed::create(self.txn, key, Some(secret))?,
         };
         let number = record.id;
         self.engine.feeds.insert(key, record);
@@ -180,7 +199,7 @@ impl Work<'_, '_> {
             mode: if row.apply { Mode::Apply } else { Mode::Merge },
             key_encoding: &row.key_encoding,
             value_encoding: &row.value_encoding,
-            encrypted: false,
+            encrypted: row.check,
             open: row.open,
             optimistic: row.optimistic,
         };
@@ -228,7 +247,8 @@ impl Work<'_, '_> {
         let writers = members.iter().map(|(feed, member)| (member.feed, *feed)).collect();
         let order = order::order_state(self.txn, id, row.key)?;
         let applied = if row.apply { Some(crate::apply::load(self.txn, id, row.key)?) } else { None };
-        let batches = Batches { txn: &*self.txn, database: id, numbers: &members };
+        let sealing = open.space.sealing();
+        let batches = Batches { txn: &*self.txn, database: id, sealing, numbers: &members };
         let (reached, latest) = reach_of(&batches, row.local, order.placed().get(&row.local))?;
         let mut clock = Clock::new(clock_id(&row.local));
         clock.restore(state.clock);
@@ -252,6 +272,7 @@ impl Work<'_, '_> {
             relay: open.info.relay.map(RelayState::new),
             members,
             order,
+            space: open.space.clone(),
             applied,
             waiting_for: Vec::new(),
             row,
@@ -261,9 +282,10 @@ impl Work<'_, '_> {
             let length = match self.feed(&feed)?.cloned() {
                 None => 0,
                 Some(record) => {
-                    database
-                        .forks
-                        .extend(super::forks::forked(self.txn, &record)?.map(|forked| (feed, forked)));
+                    database.forks.extend(
+                        super::forks::forked(self.txn, database.space.sealing(), &record)?
+                            .map(|forked| (feed, forked)),
+                    );
                     record.length
                 }
             };
@@ -300,6 +322,7 @@ fn relay_row(id: u32, key: FeedKey, options: &DatabaseOptions) -> DatabaseRow {
         apply: false,
         optimistic: false,
         relay: true,
+        check: None,
     }
 }
 
@@ -368,6 +391,24 @@ fn agree(row: &DatabaseRow, options: &DatabaseOptions, name: &str) -> Result<(),
             if row.open { "open" } else { "granted" },
         ),
     ))
+}
+
+/// Whether a database that was made with the first key, or none, is opened with the same.
+pub(super) fn same_key(
+    made: Option<KeyCheck>,
+    given: Option<KeyCheck>,
+    database: &FeedKey,
+) -> Result<(), Error> {
+    let message = match (made, given) {
+        (None, None) => return Ok(()),
+        (Some(made), Some(given)) if made == given => return Ok(()),
+        (Some(_), None) => format!("the database {database} is encrypted: open it with its encryptionKey"),
+        (None, Some(_)) => format!("the database {database} is not encrypted: open it without encryptionKey"),
+        (Some(_), Some(_)) => {
+            format!("this is not the encryptionKey that the database {database} was made with")
+        }
+    };
+    Err(Error::new(Code::EncryptionKey, message))
 }
 
 /// What swarms are joined under: tells nobody the key.

@@ -13,6 +13,7 @@ use super::board::{Board, DbInfo, OpenDatabase, PublishedFeed};
 use super::error::{Code, Error};
 use crate::feed::FeedRecord;
 use crate::types::FeedKey;
+use crate::view::Space;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
@@ -33,11 +34,12 @@ pub(super) fn place() -> OpenDatabase {
         key_encoding: String::new(),
         value_encoding: String::new(),
         open: false,
+        encrypted: false,
         apply: false,
         optimistic: false,
         relay: None,
     };
-    OpenDatabase::new(RAW, info, Duration::ZERO)
+    OpenDatabase::new(RAW, info, Space::plain(RAW), Duration::ZERO)
 }
 
 /// What is wanted and what is asked for.

@@ -150,7 +150,8 @@ fn entries(
         let at = placement.turn.at;
         let number = writers.iter().find(|(_, feed)| **feed == at.writer).map(|(number, _)| *number);
         let number = number.ok_or(crate::order::OrderError::Feed { feed: at.writer })?;
-        let (batch, _) = super::piece::read(txn, open.info.key, number, placement.turn)?;
+        let (batch, _) =
+            super::piece::read(txn, open.info.key, &open.space.blocks(at.writer), number, placement.turn)?;
         let batch = PieceBatch { optimistic, ..batch };
         let changes = placement.changes;
         if !visit(&SequenceEntry { index, begin, end, outcome, changes, batch }) {

@@ -180,11 +180,13 @@ impl State {
         }
         let record = shared.read().and_then(|txn| {
             let record = feed::load(&txn, &local).map_err(Error::from)?;
-            Ok(record.and_then(|record| record.secret))
+            let Some(mut secret) = record.and_then(|record| record.secret) else { return Ok(None) };
+            secret.open(local, open.space.sealing().encryption_key())?;
+            Ok(Some(secret.seed(local)?.clone()))
         });
         // A store that cannot be read now is read at the next occasion.
-        let Ok(Some(secret)) = record else { return false };
-        let proved = prove(&mut self.session, id, local, &secret);
+        let Ok(Some(seed)) = record else { return false };
+        let proved = prove(&mut self.session, id, local, &seed);
         if proved {
             shown.access.own.insert(local);
         }
