@@ -64,6 +64,14 @@ declare namespace MultiHyperbee {
   export import Resolver = all.Resolver
   export import ResolverEntry = all.ResolverEntry
   export import Status = all.Status
+  export import SyncStatus = all.SyncStatus
+  export import StoreStatus = all.StoreStatus
+  export import Reason = all.Reason
+  export import RelayOptions = all.RelayOptions
+  export import FeedStatus = all.FeedStatus
+  export import PeerFeed = all.PeerFeed
+  export import PeerStatus = all.PeerStatus
+  export import PeerError = all.PeerError
   export import Store = all.Store
   export import Stored = all.Stored
   export import SubOptions = all.SubOptions

@@ -305,6 +305,12 @@ export interface Options<K = string, V = any> {
   valueEncoding?: EncodingOption<V>
   /** Of the local writer; generated and kept by default. Names one feed of one database. */
   keyPair?: KeyPair | Promise<KeyPair> | null
+  /** 32 random bytes, the same at every replica: seals what is written, on disk here and at everyone it passes. By
+   * default the store's. Wrong, missing or superfluous: `ERR_ENCRYPTION_KEY`, or, where only the creator's feed can
+   * tell, the event `error` when that arrives. */
+  encryptionKey?: Uint8Array | Promise<Uint8Array> | null
+  /** `true`: refused without an `encryptionKey`. `false`: not encrypted, whatever the store says. */
+  encrypted?: boolean | null
   /** `'granted'` (default): who is granted writes. `'open'`: every feed does, also
    * such as are announced by peers that know the key. */
   writers?: 'granted' | 'open'
@@ -332,6 +338,8 @@ export interface Options<K = string, V = any> {
   optimistic?: boolean
   /** How soon (ms) an idle indexer acknowledges what it has seen: 10,000 by default, 0 never. */
   ackInterval?: number
+  /** Stores and forwards the feeds of `key` without reading them: whatever reads or writes is `ERR_RELAY`. */
+  relay?: boolean | RelayOptions
 }
 
 /** One value, as `apply` gets it. */
@@ -575,18 +583,130 @@ export interface FeedProgress {
   want: number
 }
 
-export interface Status {
+/** How much a relay keeps. What only strangers who know the key announce shares a tenth of it. */
+export interface RelayOptions {
+  /** 4,096 by default. */
+  maxFeeds?: number
+  /** Bytes of blocks, and 128 for each block; 16 GiB by default. */
+  maxBytes?: number
+}
+
+/** Why nothing moves. */
+export interface Reason {
+  /**
+   * `no-peer`: nobody who is connected has it · `not-granted`: its writer is not, or this device is not ·
+   * `waiting-for-link`: an entry builds on what is not here (`on`) · `incomplete-batch` · `upgrade-needed` ·
+   * `unreadable`: no version can read it · `choking`: a peer (`peer`) has it and does not give it · `not-downloading` ·
+   * `forked` · `restored`: this device's own feed may have more elsewhere · `disk-full` · `store-failed` ·
+   * `relay-full`: a relay's limits allow no more · `held-back`: own blocks wait until others have said what they have · `apply-paused`: `apply` threw or interrupted
+   */
+  code:
+    | 'no-peer'
+    | 'relay-full'
+    | 'not-granted'
+    | 'waiting-for-link'
+    | 'incomplete-batch'
+    | 'upgrade-needed'
+    | 'unreadable'
+    | 'choking'
+    | 'not-downloading'
+    | 'forked'
+    | 'restored'
+    | 'disk-full'
+    | 'store-failed'
+    | 'held-back'
+    | 'apply-paused'
+  /** What is the case, and what to do. */
+  message: string
+  feed: Buffer | null
+  on: { key: Buffer; length: number } | null
+  /** `id` of a peer's status. */
+  peer: number | null
+}
+
+export interface FeedStatus extends FeedProgress {
+  /** This store has its secret key. */
+  writable: boolean
+  /** Null: all of it is here and applied, or it is on its way. */
+  reason: Reason | null
+}
+
+/** What one connection does with one feed. */
+export interface PeerFeed {
+  key: Buffer
+  /** Blocks the peer was told are here. */
+  ours: number
+  /** Blocks it says it has. */
+  theirs: number
+  /** Blocks asked for that have not come, the end exclusive. */
+  asked: { start: number; end: number } | null
+  /** Blocks on their way to it. */
+  sending: { start: number; end: number } | null
+  /** Blocks that have come over it. */
+  received: number
+  sent: number
+  /** Why nothing more is asked for, or comes. */
+  idle: 'not-downloading' | 'not-uploading' | 'refused' | 'silent' | null
+}
+
+export interface PeerStatus {
+  id: number
+  stream: ReplicationStream | null
+  /** It has said who it is. */
+  open: boolean
+  /** All it announced is here and applied. */
+  synced: boolean
+  /** Bytes since the connection began. */
+  received: number
+  sent: number
+  /** Bytes a second, over the last four. */
+  downloadRate: number
+  uploadRate: number
+  /** Bytes of blocks that have come and are not on disk yet. */
+  unstored: number
+  /** It was asked for something, and no byte has come for ten seconds. */
+  silent: boolean
+  feeds: PeerFeed[]
+}
+
+export interface PeerError {
+  error: MultiHyperbeeError
+  /** Milliseconds since 1970. */
+  at: number
+}
+
+export interface SyncStatus {
+  /** Somebody is connected, and all that is announced is here and applied. */
+  synced: boolean
+  /** The gravest reason of all feeds; null: all is here, or something moves. */
+  reason: Reason | null
+  feeds: FeedStatus[]
+  /** Feeds that peers announce, that nobody granted, and that are too many to be listed. */
+  unlisted: number
+  peers: PeerStatus[]
+}
+
+export interface StoreStatus {
+  state: 'opening' | 'open' | 'closed'
+  databases: (SyncStatus & { name: string; key: Buffer })[]
+  peers: PeerStatus[]
+  /** Why nothing can be stored. */
+  reason: Reason | null
+  /** The latest errors of connections made by `store.replicate`. */
+  peerErrors: PeerError[]
+}
+
+export interface Status extends SyncStatus {
   state: 'opening' | 'open' | 'closing' | 'closed'
   version: number
   writable: boolean
   isIndexer: boolean
   /** Everything that any peer has announced is here and applied. */
   flushed: boolean
-  feeds: FeedProgress[]
-  /** connections of this store */
-  peers: number
   /** the last error that nobody awaited */
   error: MultiHyperbeeError | null
+  /** The latest errors of connections. */
+  peerErrors: PeerError[]
 }
 
 export interface Writer {
@@ -923,6 +1043,7 @@ export class MultiHyperbee<K = string, V = any>
   replicate(isInitiator: boolean, options?: ReplicateOptions & { stream?: Duplex }): ReplicationStream
   /** Attaches by itself: to a plain stream with Noise, to a Hyperswarm connection as a Protomux channel. */
   replicate(stream: Duplex, options?: ReplicateOptions & { isInitiator?: boolean }): ReplicationStream
+  /** Where replication stands now: per feed and connection, and why nothing moves if nothing does. Reads memory only. */
   status(): Status
   /** The status whenever it changed, at most ten times a second, until the database closes. */
   syncProgress(options?: WaitOptions): AsyncIterableIterator<Status>
@@ -934,8 +1055,12 @@ export default MultiHyperbee
 /** A directory that holds feeds and databases. */
 export class Store {
   /** @param options `readOnly`: nothing is ever written; neither databases nor feeds can be opened in it yet
-   * (`ERR_READ_ONLY`) */
-  constructor(location: string, options?: { readOnly?: boolean })
+   * (`ERR_READ_ONLY`). `encryptionKey`: of every database opened in it that does not say otherwise; feeds opened with
+   * `get` are not encrypted by it. */
+  constructor(
+    location: string,
+    options?: { readOnly?: boolean; encryptionKey?: Uint8Array | Promise<Uint8Array> | null }
+  )
   readonly closed: boolean
   ready(): Promise<void>
   get(which: Key | { key: Key } | { name: string } | { keyPair: KeyPair | Promise<KeyPair> }): Feed
@@ -945,6 +1070,13 @@ export class Store {
   list(): Buffer[]
   replicate(isInitiator: boolean, options?: ReplicateOptions & { stream?: Duplex }): ReplicationStream
   replicate(stream: Duplex, options?: ReplicateOptions & { isInitiator?: boolean }): ReplicationStream
+  /**
+   * Stores and forwards the feeds of a database without reading them, as long as what it gives back is open: it has
+   * `replicate`, `status`, `flush` and `close`, and whatever reads or writes is `ERR_RELAY`.
+   */
+  relay(key: Key, options?: RelayOptions & { name?: string }): MultiHyperbee
+  /** Where replication of everything open in it stands. Reads memory only. */
+  status(): StoreStatus
   /** Copies what is committed now into a directory that holds no store yet; writing goes on meanwhile. A store opened
    * from the copy refuses to write (`ERR_RESTORED`) until a peer that had its feeds has confirmed them, or `resume`. */
   backup(path: string): Promise<void>
@@ -1001,6 +1133,8 @@ export interface VerifyReport {
   blocks: number
   rows: number
   databases: number
+  /** Of the databases, those that are encrypted and not open: what is sealed of them was not opened. */
+  sealed: number
   keys: number
 }
 
@@ -1009,12 +1143,13 @@ export interface FeedEvents {
   close: []
 }
 
-/** One writer's signed, append-only log. */
+/** One writer's signed, append-only log. Opened by itself it is sparse: only what is asked for is fetched. */
 export class Feed extends EventEmitter<FeedEvents> {
   private constructor()
   readonly key: Buffer | null
   readonly id: string | null
   readonly discoveryKey: Buffer | null
+  /** Blocks its writer has signed, as far as is known here; not all of them need be here. */
   readonly length: number
   readonly byteLength: number
   /** Blocks here from the first on. */
@@ -1027,7 +1162,7 @@ export class Feed extends EventEmitter<FeedEvents> {
     blocks: unknown | unknown[],
     options?: { valueEncoding?: EncodingOption<any> }
   ): Promise<{ length: number; byteLength: number }>
-  /** Waits until the block is here, unless `wait` is false: then null if it is not. */
+  /** Fetches the block over any connection of the store and waits for it, unless `wait` is false: then null if it is not here. */
   get(seq: number, options?: WaitOptions & { wait?: true; valueEncoding?: EncodingOption<any> }): Promise<any>
   get(
     seq: number,
@@ -1042,7 +1177,7 @@ export class Feed extends EventEmitter<FeedEvents> {
     valueEncoding?: EncodingOption<any>
     signal?: AbortSignal
   }): EntryStream<any>
-  /** Waits until the blocks of a range are here; all that are known, by default. */
+  /** Fetches the blocks of a range, by default all that are known, and waits until they are here. */
   download(range?: WaitOptions & { start?: number; end?: number }): Promise<void>
   /** The root hash of the first `length` blocks. */
   treeHash(length?: number): Promise<Buffer>

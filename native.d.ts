@@ -76,6 +76,7 @@ export declare class NativeDb {
   applied(writer: Buffer, length: number): boolean
   isFlushed(): boolean
   progress(): Array<NativeProgress>
+  syncStatus(): NativeSyncStatus
   /** `callback` is called when there are events, once until they are taken. */
   subscribe(callback: () => void): void
   takeEvents(): Array<NativeEvent>
@@ -114,6 +115,9 @@ export declare class NativeFeed {
   get(seq: number): Buffer | null
   /** Length and byte length after the append. Queued before this returns. */
   append(blocks: Array<Buffer>): Promise<[number, number]>
+  hasAll(start: number, end: number): boolean
+  want(start: number, end: number): void
+  unwant(start: number, end: number): void
   treeHash(length?: number | undefined | null): Buffer
   /** `callback` is called after appends, once until `rearm`. */
   subscribe(callback: () => void): void
@@ -182,6 +186,7 @@ export declare class NativeStore {
   feed(key?: Buffer | undefined | null, name?: string | undefined | null, secret?: Buffer | undefined | null): Promise<NativeFeed>
   replicate(options: NativePeerOptions, wake: () => void): NativePeer
   verify(wake: () => void): NativeVerification
+  status(): NativeStoreStatus
 }
 
 /** A verification under way. */
@@ -251,6 +256,8 @@ export interface NativeDbOptions {
   open: boolean
   apply: boolean
   optimistic: boolean
+  /** There: a relay. How many feeds and bytes it keeps. */
+  relay?: Array<number>
   maxDrift: number
 }
 
@@ -284,6 +291,7 @@ export interface NativeFeedInfo {
   writable: boolean
   length: number
   byteLength: number
+  contiguous: number
 }
 
 export interface NativeFinality {
@@ -333,6 +341,68 @@ export interface NativeProgress {
   want: number
 }
 
+export interface NativeReason {
+  code: string
+  message: string
+  feed?: Buffer
+  on?: Buffer
+  length?: number
+  peer?: number
+}
+
+export interface NativeFeedStatus {
+  key: Buffer
+  have: number
+  placed: number
+  want: number
+  writable: boolean
+  reason?: NativeReason
+}
+
+export interface NativePeerFeed {
+  key: Buffer
+  ours: number
+  theirs: number
+  asked?: Array<number>
+  sending?: Array<number>
+  received: number
+  sent: number
+  idle?: string
+}
+
+export interface NativePeerStatus {
+  id: number
+  open: boolean
+  synced: boolean
+  received: number
+  sent: number
+  downloadRate: number
+  uploadRate: number
+  unstored: number
+  silent: boolean
+  feeds: Array<NativePeerFeed>
+}
+
+export interface NativeSyncStatus {
+  synced: boolean
+  feeds: Array<NativeFeedStatus>
+  unlisted: number
+  peers: Array<NativePeerStatus>
+  reason?: NativeReason
+}
+
+export interface NativeDatabaseStatus {
+  name: string
+  key: Buffer
+  status: NativeSyncStatus
+}
+
+export interface NativeStoreStatus {
+  databases: Array<NativeDatabaseStatus>
+  peers: Array<NativePeerStatus>
+  reason?: NativeReason
+}
+
 /** Either `diff` is there, with `current` (packed as `getInto` does) if there is a value; or `a` and `b` are. */
 export interface NativeQuestion {
   key: Buffer
@@ -359,6 +429,7 @@ export interface NativeReport {
   blocks: number
   rows: number
   databases: number
+  sealed: number
   keys: number
   damages: Array<NativeDamage>
   more: number

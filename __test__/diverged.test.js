@@ -27,16 +27,18 @@ function plant(folder, from, to) {
 
 test('a planted fault raises diverged on both sides, with both hashes', async (t) => {
   const folder = directory(t)
-  const a = await open(t)
+  // What is sealed nobody changes unseen.
+  const plain = { encrypted: false }
+  const a = await open(t, ':memory:', plain)
   const { key } = a
-  const first = await open(t, folder, { key })
+  const first = await open(t, folder, { key, ...plain })
   await a.put('k', { planted: 'not-yet' })
   connect(a, first)
   await converge(a, first)
   await first.close()
   assert.ok(plant(folder, '{"planted":"not-yet"}', '{"planted":"indeed!"}') > 0)
 
-  const b = await open(t, folder, { key })
+  const b = await open(t, folder, { key, ...plain })
   assert.equal((await b.get('k')).value.planted, 'indeed!')
   const told = Promise.all([once(a, 'diverged'), once(b, 'diverged')])
   const [one, two] = connect(a, b)

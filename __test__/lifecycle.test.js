@@ -134,9 +134,10 @@ const STORE_CALLS = {
   replicate: (store) => store.replicate(true).destroy(),
   backup: (store, t) => store.backup(directory(t)),
   resume: (store) => store.resume({ mine: true }),
-  verify: (store) => store.verify()
+  verify: (store) => store.verify(),
+  relay: (store) => store.relay(OTHER).ready()
 }
-const NO_STORE_CALLS = new Set(['constructor', 'close', 'namespace', 'list'])
+const NO_STORE_CALLS = new Set(['constructor', 'close', 'namespace', 'list', 'status'])
 
 test('every method of a store is in the table', () => {
   const methods = Object.getOwnPropertyNames(MultiHyperbee.Store.prototype).filter((name) => {

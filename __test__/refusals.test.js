@@ -17,7 +17,6 @@ test('ERR_OPTIONS: what cannot be a storage, and what is not there yet, says wha
     [[''], /path of a directory/],
     [[() => {}], /Store of this package/],
     [[{ get() {} }], /Store of this package/],
-    [[':memory:', { encryptionKey: Buffer.alloc(32) }], /encryption is not there yet/],
     [[':memory:', {}, { merge: 1 }], /mergeHandler/],
     [[':memory:', { resolver: {} }], /resolver/],
     [[':memory:', { valueEncoding: 'yaml' }], /valueEncoding must be/],

@@ -26,7 +26,7 @@ test('a sound store is verified, with progress', async (t) => {
 
 test('a damaged block is named', async (t) => {
   const folder = directory(t)
-  const db = new MultiHyperbee(folder)
+  const db = new MultiHyperbee(folder, { encrypted: false })
   await db.put('a', { text: 'the text of the first' })
   const key = db.local.key
   await db.close()

@@ -122,4 +122,4 @@ async function opened(location) {
   await db.close()
 }
 
-module.exports = { run }
+module.exports = { run, timed, inTicks, oneByOne, drain }

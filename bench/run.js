@@ -10,6 +10,7 @@ const { spawnSync } = require('node:child_process')
 const { entries, KEYS } = require('./data.js')
 const apply = require('./apply.js')
 const cases = require('./cases.js')
+const encrypted = require('./encrypted.js')
 
 async function main() {
   const dir = fs.mkdtempSync(path.join(os.tmpdir(), 'multi-hyperbee-bench-'))
@@ -19,6 +20,8 @@ async function main() {
   try {
     const results = await cases.run(dir, entries())
     for (const result of results) print(result, 'lmdb-js')
+    console.log('\nEncrypted, beside the same without encryption:\n')
+    for (const result of await encrypted.run(dir, entries())) print(result, 'plain')
     console.log('\nApply mode, beside autobase, which does not sync:\n')
     for (const result of await apply.run(dir)) print(result, 'autobase')
   } finally {

@@ -42,7 +42,7 @@ const ascii = {
     if (value instanceof Uint8Array) return binary.encode(value)
     if (typeof value !== 'string') throw unencodable('ascii', 'a string', value)
     const bytes = Buffer.from(value, 'utf8')
-    if (bytes.length !== value.length) throw invalid(`${JSON.stringify(value)} is not ascii: use 'utf-8'`)
+    if (bytes.length !== value.length) throw invalid("the text is not ascii: use 'utf-8'")
     return bytes
   },
   decode: (bytes) => bytes.toString('latin1')

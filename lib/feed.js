@@ -7,6 +7,8 @@ const { resolveEncoding } = require('./encodings.js')
 const { translatedAsync } = require('./session.js')
 const { waitUntil } = require('./wait.js')
 
+/** Blocks that a stream has asked for at least, beyond the one it is at. */
+const AHEAD = 64
 const BINARY = resolveEncoding('binary', 'valueEncoding')
 
 /** One writer's signed, append-only log. Events: `append` when it grew, `close`. */
@@ -56,9 +58,9 @@ class Feed extends EventEmitter {
     return this._info()?.byteLength ?? 0
   }
 
-  /** Blocks here from the first on: all that are, as long as feeds are fetched from their beginning. */
+  /** Blocks here from the first on; others may be here by themselves. */
   get contiguousLength() {
-    return this.length
+    return this._info()?.contiguous ?? 0
   }
 
   get writable() {
@@ -85,7 +87,7 @@ class Feed extends EventEmitter {
     return { length, byteLength }
   }
 
-  /** The block; waits until it is here. With `wait: false`, null if it is not. */
+  /** The block; fetched from who announces it, and waited for. With `wait: false`, null if it is not here. */
   async get(seq, options) {
     await this.ready()
     if (!Number.isSafeInteger(seq) || seq < 0) throw wrong('a block is named by a whole number, 0 or more')
@@ -94,8 +96,7 @@ class Feed extends EventEmitter {
     let block = find()
     if (block === null && wait) {
       const arrived = () => (block = find()) !== null
-      const growth = { open: this.open, listen: (listener) => this._listen(listener) }
-      await waitUntil(growth, arrived, { timeout, signal }, `block ${seq}`)
+      await this._wanting(seq, seq + 1, arrived, { timeout, signal }, `block ${seq}`)
     }
     if (block === null || valueEncoding == null) return block
     return resolveEncoding(valueEncoding, 'valueEncoding').decode(block)
@@ -105,11 +106,26 @@ class Feed extends EventEmitter {
     return (await this.get(seq, { wait: false })) !== null
   }
 
-  /** Waits until the blocks of a range are here. The databases a feed belongs to fetch it by themselves. */
+  /** Fetches the blocks of a range and waits until they are here. Databases fetch the feeds they need by themselves. */
   async download(range) {
     await this.ready()
     const { start = 0, end = this.length, timeout, signal } = range ?? {}
-    if (end > start) await this.get(end - 1, { timeout, signal })
+    for (const at of [start, end])
+      if (!Number.isSafeInteger(at) || at < 0) throw wrong('a range is { start, end }')
+    const arrived = () => translated(() => this._native.hasAll(start, end))
+    if (end > start)
+      await this._wanting(start, end, arrived, { timeout, signal }, `blocks ${start} to ${end}`)
+  }
+
+  /** Wants blocks as long as it waits for them. */
+  async _wanting(start, end, arrived, options, what) {
+    translated(() => this._native.want(start, end))
+    try {
+      const growth = { open: this.open, listen: (listener) => this._listen(listener) }
+      await waitUntil(growth, arrived, options, what)
+    } finally {
+      if (this.state === 'open') this._native.unwant(start, end)
+    }
   }
 
   /** Blocks from `start` to before `end`; `live` goes on with what is appended. */
@@ -127,11 +143,16 @@ class Feed extends EventEmitter {
     await this.ready()
     if (live && reverse) throw wrong('a stream is live or reverse, not both')
     const last = end ?? (live ? Infinity : this.length)
-    if (reverse) {
-      for (let seq = last - 1; seq >= start; seq--) yield await this.get(seq, { valueEncoding })
-      return
+    const ahead = new ReadAhead(this._native, start, last, reverse)
+    try {
+      for (let n = 0; n < last - start; n++) {
+        const seq = reverse ? last - 1 - n : start + n
+        ahead.move(seq)
+        yield await this.get(seq, { valueEncoding })
+      }
+    } finally {
+      if (this.state === 'open') ahead.end()
     }
-    for (let seq = start; seq < last; seq++) yield await this.get(seq, { valueEncoding })
   }
 
   /** The root hash of the first `length` blocks; of all, without it. */
@@ -180,6 +201,31 @@ class Feed extends EventEmitter {
 
   _accept() {
     if (this.state === 'closing' || this.state === 'closed') throw feedClosed()
+  }
+}
+
+/** What a stream wants beyond the block it is at: a window that moves in steps, so that few ranges are asked for. */
+class ReadAhead {
+  constructor(native, start, last, reverse) {
+    Object.assign(this, { native, start, last, reverse, range: null })
+  }
+
+  move(seq) {
+    const { native, start, last, reverse, range } = this
+    if (range !== null && seq >= range[0] + (reverse ? AHEAD : 0) && seq < range[1] - (reverse ? 0 : AHEAD))
+      return
+    const next = reverse
+      ? [Math.max(start, seq + 1 - 2 * AHEAD), seq + 1]
+      : [seq, Math.min(last, seq + 2 * AHEAD)]
+    if (range !== null && range[0] <= next[0] && range[1] >= next[1]) return
+    this.range = next
+    translated(() => native.want(...next))
+    if (range !== null) native.unwant(...range)
+  }
+
+  end() {
+    if (this.range !== null) this.native.unwant(...this.range)
+    this.range = null
   }
 }
 

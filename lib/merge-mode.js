@@ -56,6 +56,11 @@ class MergeMode {
 
   progress() {}
 
+  /** Nothing of the user's stops merging for good. */
+  get pause() {
+    return null
+  }
+
   /** An access request is granted. */
   accept(key, options) {
     return this._db.addWriter(key, options)

@@ -3,9 +3,10 @@
 const { EventEmitter } = require('node:events')
 const { delegate } = require('./delegate.js')
 const { translated } = require('./errors.js')
-const { parseArguments, makeFunctions, seedOf } = require('./options.js')
+const { encryptionKeyOf, parseArguments, makeFunctions, seedOf } = require('./options.js')
 const { Session, translatedAsync } = require('./session.js')
 const { MergeMode } = require('./merge-mode.js')
+const { RelayMode, MembersInRelay } = require('./relay-mode.js')
 const { ApplyMode } = require('./apply/mode.js')
 const { Store } = require('./store.js')
 const { Members, MembersInApply } = require('./members.js')
@@ -28,11 +29,12 @@ class MultiHyperbee extends EventEmitter {
     this._ownsStore = typeof options.storage === 'string'
     this.store = this._ownsStore ? new Store(options.storage) : options.storage
     this._session = new Session(() => this._open(options))
-    this._members =
-      options.handlers === null ? new Members(this, this._session) : new MembersInApply(this, this._session)
+    this._isRelay = options.relay !== null
+    const Who = this._isRelay ? MembersInRelay : options.handlers === null ? Members : MembersInApply
+    this._members = new Who(this, this._session)
     this._access = new Access(this, this._session)
     this._reports = new Events(this, this._session)
-    this._progress = new Progress(this._session, this.store._shared.streams)
+    this._progress = new Progress(this, this._session, this.store._shared.streams)
     this._local = null
     this._closing = null
     this.store._shared.open.add(this)
@@ -40,7 +42,7 @@ class MultiHyperbee extends EventEmitter {
   }
 
   _begin(options) {
-    const Mode = options.handlers === null ? MergeMode : ApplyMode
+    const Mode = this._isRelay ? RelayMode : options.handlers === null ? MergeMode : ApplyMode
     try {
       this._mode = new Mode(this, this._session, options)
       this._bee = this._mode.bee
@@ -75,14 +77,17 @@ class MultiHyperbee extends EventEmitter {
     keyEncoding,
     valueEncoding,
     keyPair,
+    sealing,
     open,
     maxDrift,
     functions,
     handlers,
-    optimistic
+    optimistic,
+    relay
   }) {
     // Awaited first: what the user's class is constructed with is complete then.
     const secret = await seedOf(keyPair)
+    const encryptionKey = await encryptionKeyOf(sealing, this.store._shared.encryptionKey)
     const called = functions && makeFunctions(functions, this)
     const native = await this.store._database({
       name,
@@ -90,14 +95,16 @@ class MultiHyperbee extends EventEmitter {
       keyEncoding: keyEncoding.name,
       valueEncoding: valueEncoding.name,
       secret,
+      encryptionKey,
       open,
       maxDrift,
       apply: handlers !== null,
-      optimistic
+      optimistic,
+      relay: relay ?? undefined
     })
     native.subscribe(() => this._reports.take(native))
     if (called !== null) await attach(native, this._session, this._bee._codec, called, this._reports)
-    this._local = this.store.get(native.info().local)
+    if (!this._isRelay) this._local = this.store.get(native.info().local)
     return native
   }
 
@@ -173,8 +180,9 @@ class MultiHyperbee extends EventEmitter {
     return this._session.state === 'closed'
   }
 
+  /** Whether its feeds and its view are sealed. */
   get encrypted() {
-    return false
+    return this._session.info?.encrypted ?? false
   }
 
   get(key, options) {
@@ -187,7 +195,7 @@ class MultiHyperbee extends EventEmitter {
 
   async ready() {
     await this._session.ready()
-    await this._local.ready()
+    await this._local?.ready()
   }
 
   async stateHash() {
@@ -200,15 +208,6 @@ class MultiHyperbee extends EventEmitter {
     const open = async (peerOptions, wake) => (await this._session.ready()).replicate(peerOptions, wake)
     const offer = async (peer) => peer.offer(await this._session.ready())
     return replicate({ owner: this.store._shared, open, offer, db: this }, isInitiatorOrStream, options)
-  }
-
-  status() {
-    return { ...this._progress.status(), error: this._reports.error }
-  }
-
-  syncProgress(options) {
-    this._session.accept()
-    return this._progress.changes(() => this.status(), options)
   }
 
   close() {
@@ -237,7 +236,7 @@ const PARTS = {
     'getSync getMany del batch conflicts createReadStream createHistoryStream createDiffStream watch getAndWatch ' +
     'peek getBySeq getHeader checkout snapshot sub',
   _members: 'addPeer removePeer getPeers addWriter removeWriter writers getDiff createUnionStream',
-  _progress: 'applied heads',
+  _progress: 'applied heads status syncProgress',
   _access: 'requestAccess waitForWritable createInvite'
 }
 

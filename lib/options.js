@@ -5,6 +5,8 @@ const { decodeKey } = require('./keys.js')
 const { resolveEncoding } = require('./encodings.js')
 const native = require('../native.js')
 
+/** Feeds of a relay, if nothing is said. */
+const MAX_RELAY_FEEDS = 4096
 const MAX_DRIFT = 60_000
 const ACK_INTERVAL_MS = 10_000
 /** What setTimeout takes. */
@@ -14,9 +16,6 @@ const HANDLERS = ['apply', 'open', 'update', 'close']
 
 /** Options of api.md that this version does not have yet, and what is refused until it does. */
 const NOT_YET = {
-  encryptionKey: 'encryption is not there yet: leave out encryptionKey and encrypted',
-  encrypted: 'encryption is not there yet: leave out encryptionKey and encrypted',
-  relay: 'relays are not there yet: leave out relay'
 }
 
 /**
@@ -24,7 +23,8 @@ const NOT_YET = {
  *
  * @returns {{ storage: string | object, name: string | null, key: Buffer | null, keyEncoding: object,
  *   valueEncoding: object, keyPair: object | null, open: boolean, maxDrift: number, handlers: object | null,
- *   optimistic: boolean, ackInterval: number,
+ *   sealing: { encryptionKey: Uint8Array | Promise<Uint8Array> | null, encrypted: boolean | null },
+ *   optimistic: boolean, ackInterval: number, relay: number[] | null,
  *   functions: { mergeHandler: object | Function | false | null, resolver: Function | false | null } | null }}
  */
 function parseArguments(storage, second, third, isStore) {
@@ -38,9 +38,11 @@ function parseArguments(storage, second, third, isStore) {
     name: options.name ?? null,
     key: key == null ? null : decodeKey(key),
     keyPair: options.keyPair ?? null,
+    sealing: parseSealing(options),
     open: options.writers === 'open',
     maxDrift: options.maxDrift ?? MAX_DRIFT,
     functions,
+    relay: relayOf(options, key),
     ...modeOf(options)
   }
 }
@@ -76,6 +78,20 @@ function makeFunctions({ mergeHandler, resolver }, db) {
   const handler = typeof mergeHandler === 'function' ? new mergeHandler(db) : mergeHandler || null
   if (typeof mergeHandler === 'function') checkHandler(handler)
   return { handler, resolver: resolver || null }
+}
+
+/** How many feeds and bytes a relay keeps, as far as it is said; null: it is none. */
+function relayOf({ relay, apply, name }, key) {
+  if (relay == null || relay === false) return null
+  if (apply != null) throw wrong('a relay applies nothing: leave out apply')
+  if (key == null && name == null) throw wrong('a relay needs the key of the database whose feeds it keeps')
+  if (relay === true) return []
+  const { maxFeeds = MAX_RELAY_FEEDS, maxBytes } = relay
+  for (const limit of [maxFeeds, maxBytes ?? 0]) {
+    if (!Number.isSafeInteger(limit) || limit < 0)
+      throw wrong('maxFeeds and maxBytes of a relay are whole numbers')
+  }
+  return maxBytes === undefined ? [maxFeeds] : [maxFeeds, maxBytes]
 }
 
 /** What depends on how it merges. */
@@ -149,8 +165,41 @@ async function seedOf(keyPair) {
   throw wrong('keyPair must be { publicKey, secretKey }, the secret key of 64 bytes')
 }
 
+const KEY_BYTES = 32
+
+function parseSealing({ encryptionKey, encrypted }) {
+  if (encrypted != null && typeof encrypted !== 'boolean') throw wrong('encrypted must be true or false')
+  if (encrypted === false && encryptionKey != null) {
+    throw wrong('encrypted: false and an encryptionKey contradict each other: leave out one')
+  }
+  return { encryptionKey: checkEncryptionKey(encryptionKey ?? null), encrypted: encrypted ?? null }
+}
+
+/** What can be said before a promise of it is kept. */
+function checkEncryptionKey(encryptionKey) {
+  const isPromise = typeof encryptionKey?.then === 'function'
+  if (encryptionKey === null || isPromise || isKey(encryptionKey)) return encryptionKey
+  throw wrong(`encryptionKey must be a Buffer of ${KEY_BYTES} bytes, or a promise of one`)
+}
+
+const isKey = (key) => key instanceof Uint8Array && key.length === KEY_BYTES
+
+/**
+ * The key a database is sealed with: its own, else its store's, unless it says that it is not encrypted.
+ *
+ * @returns {Promise<Buffer | undefined>}
+ */
+async function encryptionKeyOf({ encryptionKey, encrypted }, ofStore) {
+  const key = await (encryptionKey ?? (encrypted === false ? null : ofStore))
+  if (isKey(key)) return Buffer.from(key)
+  if (key != null) throw wrong(`encryptionKey must be a Buffer of ${KEY_BYTES} bytes, or a promise of one`)
+  if (encrypted !== true) return undefined
+  const message = 'the database is to be encrypted: pass its encryptionKey, a Buffer of 32 random bytes'
+  throw new MultiHyperbeeError('ERR_ENCRYPTION_KEY', message)
+}
+
 function wrong(message) {
   return new MultiHyperbeeError('ERR_OPTIONS', message)
 }
 
-module.exports = { parseArguments, parseInvite, makeFunctions, seedOf }
+module.exports = { checkEncryptionKey, encryptionKeyOf, parseArguments, parseInvite, makeFunctions, seedOf }

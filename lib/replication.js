@@ -50,9 +50,17 @@ function join(source, stream) {
 }
 
 /** A listener of its own: the error of one connection never reaches the process. */
-function report({ db }, stream) {
+function report({ owner, db }, stream) {
   stream.reporting.add(db)
-  stream.on('error', (error) => db?.emit('peer-error', error, stream))
+  stream.on('error', (error) => {
+    if (db === null) {
+      owner.peerErrors.add(error)
+      return
+    }
+    db._progress.peerErrors.add(error)
+    db._session.changed()
+    db.emit('peer-error', error, stream)
+  })
   return stream
 }
 

@@ -1,11 +1,12 @@
 'use strict'
 
-const { MultiHyperbeeError } = require('./errors.js')
+const { MultiHyperbeeError, translated } = require('./errors.js')
 const { decodeKey } = require('./keys.js')
-const { seedOf } = require('./options.js')
+const { checkEncryptionKey, seedOf } = require('./options.js')
 const { Feed } = require('./feed.js')
 const { translatedAsync } = require('./session.js')
 const { replicate } = require('./replication.js')
+const { fromNative, peersOf, reasonOf, PeerErrors } = require('./status.js')
 const { verify } = require('./verify.js')
 const native = require('../native.js')
 
@@ -13,7 +14,7 @@ const native = require('../native.js')
 class Store {
   /**
    * @param {string} location the path of a directory, or `':memory:'`
-   * @param {{ readOnly?: boolean }} [options]
+   * @param {{ readOnly?: boolean, encryptionKey?: Uint8Array | Promise<Uint8Array> }} [options]
    */
   constructor(location, options = {}) {
     if (location instanceof Shared) {
@@ -23,10 +24,8 @@ class Store {
       if (typeof location !== 'string' || location === '') {
         throw new MultiHyperbeeError('ERR_OPTIONS', "a Store takes the path of a directory, or ':memory:'")
       }
-      if (options?.encryptionKey != null) {
-        throw new MultiHyperbeeError('ERR_OPTIONS', 'encryption is not there yet: leave out encryptionKey')
-      }
-      this._shared = new Shared(location, Boolean(options?.readOnly))
+      const encryptionKey = checkEncryptionKey(options?.encryptionKey ?? null)
+      this._shared = new Shared(location, Boolean(options?.readOnly), encryptionKey)
       this._prefix = ''
     }
   }
@@ -58,6 +57,35 @@ class Store {
   /** What is open in it: the keys of feeds and databases. */
   list() {
     return [...this._shared.open].map((one) => one.key).filter((key) => key != null)
+  }
+
+  /**
+   * Stores and forwards the feeds of a database without reading them, as long as what it gives back is open. It has
+   * `replicate`, `status`, `flush`, `close`; whatever reads or writes is refused.
+   */
+  relay(key, options) {
+    const { MultiHyperbee } = require('./multi-hyperbee.js')
+    return new MultiHyperbee(this, {
+      ...(options?.name != null && { name: options.name }),
+      key,
+      relay: limitsOf(options)
+    })
+  }
+
+  /** Where replication of everything open in it stands. */
+  status() {
+    const { opened, streams, peerErrors } = this._shared
+    const state = this.closed ? 'closed' : opened === null ? 'opening' : 'open'
+    const errors = peerErrors.list()
+    if (state !== 'open') return { state, databases: [], peers: [], reason: null, peerErrors: errors }
+    const { databases, peers, reason } = translated(() => opened.status())
+    return {
+      state,
+      databases: databases.map(({ name, key, status }) => ({ name, key, ...fromNative(status, streams) })),
+      peers: peersOf(peers, streams),
+      reason: reasonOf(reason),
+      peerErrors: errors
+    }
   }
 
   /** A connection that offers every database open in this store. */
@@ -117,24 +145,36 @@ class Store {
   /** For MultiHyperbee. */
   async _database(options) {
     const store = await this._shared.native()
+    const fallback = () => (options.relay === undefined ? 'db' : `relay ${options.key.toString('hex')}`)
     const name =
-      options.name === null && this._prefix === '' ? undefined : this._prefix + (options.name ?? 'db')
+      options.name === null && this._prefix === '' ? undefined : this._prefix + (options.name ?? fallback())
     return translatedAsync(store.database({ ...options, name }))
   }
 }
 
 /** What a store and its namespaces share. */
 class Shared {
-  constructor(location, readOnly) {
+  constructor(location, readOnly, encryptionKey) {
+    /** Of its databases, where they do not say otherwise. */
+    this.encryptionKey = encryptionKey
+    // Whoever opens a database with it learns that it was broken.
+    if (typeof encryptionKey?.then === 'function') encryptionKey.then(null, () => {})
+
     /** What is to be closed before it: each has `close()`. */
     this.open = new Set()
     /** Streams by the id of their peer, to name them in `synced`. */
     this.streams = new Map()
+    this.peerErrors = new PeerErrors()
+    /** The native store, once it is open. */
+    this.opened = null
     this.closing = null
     this.inMemory = location === ':memory:'
     const path = this.inMemory ? undefined : location
     this._opening = translatedAsync(native.NativeStore.open(path, readOnly))
-    this._opening.catch(() => {})
+    this._opening.then(
+      (store) => (this.opened = store),
+      () => {}
+    )
   }
 
   native() {
@@ -153,6 +193,10 @@ class Shared {
     const store = await opening
     if (store !== null) await translatedAsync(store.close())
   }
+}
+
+function limitsOf({ maxFeeds, maxBytes } = {}) {
+  return maxFeeds === undefined && maxBytes === undefined ? true : { maxFeeds, maxBytes }
 }
 
 function storeClosed() {

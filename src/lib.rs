@@ -5,7 +5,7 @@
 //! | rank | modules | what they are |
 //! |---|---|---|
 //! | 0 | `codec` `types` `fault` | bytes and newtypes; faults planted for tests |
-//! | 1 | `clock` `merkle` `crdt` `entry` `causal` `wire` | pure and deterministic |
+//! | 1 | `clock` `merkle` `crdt` `entry` `causal` `seal` `wire` | pure and deterministic |
 //! | 2 | `store` | LMDB |
 //! | 3 | `feed` `order` `view` `apply` | stages over one transaction |
 //! | 4 | `db` | orchestration and the Rust API |
@@ -25,6 +25,7 @@ mod fault;
 pub mod feed;
 pub mod merkle;
 pub mod order;
+pub mod seal;
 pub mod store;
 pub mod types;
 pub mod view;

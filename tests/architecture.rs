@@ -18,7 +18,7 @@ use std::path::{Path, PathBuf};
 /// Every module of the crate. `lib.rs` only lists them.
 const RANKS: &[(u8, &[&str])] = &[
     (0, &["codec", "types", "fault"]),
-    (1, &["clock", "merkle", "crdt", "entry", "causal", "wire"]),
+    (1, &["clock", "merkle", "crdt", "entry", "causal", "seal", "wire"]),
     (2, &["store"]),
     (3, &["feed", "order", "view", "apply"]),
     (4, &["db"]),

@@ -237,7 +237,7 @@ fn an_invite_of_another_store_or_database_is_refused() {
     assert_eq!(error.code, Code::InvalidKey);
     // Right database and issuer, a secret that it never gave out: a copy of its key pair made it elsewhere.
     let seeded = |store: &Store| {
-        let options = DatabaseOptions { secret: Some([7; 32]), ..DatabaseOptions::default() };
+        let options = DatabaseOptions { secret: Some([7; 32]), ..support::database() };
         store.database(options).wait().unwrap()
     };
     let (s4, s5, s6) = (memory(), memory(), memory());
@@ -437,7 +437,7 @@ fn an_answer_counts_only_from_who_proved_to_be_an_indexer() {
 fn a_second_database_of_the_store_joins_a_connection() {
     let (s1, s2) = (memory(), memory());
     let named = |store: &Store, name: &str, key| {
-        let options = DatabaseOptions { name: Some(name.into()), key, ..DatabaseOptions::default() };
+        let options = DatabaseOptions { name: Some(name.into()), key, ..support::database() };
         store.database(options).wait().unwrap()
     };
     let (a1, a2) = (named(&s1, "1", None), named(&s1, "2", None));

@@ -11,8 +11,10 @@ mod support;
 use multi_hyperbee::db::{
     Db, Event, Location, Peer, StateClaim, Store, StoreOptions, Subscription, Transport,
 };
+use multi_hyperbee::seal::Sealing;
 use multi_hyperbee::store::{Environment, Options, Read, Table};
 use multi_hyperbee::types::{FeedKey, Hash};
+use multi_hyperbee::view::Space;
 use multi_hyperbee::wire::{self, Config, Role, Session, Topic, TopicKind};
 use std::ops::Bound;
 use std::path::Path;
@@ -102,7 +104,8 @@ fn at_rest(devices: &[&Device], wires: &[&Wire]) {
 }
 
 /// Changes a value in the view, behind the back of the diffs it was folded from.
-fn plant(path: &Path, from: &[u8], to: &[u8]) {
+fn plant(path: &Path, database: FeedKey, from: &[u8], to: &[u8]) {
+    let space = Space::new(1, Sealing::new(encryption_key().as_ref(), &database));
     let options = Options { read_only: false, map_size: None };
     let environment = Environment::open(&Location::Path(path.into()), &options).unwrap();
     let mut txn = environment.write().unwrap();
@@ -110,10 +113,13 @@ fn plant(path: &Path, from: &[u8], to: &[u8]) {
     let rows: Vec<(Vec<u8>, Vec<u8>)> =
         rows.map(|row| row.map(|(key, value)| (key.to_vec(), value.to_vec())).unwrap()).collect();
     let mut planted = 0;
-    for (key, mut value) in rows {
+    for (row, value) in rows {
+        let opened = space.open_row(Table::View, &row, &value).unwrap();
+        let mut value = opened.value().to_vec();
         if let Some(at) = value.windows(from.len()).position(|part| part == from) {
             value.splice(at..at + from.len(), to.iter().copied());
-            txn.put(Table::View, &key, &value).unwrap();
+            let value = space.seal(Table::View, &row, opened.key(&[]), &value).unwrap();
+            txn.put(Table::View, &row, &value).unwrap();
             planted += 1;
         }
     }
@@ -136,7 +142,7 @@ fn a_planted_fault_is_told_once_by_both_sides_with_both_hashes() {
     let right = a.db.state_hash().unwrap();
     wire.close();
     b.close();
-    plant(there.path(), br#"{"n":2}"#, br#"{"n":7}"#);
+    plant(there.path(), key, br#"{"n":2}"#, br#"{"n":7}"#);
     let b = Device::at(there.path(), Some(key));
     let wrong = b.db.state_hash().unwrap();
     assert_ne!(right, wrong);
@@ -380,8 +386,9 @@ fn a_view_that_cannot_be_read_is_told_and_replication_goes_on() {
     let dir = tempfile::tempdir().unwrap();
     let a = Device::at(dir.path(), None);
     put(&a.db, "k", r#"{"n":1}"#);
+    let key = a.key();
     a.close();
-    plant(dir.path(), br#"{"n":1}"#, br#"["n":1}"#);
+    plant(dir.path(), key, br#"{"n":1}"#, br#"["n":1}"#);
     let a = Device::at(dir.path(), None);
     let mut stranger = Stranger::of(&a);
     stranger.tick(5);

@@ -13,7 +13,7 @@ fn at(dir: &tempfile::TempDir) -> Store {
 }
 
 fn named(store: &Store, name: &str) -> Reply<Db> {
-    store.database(DatabaseOptions { name: Some(name.into()), ..DatabaseOptions::default() })
+    store.database(DatabaseOptions { name: Some(name.into()), ..support::database() })
 }
 
 /// Keeps the owner thread at work, so that what is queued next shares one transaction.
@@ -123,7 +123,7 @@ fn a_handle_is_counted_once_however_often_its_commit_ran() {
     let wrong = DatabaseOptions {
         name: Some("other".into()),
         value_encoding: "binary".into(),
-        ..DatabaseOptions::default()
+        ..support::database()
     };
     assert_eq!(store.database(wrong).wait().err().unwrap().code, Code::Options);
     assert_eq!(get(&named(&store, "other").wait().unwrap(), "k").as_deref(), Some("{}"));
@@ -139,7 +139,7 @@ fn two_handles_share_a_database_and_end_alone() {
     a.close().wait().unwrap();
     first.close().wait().unwrap();
     assert_eq!(a.write(vec![put_write("k", "{}")]).wait().unwrap_err().code, Code::Closed);
-    assert_eq!(first.database(DatabaseOptions::default()).wait().err().unwrap().code, Code::Closed);
+    assert_eq!(first.database(support::database()).wait().err().unwrap().code, Code::Closed);
     put(&b, "k", r#"{"a":2}"#);
     assert_eq!(get(&b, "k").as_deref(), Some(r#"{"a":2}"#));
     second.close().wait().unwrap();
@@ -176,7 +176,7 @@ fn a_database_opened_with_other_options_is_refused() {
     let store = memory();
     let db = create(&store);
     let code = |options| store.database(options).wait().err().map(|error| error.code);
-    let fits = DatabaseOptions::default;
+    let fits = support::database;
     assert_eq!(code(DatabaseOptions { key_encoding: "binary".into(), ..fits() }), Some(Code::Options));
     assert_eq!(code(DatabaseOptions { open: true, ..fits() }), Some(Code::Options));
     assert_eq!(code(DatabaseOptions { secret: Some([7; 32]), ..fits() }), Some(Code::Options));

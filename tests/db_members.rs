@@ -5,6 +5,7 @@ mod support;
 
 use multi_hyperbee::db::{Code, DatabaseOptions, Db, Event, Feed, FeedChoice, Location, Store, StoreOptions};
 use multi_hyperbee::entry::{BatchHead, Change, Diff, Entry, Op, Place};
+use multi_hyperbee::seal::Sealing;
 use multi_hyperbee::types::{FeedKey, Link};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -25,6 +26,14 @@ fn raw(store: &Store, name: &str) -> Feed {
     store.feed(FeedChoice::Name(name.into())).wait().unwrap()
 }
 
+/// Appends blocks as their database has them: sealed, if it is encrypted.
+fn append(feed: &Feed, blocks: Vec<Vec<u8>>) {
+    let sealing = Sealing::new(encryption_key().as_ref(), &feed.key()).blocks(feed.key());
+    let blocks = blocks.into_iter().zip(feed.info().unwrap().length..);
+    let blocks = blocks.map(|(block, seq)| sealing.seal(seq, &block, false).unwrap().into_owned());
+    feed.append(blocks.collect()).wait().unwrap();
+}
+
 fn register<'a>(key: &'a str, value: &'a str) -> Op<'a> {
     Op::Diff(Diff { key: key.as_bytes(), prev: None, change: Change::Register(value.as_bytes()) })
 }
@@ -41,10 +50,7 @@ fn placed(db: &Db, feed: FeedKey) -> u64 {
 fn databases_of_one_store_merge_each_other() {
     let store = memory();
     let a = create(&store);
-    let b = store
-        .database(DatabaseOptions { name: Some("b".into()), ..DatabaseOptions::default() })
-        .wait()
-        .unwrap();
+    let b = store.database(DatabaseOptions { name: Some("b".into()), ..support::database() }).wait().unwrap();
     put(&b, "before", "{}");
     a.add_peer(local(&b)).wait().unwrap();
     assert_eq!(get(&a, "before").as_deref(), Some("{}"));
@@ -59,7 +65,7 @@ fn a_raw_feed_that_grows_is_merged() {
     let db = create(&store);
     let feed = raw(&store, "raw");
     db.add_peer(feed.key()).wait().unwrap();
-    feed.append(vec![block(first(1, 5, Vec::new()), register("k", "v"))]).wait().unwrap();
+    append(&feed, vec![block(first(1, 5, Vec::new()), register("k", "v"))]);
     assert!(get(&db, "k").is_some());
 }
 
@@ -68,7 +74,7 @@ fn a_link_into_a_batch_fetches_all_of_the_batch() {
     let (s1, s2) = (memory(), memory());
     // Apply mode reads every link, and learns nothing from announcements.
     let open = |store: &Store, key| {
-        store.database(DatabaseOptions { apply: true, key, ..DatabaseOptions::default() }).wait().unwrap()
+        store.database(DatabaseOptions { apply: true, key, ..support::database() }).wait().unwrap()
     };
     let a = open(&s1, None);
     let key = a.info().unwrap().key;
@@ -79,11 +85,11 @@ fn a_link_into_a_batch_fetches_all_of_the_batch() {
         block(Place::Later { offset: 2 }, Op::Value(b"2")),
         block(first(1, 6, Vec::new()), Op::Value(b"beyond")),
     ];
-    linked.append(batch).wait().unwrap();
+    append(&linked, batch);
     let root = linked.tree_hash(Some(1)).unwrap()[..16].try_into().unwrap();
     let link = Link { feed: linked.key(), length: 1, root };
     let linking = raw(&s1, "linking");
-    linking.append(vec![block(first(1, 7, vec![link]), Op::Value(b"f"))]).wait().unwrap();
+    append(&linking, vec![block(first(1, 7, vec![link]), Op::Value(b"f"))]);
     let b = open(&s2, Some(key));
     for db in [&a, &b] {
         db.wakeup(linking.key(), 1).wait().unwrap();
@@ -126,14 +132,14 @@ fn a_block_nobody_can_read_freezes_its_feed_and_nothing_else() {
         block(first(1, 6, Vec::new()), Op::Diff(Diff { key: b"bad", prev: None, change: bad })),
         block(first(1, 7, Vec::new()), register("never", "v")),
     ];
-    feed.append(blocks).wait().unwrap();
+    append(&feed, blocks);
     db.add_peer(feed.key()).wait().unwrap();
     assert!(get(&db, "k").is_some());
     assert_eq!(get(&db, "never"), None);
     assert!(db.is_flushed().unwrap());
     put(&db, "mine", "{}");
     let garbage = raw(&store, "garbage");
-    garbage.append(vec![Vec::new()]).wait().unwrap();
+    append(&garbage, vec![Vec::new()]);
     db.add_peer(garbage.key()).wait().unwrap();
     assert_eq!(placed(&db, garbage.key()), 0);
 }
@@ -144,12 +150,12 @@ fn a_block_of_a_newer_version_is_reported() {
     let db = create(&store);
     let events = db.subscribe(Arc::new(|| {})).unwrap();
     let feed = raw(&store, "raw");
-    feed.append(vec![vec![2, 0, 0]]).wait().unwrap();
+    append(&feed, vec![vec![2, 0, 0]]);
     db.add_peer(feed.key()).wait().unwrap();
     assert!(events.take().contains(&Event::UpgradeNeeded { feed: feed.key() }));
     assert_eq!(placed(&db, feed.key()), 0);
     put(&db, "mine", "{}");
-    feed.append(vec![vec![2, 0, 0]]).wait().unwrap();
+    append(&feed, vec![vec![2, 0, 0]]);
     assert!(!events.take().contains(&Event::UpgradeNeeded { feed: feed.key() }), "said once");
 }
 
@@ -166,10 +172,10 @@ fn a_timestamp_far_ahead_is_reported_and_merged() {
     let events = db.subscribe(Arc::new(|| {})).unwrap();
     let feed = raw(&store, "raw");
     let ahead = |seconds: u64| (1_000_000 + seconds) << 32;
-    feed.append(vec![block(first(1, ahead(50), Vec::new()), register("near", "v"))]).wait().unwrap();
+    append(&feed, vec![block(first(1, ahead(50), Vec::new()), register("near", "v"))]);
     db.add_peer(feed.key()).wait().unwrap();
     assert!(!events.take().iter().any(|event| matches!(event, Event::Drift { .. })));
-    feed.append(vec![block(first(1, ahead(100), Vec::new()), register("k", "v"))]).wait().unwrap();
+    append(&feed, vec![block(first(1, ahead(100), Vec::new()), register("k", "v"))]);
     assert!(get(&db, "k").is_some());
     let drift = Event::Drift { writer: feed.key(), ahead_ms: 100_000 };
     assert!(events.take().contains(&drift));
@@ -245,7 +251,7 @@ fn a_feed_removed_and_added_again_counts_once() {
     let db = create(&store);
     let feed = raw(&store, "raw");
     let append = |seq: u64, key: &str| {
-        feed.append(vec![block(first(1, seq + 5, Vec::new()), register(key, "v"))]).wait().unwrap();
+        append(&feed, vec![block(first(1, seq + 5, Vec::new()), register(key, "v"))]);
     };
     append(0, "a");
     assert!(db.add_peer(feed.key()).wait().unwrap());
@@ -296,7 +302,7 @@ fn a_feed_that_is_frozen_is_relayed_all_the_same() {
     let (s1, s2) = (memory(), memory());
     let (a, b) = (create(&s1), create(&s2));
     let feed = raw(&s1, "raw");
-    feed.append(vec![Vec::new()]).wait().unwrap();
+    append(&feed, vec![Vec::new()]);
     for db in [&a, &b] {
         db.add_peer(feed.key()).wait().unwrap();
     }
@@ -304,7 +310,7 @@ fn a_feed_that_is_frozen_is_relayed_all_the_same() {
     let have =
         |n: u64| b.progress().unwrap().iter().any(|feed_of| feed_of.key == feed.key() && feed_of.have == n);
     carry_until(&[&wire], || have(1));
-    feed.append(vec![vec![1, 2, 3]]).wait().unwrap();
+    append(&feed, vec![vec![1, 2, 3]]);
     carry_until(&[&wire], || have(2));
 }
 
@@ -314,8 +320,8 @@ fn nothing_is_written_while_own_entries_are_not_in_the_order() {
     let feed = store.feed(FeedChoice::Secret([5; 32])).wait().unwrap();
     let key = feed.key();
     let link = Link { feed: FeedKey([8; 32]), length: 1, root: [0; 16] };
-    feed.append(vec![block(first(1, 5, vec![link]), register("k", "v"))]).wait().unwrap();
-    let options = DatabaseOptions { secret: Some([5; 32]), open: true, ..DatabaseOptions::default() };
+    append(&feed, vec![block(first(1, 5, vec![link]), register("k", "v"))]);
+    let options = DatabaseOptions { secret: Some([5; 32]), open: true, ..support::database() };
     let db = store.database(options).wait().unwrap();
     assert_eq!(placed(&db, key), 0);
     let refused = db.write(vec![put_write("l", "{}")]).wait().unwrap().remove(0).unwrap_err();

@@ -68,7 +68,7 @@ proptest! {
         let store = memory();
         // A neighbour on either side, so that a scan that leaves its database is noticed.
         let neighbour = |name: &str| {
-            let options = multi_hyperbee::db::DatabaseOptions { name: Some(name.into()), ..Default::default() };
+            let options = multi_hyperbee::db::DatabaseOptions { name: Some(name.into()), ..support::database() };
             let db = store.database(options).wait().unwrap();
             put(&db, "", "{}");
             put(&db, "\u{10ffff}", "{}");

@@ -156,7 +156,7 @@ fn resume_lets_a_backup_write_that_nobody_can_confirm() {
     // A database made in the restored store has a feed that no backup knows.
     let store = open(to.path());
     let other = store
-        .database(multi_hyperbee::db::DatabaseOptions { name: Some("other".into()), ..Default::default() })
+        .database(multi_hyperbee::db::DatabaseOptions { name: Some("other".into()), ..support::database() })
         .wait()
         .unwrap();
     put(&other, "k", "{}");

@@ -109,7 +109,7 @@ fn full_record() -> FeedRecord {
         cover: Some(head(7)),
         tip: Some(head(8)),
         left: 3,
-        secret: Some(Seed::new([10; 32])),
+        secret: Some(Seed::new([10; 32]).into()),
         forked: true,
         unconfirmed: true,
         branch: Some(BranchOf { feed: FeedKey([11; 32]), base: 12 }),
@@ -157,7 +157,7 @@ fn several_feeds_are_open_in_one_transaction() {
     let mut open: Vec<Appender> = (1..4)
         .map(|i| {
             let seed = Seed::new([i; 32]);
-            let record = feed::create(&mut txn, seed.feed(), Some(seed)).unwrap();
+            let record = feed::create(&mut txn, seed.feed(), Some(seed.into())).unwrap();
             Appender::new(&txn, record).unwrap()
         })
         .collect();
@@ -206,14 +206,14 @@ fn what_must_not_be_appended_is_refused() {
     assert!(matches!(appender.append(&mut txn, &large), Err(FeedError::BlockTooLarge { .. })));
     assert_eq!(appender.finish(&mut txn).unwrap(), peer.record, "nothing appended, nothing signed");
     let other = Seed::new([9; 32]);
-    let wrong = feed::create(&mut txn, FeedKey([5; 32]), Some(other.clone()));
+    let wrong = feed::create(&mut txn, FeedKey([5; 32]), Some(other.clone().into()));
     assert!(matches!(wrong, Err(FeedError::WrongSecret { .. })));
     let twice = feed::create(&mut txn, peer.record.key, None);
     assert!(matches!(twice, Err(FeedError::Exists { .. })));
     let mut record = peer.record.clone();
     record.secret = None;
     assert!(matches!(Appender::new(&txn, record.clone()), Err(FeedError::NotWritable { .. })));
-    record.secret = Some(other);
+    record.secret = Some(other.into());
     assert!(matches!(Appender::new(&txn, record), Err(FeedError::WrongSecret { .. })));
     let mut record = peer.record.clone();
     record.tip = Some(Head { length: 4, ..peer.head() });

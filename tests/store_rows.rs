@@ -224,6 +224,7 @@ fn names_and_orders_of_the_tables_are_the_file_format() {
         ("applied-1", RowOrder::Bytes),
         ("unmerged-1", RowOrder::Bytes),
         ("witnesses-1", RowOrder::Bytes),
+        ("parts-1", RowOrder::Bytes),
     ];
     assert_eq!(Table::ALL.map(Table::definition), golden);
     let env = memory();

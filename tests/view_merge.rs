@@ -3,9 +3,10 @@
 
 use multi_hyperbee::crdt::{Change, State, Value, parse_object};
 use multi_hyperbee::entry::{self, BatchHead, Entry, Op, Place};
+use multi_hyperbee::seal::{EncryptionKey, Sealing};
 use multi_hyperbee::store::{Environment, Location, Options, Table, WriteTxn};
 use multi_hyperbee::types::{Effective, FeedKey, Position, Stamp};
-use multi_hyperbee::view::{self, Added, Removed, Writers};
+use multi_hyperbee::view::{self, Added, Removed, Space, Writers};
 use proptest::prelude::*;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -136,6 +137,7 @@ fn folded(all: &[Written], counting: &BTreeSet<usize>) -> State {
 
 fn merge(
     txn: &mut WriteTxn<'_>,
+    space: &Space,
     all: &[Written],
     toggled: &BTreeSet<usize>,
     counting: &BTreeSet<usize>,
@@ -146,38 +148,42 @@ fn merge(
     let added = new.iter().map(|n| Added { feed: all[*n].feed, change: change(&all[*n]) }).collect();
     let removed: Vec<_> =
         gone.iter().map(|n| Removed { feed: all[*n].feed, position: all[*n].position }).collect();
-    view::merge(txn, DATABASE, &writers, KEY, added, &removed, version, 0).unwrap();
+    view::merge(txn, space, &writers, KEY, added, &removed, version, 0).unwrap();
 }
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(300))]
 
     #[test]
-    fn invariants_1_and_4_the_newest_row_is_the_fold_of_all_that_counts(plans in plans(), waves in waves()) {
+    fn invariants_1_and_4_the_newest_row_is_the_fold_of_all_that_counts(plans in plans(), waves in waves(), encrypted: bool) {
         let all = written(&plans);
         prop_assume!(!all.is_empty());
+        let key = encrypted.then(|| EncryptionKey::new([7; 32]));
+        let space = Space::new(DATABASE, Sealing::new(key.as_ref(), &writer(0)));
         let environment = Environment::open(&Location::Memory, &Options::default()).unwrap();
         let mut txn = environment.write().unwrap();
         for written in &all {
             let key = [&written.feed.to_be_bytes()[..], &written.position.seq.to_be_bytes()].concat();
-            txn.put(Table::Blocks, &key, &written.block).unwrap();
+            let sealing = space.blocks(writer(written.feed));
+            let block = sealing.seal(written.position.seq, &written.block, false).unwrap();
+            txn.put(Table::Blocks, &key, &block).unwrap();
         }
         let mut counting = BTreeSet::new();
         let mut states = Vec::new();
         for (wave, version) in waves.iter().zip(1..) {
             let toggled: BTreeSet<usize> = wave.iter().map(|index| index.index(all.len())).collect();
-            merge(&mut txn, &all, &toggled, &counting, version);
+            merge(&mut txn, &space, &all, &toggled, &counting, version);
             counting = counting.symmetric_difference(&toggled).copied().collect();
-            let found = view::newest(&txn, DATABASE, KEY, None).unwrap().unwrap().decode_state().unwrap();
+            let found = view::newest(&txn, &space, KEY, None).unwrap().unwrap().decode_state().unwrap();
             let expected = folded(&all, &counting);
             prop_assert_eq!(&found, &expected, "after version {}", version);
             states.push(expected);
         }
         for (state, version) in states.iter().zip(1..) {
-            let row = view::newest(&txn, DATABASE, KEY, Some(version)).unwrap().unwrap();
+            let row = view::newest(&txn, &space, KEY, Some(version)).unwrap().unwrap();
             prop_assert_eq!(&row.decode_state().unwrap(), state, "version {} has changed", version);
             if let Some(last) = state.last() {
-                let found = view::find_base(&txn, DATABASE, KEY, last.stamp(), state.id()).unwrap();
+                let found = view::find_base(&txn, &space, KEY, last.stamp(), state.id()).unwrap();
                 prop_assert_eq!(found.map(|(_, state)| state), Some(state.clone()));
             }
         }

@@ -83,7 +83,7 @@ fn blocks(alias: u64, answer: u64, start: u64, count: usize) -> Vec<u8> {
 #[test]
 fn each_rule_of_a_message_is_enforced_and_named() {
     let unread_pings = [frame(2, &[]), frame(2, &[])];
-    assert_eq!(error_after(&[frame(19, &[])]), ProtocolError::UnknownMessage { tag: 19 });
+    assert_eq!(error_after(&[frame(20, &[])]), ProtocolError::UnknownMessage { tag: 20 });
     assert_eq!(error_after(&[frame(255, &[0; 40])]), ProtocolError::UnknownMessage { tag: 255 });
     assert!(matches!(error_after(&[frame(0, &[])]), ProtocolError::Twice { message: "Hello" }));
     assert!(matches!(error_after(&unread_pings), ProtocolError::Unread { message: "Ping" }));
@@ -251,7 +251,7 @@ fn an_endless_frame_is_never_held_beyond_its_limit() {
 
 #[test]
 fn nothing_but_hello_is_taken_first() {
-    for tag in 1..19 {
+    for tag in 1..20 {
         let mut peer = Peer::new(attached(Role::Responder), &[]);
         peer.receive(&frame(tag, &[0]));
         match tag {

@@ -12,6 +12,7 @@ const { Acknowledging } = require('./acknowledging.js')
 const { Handlers } = require('./handlers.js')
 const { ReadOnlyBee } = require('./read-only-bee.js')
 const { Past } = require('./past.js')
+const { pauseOf } = require('../status.js')
 const { setLocal } = require('./set-local.js')
 
 /** What a database does in apply mode, and not in merge mode. */
@@ -55,6 +56,12 @@ class ApplyMode {
     const { undos, appends, waves, flushes } = this._driver.stats
     const { applies } = this._runner
     return { undos, applies, appends, waves, flushes, merged: 0, folded: 0, searched: 0 }
+  }
+
+  /** Why nothing more is applied, for `status`. */
+  get pause() {
+    const { paused: stop } = this._driver
+    return stop === null ? null : pauseOf(stop, this.interrupted)
   }
 
   /** The core has found something to do. */

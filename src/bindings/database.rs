@@ -8,7 +8,7 @@ use super::peer::{NativePeer, NativePeerOptions};
 use super::promise::promise;
 use super::value::Form;
 use super::wake::Wake;
-use crate::db::{DatabaseOptions, Db, DbStats, DbStatus, Range, Subscription};
+use crate::db::{DatabaseOptions, Db, DbStats, DbStatus, EncryptionKey, Range, RelayLimits, Subscription};
 use napi::Env;
 use napi::bindgen_prelude::{Buffer, BufferSlice, Function, PromiseRaw, spawn_blocking};
 use napi_derive::napi;
@@ -21,9 +21,12 @@ pub struct NativeDbOptions<'env> {
     pub key_encoding: String,
     pub value_encoding: String,
     pub secret: Option<BufferSlice<'env>>,
+    pub encryption_key: Option<BufferSlice<'env>>,
     pub open: bool,
     pub apply: bool,
     pub optimistic: bool,
+    /// There: a relay. How many feeds and bytes it keeps.
+    pub relay: Option<Vec<f64>>,
     pub max_drift: f64,
 }
 
@@ -40,12 +43,24 @@ impl NativeDbOptions<'_> {
             key_encoding: self.key_encoding,
             value_encoding: self.value_encoding,
             secret: self.secret.map(|secret| array(&secret, "a secret seed")).transpose()?,
+            encryption_key: self
+                .encryption_key
+                .map(|key| array(&key, "an encryption key").map(EncryptionKey::new))
+                .transpose()?,
             open: self.open,
             apply: self.apply,
             optimistic: self.optimistic,
+            relay: self.relay.map(|limits| relay_limits(&limits)),
             max_drift: Duration::from_millis(self.max_drift as u64),
         })
     }
+}
+
+/// What is not given is as by default.
+fn relay_limits(given: &[f64]) -> RelayLimits {
+    let RelayLimits { feeds, bytes } = RelayLimits::default();
+    let at = |at: usize, default| given.get(at).map_or(default, |limit| version(*limit));
+    RelayLimits { feeds: at(0, feeds), bytes: at(1, bytes) }
 }
 
 #[napi(object)]
@@ -56,6 +71,7 @@ pub struct NativeDbInfo {
     pub local: Buffer,
     pub key_encoding: String,
     pub value_encoding: String,
+    pub encrypted: bool,
     pub apply: bool,
     pub optimistic: bool,
 }
@@ -134,6 +150,7 @@ impl NativeDb {
             local: info.local.0.to_vec().into(),
             key_encoding: info.key_encoding,
             value_encoding: info.value_encoding,
+            encrypted: info.encrypted,
             apply: info.apply,
             optimistic: info.optimistic,
         })

@@ -1,3 +1,4 @@
+use super::database::version;
 use super::errors::{Result, to_js};
 use super::number;
 use super::promise::promise;
@@ -14,6 +15,7 @@ pub struct NativeFeedInfo {
     pub writable: bool,
     pub length: f64,
     pub byte_length: f64,
+    pub contiguous: f64,
 }
 
 /// A raw feed.
@@ -38,8 +40,9 @@ impl NativeFeed {
             key: info.key.0.to_vec().into(),
             discovery_key: info.discovery_key.to_vec().into(),
             writable: info.writable,
-            length: number(info.length),
-            byte_length: number(info.byte_length),
+            length: number(info.signed),
+            byte_length: number(info.signed_bytes),
+            contiguous: number(info.length),
         })
     }
 
@@ -48,6 +51,21 @@ impl NativeFeed {
         let Ok(seq) = u64::try_from(seq) else { return Ok(None) };
         let block = self.feed.get(seq).map_err(to_js)?;
         block.map(|block| BufferSlice::from_data(env, block)).transpose()
+    }
+
+    #[napi(catch_unwind)]
+    pub fn has_all(&self, start: f64, end: f64) -> Result<bool> {
+        self.feed.has_all(version(start), version(end)).map_err(to_js)
+    }
+
+    #[napi(catch_unwind)]
+    pub fn want(&self, start: f64, end: f64) -> Result<()> {
+        self.feed.want(version(start), version(end)).map_err(to_js)
+    }
+
+    #[napi(catch_unwind)]
+    pub fn unwant(&self, start: f64, end: f64) {
+        self.feed.unwant(version(start), version(end));
     }
 
     /// Length and byte length after the append. Queued before this returns.

@@ -15,6 +15,6 @@ pub struct NativeInvite {
 #[napi(catch_unwind)]
 pub fn parse_invite(text: String) -> Result<NativeInvite> {
     let invite: Invite = text.parse().map_err(to_js)?;
-    let encryption_key = invite.encryption_key.map(|key| key.to_vec().into());
+    let encryption_key = invite.encryption_key.map(|key| key.as_bytes().to_vec().into());
     Ok(NativeInvite { key: invite.key.0.to_vec().into(), encryption_key })
 }

@@ -33,6 +33,7 @@ mod packed;
 mod past;
 mod peer;
 mod promise;
+mod status;
 mod store;
 mod value;
 mod verify;

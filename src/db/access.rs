@@ -149,6 +149,11 @@ pub(super) struct AccessState {
 }
 
 impl AccessState {
+    /// How it stands with what this replica asks.
+    pub fn access(&self) -> Access {
+        self.asking.as_ref().map_or(Access::NotAsked, |(_, state)| *state)
+    }
+
     /// What is still to be asked, or waiting to be answered.
     pub fn asking(&self) -> Option<Arc<Asking>> {
         let (asking, state) = self.asking.as_ref()?;
@@ -215,7 +220,7 @@ impl AccessState {
 impl Db {
     /// Asks every indexer that connects to be made a writer, until one answers; in place of what was asked before.
     pub fn request_access(&self, user_data: Vec<u8>, invite: Option<Invite>) -> Result<(), Error> {
-        let inner = self.inner()?;
+        let inner = self.whole()?;
         if user_data.len() > MAX_ACCESS_DATA {
             let message = format!("userData has {} bytes; at most {MAX_ACCESS_DATA}", user_data.len());
             return Err(Error::new(Code::ValueTooLarge, message));
@@ -242,13 +247,13 @@ impl Db {
 
     pub fn access(&self) -> Result<Access, Error> {
         let inner = self.inner()?;
-        let access = inner.open.access.lock();
-        Ok(access.asking.as_ref().map_or(Access::NotAsked, |(_, state)| *state))
+        let access = inner.open.access.lock().access();
+        Ok(access)
     }
 
     /// Rejects what a writer asks. False: it does not ask. To accept is [`Db::add_writer`].
     pub fn reject_access(&self, writer: &FeedKey) -> Result<bool, Error> {
-        let inner = self.inner()?;
+        let inner = self.whole()?;
         let known = match inner.open.access.lock().requests.get_mut(writer) {
             Some(pending) => !std::mem::replace(&mut pending.rejected, true),
             None => false,

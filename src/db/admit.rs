@@ -85,8 +85,10 @@ impl Work<'_, '_> {
         let key = self.must_be_indexer(id)?;
         let expires_ms = options.expires.map_or(0, |at| u64::try_from(at.as_millis()).unwrap_or(u64::MAX));
         let uses = options.uses.unwrap_or(UNLIMITED);
-        let local = self.database(id)?.row.local;
-        let invite = Invite::new(key, &local, random()?);
+        let database = self.database(id)?;
+        let (local, encryption_key) =
+            (database.row.local, database.space.sealing().encryption_key().cloned());
+        let invite = Invite::new(key, encryption_key, &local, random()?);
         let proof_key = invite.proof_key();
         let row = InviteRow { proof_key, expires_ms, uses, indexer: options.indexer };
         if uses == 0 || (options.expires.is_some() && row.has_expired(self.now())) {

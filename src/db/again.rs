@@ -2,7 +2,8 @@
 //! ours are appended again after them. Nothing that was acknowledged is lost, and nothing forks.
 //!
 //! ```text
-//! Kept  Key: feed u32 ‖ seq u64, where it stood   Value: time u64 ‖ tick varint ‖ the block, as it was
+//! Kept  Key: feed u32 ‖ seq u64, where it stood   Value: time u64 ‖ tick varint ‖ the block, as it was: sealed, in an
+//!                                                      encrypted database
 //! ```
 //!
 //! time and tick: the effective timestamp of its batch then. What is appended again names what was renamed with it: the
@@ -19,7 +20,6 @@ use crate::codec::{Reader, put_varint};
 use crate::crdt::{ElementId, List};
 use crate::entry::{BatchHead, Change, Diff, Entry, Op, Place};
 use crate::feed::{self, Appender, FeedRecord};
-use crate::order::Batches;
 use crate::store::{Read, Table, block, block_key};
 use crate::types::{Effective, FeedKey, Position, Stamp};
 use std::collections::BTreeMap;
@@ -100,15 +100,14 @@ impl Work<'_, '_> {
 
     fn keep_blocks(&mut self, record: &FeedRecord, from: u64, databases: &[u32]) -> Result<(), Failure> {
         let writes = databases.iter().copied().find(|id| self.engine_local(*id) == Some(record.key));
-        let database = writes.and_then(|id| Some((id, self.engine.databases.get(&id)?)));
+        let database = writes.and_then(|id| self.engine.databases.get(&id));
         let mut kept = Vec::new();
         for seq in from..record.length {
             let missing = || Failure::damaged(&format!("block {seq} of feed {} is missing", record.key));
             let block = block(self.txn, record.id, seq)?.ok_or_else(missing)?.to_vec();
             let effective = match database {
-                Some((id, state)) if seq < state.order.placed().get(&record.key) => {
-                    let batches = Batches { txn: &*self.txn, database: id, numbers: &state.members };
-                    batches.batch(record.key, seq)?.effective
+                Some(state) if seq < state.order.placed().get(&record.key) => {
+                    state.batches(&*self.txn).batch(record.key, seq)?.effective
                 }
                 _ => Effective::default(),
             };
@@ -146,7 +145,11 @@ impl Work<'_, '_> {
         if !is_whole || record.unconfirmed || record.forked {
             return Ok(());
         }
-        let kept = self.take_kept(&record)?;
+        let mut kept = self.take_kept(&record)?;
+        let sealing = self.database(id)?.space.blocks(local);
+        for Kept { seq, block, .. } in &mut kept {
+            *block = sealing.open(*seq, block).map_err(|error| Failure::damaged(&error))?.into_owned();
+        }
         let mut renamed = Renamed { writer: local.prefix(), ..Renamed::default() };
         let mut pending = Pending::default();
         let mut rest = kept.as_slice();
@@ -180,7 +183,7 @@ impl Work<'_, '_> {
             return Ok(());
         }
         let local = self.database(id)?.row.local;
-        self.open_appender(local)?;
+        self.open_appender(id, local)?;
         let seq = self.appenders.get(&local).map_or(0, Appender::length);
         for offset in 0..head.length {
             renamed.seqs.insert(first.seq + offset, seq + offset);
@@ -236,7 +239,7 @@ impl Work<'_, '_> {
     pub fn writes_a_database(&self, key: &FeedKey) -> Result<bool, Failure> {
         for row in self.txn.range(Table::Databases, Bound::Included(&[0]), Bound::Excluded(&[1]))? {
             let row = DatabaseRow::decode(row?.1).map_err(|error| Failure::damaged(&error))?;
-            if row.local == *key {
+            if row.local == *key && !row.relay {
                 return Ok(true);
             }
         }

@@ -3,23 +3,26 @@
 use super::access::AccessState;
 use super::apply::{ApplyDesk, Finality};
 use super::engine::DatabaseState;
+use super::error::Error;
 use super::events::{Event, Subscribers};
 use super::handler::Functions;
 use super::peer::Peer;
+use super::raw::Wants;
+use super::relay::RelayLimits;
 use super::rows::Halt;
 use super::state_hash::StateHash;
 use crate::feed::FeedRecord;
 use crate::merkle::Head;
+use crate::seal::Sealing;
 use crate::store::ReadTxn;
 use crate::types::FeedKey;
-use crate::view::Merged;
+use crate::view::{Merged, Space};
 use parking_lot::{Mutex, RwLock};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
-#[derive(Default)]
 pub(super) struct Board {
     pub databases: RwLock<BTreeMap<u32, Arc<OpenDatabase>>>,
     peers: Mutex<Vec<Peer>>,
@@ -28,12 +31,19 @@ pub(super) struct Board {
     pub reads: Mutex<Option<ReadTxn>>,
     /// Who listens to single feeds.
     listeners: Mutex<BTreeMap<FeedKey, Arc<Subscribers>>>,
+    /// Feeds that are open without a database, as connections see them.
+    pub raw: Arc<OpenDatabase>,
+    /// What is wanted of those.
+    pub wants: Mutex<Wants>,
+    /// Why the last transaction was not committed; none: it was.
+    pub failure: Mutex<Option<Error>>,
     /// Which connection is fetching a feed: no block is asked for twice.
     pub claims: Mutex<BTreeMap<FeedKey, u64>>,
 }
 
 /// Everything about a database that never changes.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own, as its creator said it")]
 pub struct DbInfo {
     pub name: String,
     pub key: FeedKey,
@@ -42,8 +52,11 @@ pub struct DbInfo {
     pub key_encoding: String,
     pub value_encoding: String,
     pub open: bool,
+    pub encrypted: bool,
     pub apply: bool,
     pub optimistic: bool,
+    /// There if its feeds are stored and forwarded, never read: how much of them.
+    pub relay: Option<RelayLimits>,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -85,6 +98,8 @@ impl DbStats {
 pub(super) struct OpenDatabase {
     pub id: u32,
     pub info: DbInfo,
+    /// Its rows, and the keys they are sealed with.
+    pub space: Space,
     /// The local feed now: `info` has the one it was opened with.
     local: RwLock<FeedKey>,
     pub max_drift: Duration,
@@ -127,6 +142,8 @@ pub(super) struct PublishedFeed {
     /// How much of it is wanted.
     pub until: u64,
     pub halt: Halt,
+    /// What the next batch of it waits for: a feed, and how much of that.
+    pub waits: Option<(FeedKey, u64)>,
     pub stranger: bool,
 }
 
@@ -167,6 +184,21 @@ impl PublishedFeed {
     }
 }
 
+impl Default for Board {
+    fn default() -> Self {
+        Self {
+            databases: RwLock::default(),
+            peers: Mutex::default(),
+            reads: Mutex::default(),
+            listeners: Mutex::default(),
+            raw: Arc::new(super::raw::place()),
+            wants: Mutex::default(),
+            failure: Mutex::default(),
+            claims: Mutex::default(),
+        }
+    }
+}
+
 impl Board {
     pub fn database(&self, id: u32) -> Option<Arc<OpenDatabase>> {
         self.databases.read().get(&id).cloned()
@@ -177,6 +209,14 @@ impl Board {
         let mut databases = self.databases.write();
         let unused = databases.get(&id).is_some_and(|open| open.handles.load(Ordering::Acquire) == 0);
         unused && databases.remove(&id).is_some()
+    }
+
+    /// How the blocks of a feed are sealed, as far as a database that has it is open here.
+    pub fn sealing_of(&self, feed: &FeedKey) -> Sealing {
+        let databases = self.databases.read();
+        let mut of = databases.values().filter(|open| open.space.is_encrypted());
+        let found = of.find(|open| open.feeds.read().contains_key(feed));
+        found.map_or(Sealing::PLAIN, |open| open.space.sealing().clone())
     }
 
     pub fn send(&self, database: u32, event: &Event) {
@@ -206,6 +246,19 @@ impl Board {
         !peers.is_empty() && !peers.iter().any(|peer| peer.may_show_more(waited))
     }
 
+    /// A transaction was not committed: whoever looks at the status sees why.
+    pub fn failed(&self, error: &Error) {
+        *self.failure.lock() = Some(error.clone());
+        self.tell_all(&Event::Progress);
+    }
+
+    pub fn tell_all(&self, event: &Event) {
+        let open: Vec<_> = self.databases.read().values().cloned().collect();
+        for open in open {
+            open.subscribers.send(event);
+        }
+    }
+
     pub fn add_peer(&self, peer: Peer) {
         self.peers.lock().push(peer);
     }
@@ -213,6 +266,7 @@ impl Board {
     pub fn remove_peer(&self, id: u64) {
         self.peers.lock().retain(|peer| peer.id() != id);
         self.claims.lock().retain(|_, holder| *holder != id);
+        self.wants.lock().give_up(id);
     }
 
     pub fn peers(&self) -> Vec<Peer> {
@@ -244,11 +298,16 @@ impl Board {
             published.indexer = granted.is_some_and(|member| member.indexer);
             published.until = member.until;
             published.halt = member.halt;
+            published.waits = state.waits.get(key).copied();
             published.stranger = member.stranger;
             if let Some(record) = records.get(key) {
                 published.take(record);
             }
+            if state.row.relay {
+                published.placed = published.length;
+            }
         }
+        // What a relay, or who refuses strangers, has taken out.
         if feeds.len() > state.members.len() {
             feeds.retain(|feed, _| state.members.contains_key(feed));
         }
@@ -283,7 +342,7 @@ impl Board {
 }
 
 impl PublishedFeed {
-    fn empty() -> Self {
+    pub fn empty() -> Self {
         Self {
             length: 0,
             byte_length: 0,
@@ -299,11 +358,12 @@ impl PublishedFeed {
             indexer: false,
             until: u64::MAX,
             halt: Halt::None,
+            waits: None,
             stranger: false,
         }
     }
 
-    fn take(&mut self, record: &FeedRecord) {
+    pub fn take(&mut self, record: &FeedRecord) {
         self.length = record.length;
         self.byte_length = record.byte_length;
         self.head.clone_from(&record.head);
@@ -316,11 +376,12 @@ impl PublishedFeed {
 }
 
 impl OpenDatabase {
-    pub fn new(id: u32, info: DbInfo, max_drift: Duration) -> Self {
+    pub fn new(id: u32, info: DbInfo, space: Space, max_drift: Duration) -> Self {
         Self {
             id,
             local: RwLock::new(info.local),
             info,
+            space,
             max_drift,
             handles: AtomicUsize::new(0),
             status: RwLock::default(),

@@ -28,8 +28,7 @@ impl Work<'_, '_> {
             let Some(number) = self.feed(&branch)?.map(|record| record.id) else { continue };
             let database = self.database(id)?;
             if let Entry::Vacant(vacant) = database.members.entry(branch) {
-                let (added, merged, until, halt) = (false, 0, 0, Halt::Branch);
-                let stranger = false;
+                let (added, merged, until, halt, stranger) = (false, 0, 0, Halt::Branch, false);
                 vacant.insert(MemberRow { feed: number, added, merged, until, halt, stranger });
                 database.writers.insert(number, branch);
                 database.dirty.members.insert(branch);
@@ -49,7 +48,8 @@ impl Work<'_, '_> {
         length: u64,
     ) -> Result<(), Failure> {
         let parting = self.parting(key)?;
-        let is_stranger = self.database(id)?.is_stranger(key);
+        let database = self.database(id)?;
+        let is_stranger = database.is_stranger(key) && !database.row.open;
         let number = self.database(id)?.members.get(key).map(|member| member.feed);
         let found = number.map(|number| order::witnesses(self.txn, id, number)).transpose()?;
         let linked = found.iter().flatten().map(|witness| witness.length).max().unwrap_or(0).max(length);
@@ -63,7 +63,8 @@ impl Work<'_, '_> {
                     self.database(id)?.members.get(&branch).is_some_and(|member| member.until == u64::MAX)
                 }
             };
-            let until = if is_chosen {
+            // Of a stranger no more is taken for having forked.
+            let until = if is_chosen && !is_stranger {
                 u64::MAX
             } else if !is_stranger && record.byte_length.saturating_sub(base) < MAX_BRANCH_BYTES {
                 linked.max(parting.common.saturating_add(MAX_BRANCH_BLOCKS))

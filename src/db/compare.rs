@@ -24,7 +24,8 @@ impl Db {
             let latest = inner.version(txn)?;
             let (left, right) = (left.unwrap_or(latest), right.unwrap_or(latest));
             inner.must_be_here(left.max(right), txn)?;
-            let cursor = CompareCursor::new(inner.open.id, left.min(right), left.max(right), bounds);
+            let cursor =
+                CompareCursor::new(inner.open.space.clone(), left.min(right), left.max(right), bounds);
             Ok(Comparison { db: self.clone(), cursor, left: limit, left_is_old: left < right })
         })
     }
@@ -84,7 +85,7 @@ impl Comparison {
             let more = cursor.visit(txn, |compared| {
                 let Some(Compared { key, old, new }) = compared else { return Ok(chunk.passed()) };
                 let new = LiveRow::of(new.version, key, new)?;
-                let old = old.as_ref().map(|row| LiveRow::of(row.version, key, row)).transpose()?.flatten();
+                let old = old.map(|row| LiveRow::of(row.version, key, row)).transpose()?.flatten();
                 if old.is_none() && new.is_none() {
                     return Ok(chunk.passed());
                 }

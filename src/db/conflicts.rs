@@ -10,7 +10,7 @@ pub use crate::crdt::{Claim, Part};
 use crate::order;
 use crate::store::{Read, ReadTxn, Table};
 use crate::types::{Dot, FeedKey};
-use crate::view::{self, Writers};
+use crate::view::{self, Space, Writers};
 use std::ops::Bound;
 
 /// The newest diffs of a key that are looked at: bounds the time and memory of one call.
@@ -32,15 +32,16 @@ impl Db {
         if key.len() > MAX_KEY_BYTES {
             return Ok(Vec::new());
         }
-        self.read(|inner, txn| Ok(find(txn, inner.open.id, key)?))
+        self.read(|inner, txn| Ok(find(txn, &inner.open.space, key)?))
     }
 }
 
-fn find(txn: &ReadTxn, database: u32, key: &[u8]) -> Result<Vec<Conflict>, Failure> {
-    let Some(row) = view::newest(txn, database, key, None)? else { return Ok(Vec::new()) };
+fn find(txn: &ReadTxn, space: &Space, key: &[u8]) -> Result<Vec<Conflict>, Failure> {
+    let Some(row) = view::newest(txn, space, key, None)? else { return Ok(Vec::new()) };
     let state: State = row.decode_state()?;
+    let database = space.database();
     let writers = writers(txn, database)?;
-    let latest = view::latest_changes(txn, database, &writers, key, MAX_DIFFS, MAX_DIFF_BYTES)?;
+    let latest = view::latest_changes(txn, space, &writers, key, MAX_DIFFS, MAX_DIFF_BYTES)?;
     let dots: Vec<Dot> = latest.iter().map(|(change, _)| change.position.dot()).collect();
     let mut pasts = Vec::with_capacity(latest.len());
     let own: Vec<FeedKey> = {

@@ -6,10 +6,12 @@ use super::error::{Code, Error, Failure};
 use super::events::{Replier, Reply, Subscription, Wake};
 use super::members::{FeedProgress, Member};
 use super::owner::Job;
+use super::relay::RelayLimits;
 use super::store::Shared;
 use super::write::{Write, Written};
 use crate::codec::limits::MAX_KEY_BYTES;
 use crate::crdt::Live;
+use crate::seal::EncryptionKey;
 use crate::store::ReadTxn;
 use crate::types::FeedKey;
 use crate::view::{self, ViewError};
@@ -28,12 +30,16 @@ pub struct DatabaseOptions {
     pub value_encoding: String,
     /// Seed of the local writer's key pair, instead of a new one.
     pub secret: Option<[u8; 32]>,
+    /// Seals its blocks and its rows in this store; all its replicas need the same.
+    pub encryption_key: Option<EncryptionKey>,
     /// Every feed announced by a peer that proves the key counts.
     pub open: bool,
     /// Apply mode: values are opaque, and the caller's `apply` makes the view of them.
     pub apply: bool,
     /// Apply mode, said by the creator: batches of unknown writers may be acknowledged.
     pub optimistic: bool,
+    /// Stores and forwards the feeds of `key`, and reads nothing: reads and writes are refused.
+    pub relay: Option<RelayLimits>,
     /// How far ahead of the wall clock a timestamp may be before it is reported and not followed.
     pub max_drift: std::time::Duration,
 }
@@ -46,9 +52,11 @@ impl Default for DatabaseOptions {
             key_encoding: "utf-8".into(),
             value_encoding: "json".into(),
             secret: None,
+            encryption_key: None,
             open: false,
             apply: false,
             optimistic: false,
+            relay: None,
             max_drift: std::time::Duration::from_mins(1),
         }
     }
@@ -95,6 +103,12 @@ impl Db {
         self.0.inner.read().clone().filter(|inner| !inner.shared.is_closed()).ok_or_else(Error::closed)
     }
 
+    /// As [`Db::inner`], for what reads or writes: a relay does neither.
+    pub(super) fn whole(&self) -> Result<Inner, Error> {
+        let inner = self.inner()?;
+        if inner.open.info.relay.is_some() { Err(super::relay::refusal()) } else { Ok(inner) }
+    }
+
     pub fn info(&self) -> Result<DbInfo, Error> {
         let open = self.inner()?.open;
         Ok(DbInfo { local: open.local(), ..open.info.clone() })
@@ -126,7 +140,7 @@ impl Db {
         &self,
         read: impl FnOnce(&Inner, &ReadTxn) -> Result<T, Error>,
     ) -> Result<T, Error> {
-        let inner = self.inner()?;
+        let inner = self.whole()?;
         let txn = inner.shared.read()?;
         read(&inner, &txn)
     }
@@ -144,13 +158,16 @@ impl Db {
         let handle = self.0.inner.read();
         let open = handle.as_ref().filter(|inner| !inner.shared.is_closed());
         let inner = open.ok_or_else(Error::closed)?;
+        if inner.open.info.relay.is_some() {
+            return Err(super::relay::refusal());
+        }
         inner.shared.with_read(|txn| {
             if let Some(at) = at {
                 inner.must_be_here(at, txn)?;
             }
             // While a wave is not through, the newest rows are not for readers.
             let at = at.or_else(|| inner.open.info.apply.then(|| inner.open.status.read().version));
-            let Some(row) = view::newest(txn, inner.open.id, key, at)? else { return Ok(None) };
+            let Some(row) = view::newest(txn, &inner.open.space, key, at)? else { return Ok(None) };
             Ok(LiveRow::of(row.version, key, &row)?.map(|row| found(&row)))
         })
     }
@@ -158,7 +175,7 @@ impl Db {
     /// Writes in order, each atomic, all in one commit if they fit. One result for each: what is wrong with one does
     /// not touch the others.
     pub fn write(&self, writes: Vec<Write>) -> Reply<Vec<Result<Written, Error>>> {
-        match self.inner() {
+        match self.whole() {
             Ok(Inner { shared, open }) => shared.job(move |work| work.write_all(open.id, &writes)),
             Err(error) => Reply::ready(Err(error)),
         }
@@ -187,7 +204,7 @@ impl Db {
         &self,
         mut run: impl FnMut(&mut Work<'_, '_>, u32) -> Result<T, Failure> + Send + 'static,
     ) -> Reply<T> {
-        match self.inner() {
+        match self.whole() {
             Ok(Inner { shared, open }) => shared.job(move |work| run(work, open.id)),
             Err(error) => Reply::ready(Err(error)),
         }
@@ -200,7 +217,7 @@ impl Db {
 
     /// Whether `length` entries of `writer` are in the order here, and the last of them in the view.
     pub fn applied(&self, writer: &FeedKey, length: u64) -> Result<bool, Error> {
-        let inner = self.inner()?;
+        let inner = self.whole()?;
         let placed = inner.open.feeds.read().get(writer).map_or(0, |feed| feed.placed);
         Ok(length == 0 || (placed >= length && !self.is_merging_entry(writer, length - 1)?))
     }
@@ -208,10 +225,7 @@ impl Db {
     /// Whether all that live connections have announced of this database is here, placed, and merged.
     pub fn is_flushed(&self) -> Result<bool, Error> {
         let inner = self.inner()?;
-        let peers = inner.shared.board.peers();
-        let placed =
-            super::members::is_placed(&inner) && peers.iter().all(|peer| peer.has_delivered(inner.open.id));
-        Ok(placed && !self.is_merging(super::handler::ANY_KEY)?)
+        Ok(inner.has_arrived() && !self.is_merging(super::handler::ANY_KEY)?)
     }
 
     /// Per feed: what is here, what is placed, what somebody announced.
@@ -279,7 +293,7 @@ pub struct LiveRow<'t> {
 
 impl<'t> LiveRow<'t> {
     /// `None` for a key that is deleted.
-    pub(super) fn of(version: u64, key: &'t [u8], row: &view::Row<'t>) -> Result<Option<Self>, ViewError> {
+    pub(super) fn of(version: u64, key: &'t [u8], row: &'t view::Row<'_>) -> Result<Option<Self>, ViewError> {
         let state = row.view()?;
         let (Some(value), Some(last)) = (state.live, state.last) else { return Ok(None) };
         Ok(Some(Self { version, key, value, stamp: last.stamp(), prev: state.prev, state: state.id }))

@@ -3,15 +3,18 @@
 
 use super::conflicts::writers;
 use super::database::{Db, Inner};
-use super::error::{Code, Error};
+use super::error::{Code, Error, Failure};
+use super::handler;
 use super::reads::Chunk;
 use super::rows::MemberRow;
 use crate::crdt::List;
 use crate::entry::{Change, Entry, Op};
 use crate::order::{Batches, Numbers};
+use crate::seal::Sealing;
 use crate::store::{Read as _, ReadTxn, Table, block};
 use crate::types::{Effective, FeedKey, Position, Stamp};
 use crate::view::{self, DiffCursor, DiffKeys, Seen, ViewError, diff_positions};
+use std::collections::BTreeSet;
 
 /// A diff of some writer that counts here.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -66,7 +69,9 @@ impl Db {
         let DiffRange { single, from, to, reverse } = range;
         self.read(|inner, txn| {
             let number = inner.feed_number(txn, &feed)?.unwrap_or(NO_FEED);
-            let cursor = DiffCursor::new(inner.open.id, &DiffKeys { single, from, to }, reverse);
+            let unmerged = unmerged_within(inner, txn, &from, to.as_deref())?;
+            let keys = DiffKeys { single, from, to, unmerged };
+            let cursor = DiffCursor::new(inner.open.space.clone(), &keys, reverse);
             Ok(Diffs { db: self.clone(), source: Source::ByKey { number, feed, cursor } })
         })
     }
@@ -84,10 +89,10 @@ impl Db {
         }
         self.read(|inner, txn| {
             let Some(number) = inner.feed_number(txn, &feed)? else { return Ok(None) };
-            let seq = view::diff_at(txn, inner.open.id, key, stamp.effective, number, below)?;
+            let seq = view::diff_at(txn, &inner.open.space, key, stamp.effective, number, below)?;
             let Some(seq) = seq else { return Ok(None) };
             let position = Position { effective: stamp.effective, writer: feed, seq };
-            Ok(diff_entry(txn, number, position, Some(key))?)
+            Ok(diff_entry(txn, inner.open.space.sealing(), number, position, Some(key))?)
         })
     }
 
@@ -105,7 +110,8 @@ impl Db {
     pub fn feed_length_at(&self, feed: FeedKey, time: u64) -> Result<u64, Error> {
         self.read(|inner, txn| {
             let Some(number) = inner.feed_number(txn, &feed)? else { return Ok(0) };
-            let batches = Batches { txn, database: inner.open.id, numbers: &Only(feed, number) };
+            let sealing = inner.open.space.sealing();
+            let batches = Batches { txn, database: inner.open.id, sealing, numbers: &Only(feed, number) };
             let placed = inner.open.feeds.read().get(&feed).map_or(0, |published| published.placed);
             let (mut low, mut high) = (0, placed);
             while low < high {
@@ -124,7 +130,7 @@ impl Db {
     pub fn key_diffs(&self, key: &[u8], from: Effective) -> Result<Diffs, Error> {
         self.read(|inner, txn| {
             let writers = writers(txn, inner.open.id)?;
-            let mut places = diff_positions(txn, inner.open.id, &writers, key, from)?;
+            let mut places = diff_positions(txn, &inner.open.space, &writers, key, from)?;
             places.reverse();
             Ok(Diffs { db: self.clone(), source: Source::OfKey { key: key.to_vec(), places } })
         })
@@ -162,9 +168,12 @@ impl Source {
         chunk: &mut Chunk,
         found: &mut Vec<DiffEntry>,
     ) -> Result<bool, Error> {
+        let sealing = inner.open.space.sealing();
         let mut take = |number, writer, key: Option<&[u8]>, effective, seq| -> Result<Seen, ViewError> {
             let position = Position { effective, writer, seq };
-            let Some(entry) = diff_entry(txn, number, position, key)? else { return Ok(chunk.passed()) };
+            let Some(entry) = diff_entry(txn, sealing, number, position, key)? else {
+                return Ok(chunk.passed());
+            };
             let bytes = entry.key.len() + entry.change.size();
             found.push(entry);
             Ok(chunk.took(bytes))
@@ -188,7 +197,8 @@ impl Source {
                 Ok(false)
             }
             Source::BySeq { number, feed, next, end, reverse } => {
-                let batches = Batches { txn, database: inner.open.id, numbers: &Only(*feed, *number) };
+                let batches =
+                    Batches { txn, database: inner.open.id, sealing, numbers: &Only(*feed, *number) };
                 while *next < *end {
                     let seq = if *reverse { *end - 1 } else { *next };
                     let effective = batches.effective_of(*feed, seq).map_err(damaged)?;
@@ -216,15 +226,39 @@ impl Numbers for Only {
     }
 }
 
+/// Keys in a range of an encrypted database that somebody has still to merge for the first time: those of a plain one
+/// stand in the order of keys in the index of diffs itself.
+fn unmerged_within(
+    inner: &Inner,
+    txn: &ReadTxn,
+    from: &[u8],
+    to: Option<&[u8]>,
+) -> Result<BTreeSet<Vec<u8>>, Failure> {
+    let space = &inner.open.space;
+    let mut keys = BTreeSet::new();
+    if !space.is_encrypted() {
+        return Ok(keys);
+    }
+    handler::each_unmerged(txn, space, |key| {
+        if key >= from && to.is_none_or(|to| key <= to) && view::newest(txn, space, key, None)?.is_none() {
+            keys.insert(key.to_vec());
+        }
+        Ok(true)
+    })?;
+    Ok(keys)
+}
+
 /// The diff that stands there. `None`: none of this key (any, if `key` is), or none that is well-formed.
 pub(super) fn diff_entry(
     txn: &ReadTxn,
+    sealing: &Sealing,
     number: u32,
     position: Position,
     key: Option<&[u8]>,
 ) -> Result<Option<DiffEntry>, ViewError> {
     let Some(bytes) = block(txn, number, position.seq)? else { return Ok(None) };
-    let Ok(Entry { op: Op::Diff(diff), .. }) = Entry::decode(bytes) else { return Ok(None) };
+    let Ok(bytes) = sealing.blocks(position.writer).open(position.seq, bytes) else { return Ok(None) };
+    let Ok(Entry { op: Op::Diff(diff), .. }) = Entry::decode(&bytes) else { return Ok(None) };
     if key.is_some_and(|key| key != diff.key) {
         return Ok(None);
     }

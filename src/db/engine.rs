@@ -5,16 +5,18 @@ use super::board::{Board, DbStats};
 use super::error::{Error, Failure};
 use super::events::Event;
 use super::handler::HandlerRow;
+use super::relay::RelayState;
 use super::rows::{DatabaseRow, Halt, MemberRow, StateRow};
 use super::write::PutsFrom;
 use crate::apply::{self, AppliedState};
 use crate::causal::{Membership, OrderState, Past};
 use crate::clock::{Clock, ntp64};
+use crate::entry::Op;
 use crate::feed::{Appender, FeedRecord};
-use crate::order::{self, Forked, Numbers};
+use crate::order::{self, Batch, Batches, Forked, Numbers};
 use crate::store::{Environment, Table, WriteTxn};
 use crate::types::{Effective, FeedKey};
-use crate::view::Writers;
+use crate::view::{Space, Writers};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
@@ -53,6 +55,7 @@ pub(super) struct Effects {
 /// One open database, as of the last row written.
 pub(super) struct DatabaseState {
     pub row: DatabaseRow,
+    pub space: Space,
     pub state: StateRow,
     pub clock: Clock,
     pub max_drift: Duration,
@@ -80,11 +83,15 @@ pub(super) struct DatabaseState {
     pub again: bool,
     /// Feeds that hold blocks beyond what is placed.
     pub behind: BTreeSet<FeedKey>,
+    /// What the next batch of a feed waits for: a feed, and how much of that.
+    pub waits: BTreeMap<FeedKey, (FeedKey, u64)>,
     /// The version when the transaction began.
     pub published: u64,
     pub dirty: Dirty,
     /// Who merges.
     pub handler: HandlerRow,
+    /// Of a relay: what of its limits is used.
+    pub relay: Option<RelayState>,
 }
 
 #[derive(Default)]
@@ -119,11 +126,32 @@ impl DatabaseState {
     }
 
     pub fn is_writable(&self) -> bool {
-        self.row.open || self.membership().get(&self.row.local).is_some()
+        let is_open = self.row.open && !self.must_see_genesis(&self.row.local);
+        !self.row.relay && (is_open || self.membership().get(&self.row.local).is_some())
+    }
+
+    /// In an encrypted database nothing is opened or written before the genesis has confirmed the key: what does not
+    /// open with a wrong key would be taken for damaged.
+    pub fn must_see_genesis(&self, feed: &FeedKey) -> bool {
+        self.space.is_encrypted() && *feed != self.row.key && self.order.placed().get(&self.row.key) == 0
+    }
+
+    /// Whether the creator's feed begins as this database was opened: encrypted with the same key, or not at all.
+    pub fn agrees_with_genesis(&self, first: &Batch<'_>) -> Result<(), Error> {
+        let check = match first.ops.first() {
+            Some(Op::Genesis(genesis)) => genesis.encrypted,
+            _ => None,
+        };
+        super::open::same_key(check, self.row.check, &self.row.key)
+    }
+
+    /// What is asked about placed batches.
+    pub fn batches<'a, T>(&'a self, txn: &'a T) -> Batches<'a, T, BTreeMap<FeedKey, MemberRow>> {
+        Batches { txn, database: self.row.id, sealing: self.space.sealing(), numbers: &self.members }
     }
 
     pub fn is_indexer(&self) -> bool {
-        self.membership().is_indexer(&self.row.local)
+        !self.row.relay && self.membership().is_indexer(&self.row.local)
     }
 
     /// Whether everything of `feed` counts here whatever the walk says, up to the returned length.
@@ -206,6 +234,7 @@ impl Engine {
         }
         for feed in &effects.feeds {
             if let Some(record) = self.feeds.get(feed) {
+                self.board.publish_raw(record);
                 self.board.publish_feed(feed, record.length);
             }
         }
@@ -322,7 +351,7 @@ impl<'e, 't> Work<'e, 't> {
             for id in self.databases_of(&key)? {
                 let database = self.database(id)?;
                 // The database that writes the feed has placed it by now; others of this store may merge it too.
-                if database.row.local != key {
+                if database.row.local != key || database.row.relay {
                     database.behind.insert(key);
                     self.place_ready(id)?;
                     self.engine.effects.databases.insert(id);

@@ -1,3 +1,4 @@
+use crate::seal::SealError;
 use crate::store::StoreError;
 
 /// The stable names of `api.md`, Errors.
@@ -24,6 +25,7 @@ pub enum Code {
     VersionGone,
     Forked,
     Restored,
+    Relay,
     Auth,
     Protocol,
     VersionMismatch,
@@ -56,6 +58,7 @@ impl Code {
             Code::VersionGone => "ERR_VERSION_GONE",
             Code::Forked => "ERR_FORKED",
             Code::Restored => "ERR_RESTORED",
+            Code::Relay => "ERR_RELAY",
             Code::Auth => "ERR_AUTH",
             Code::Protocol => "ERR_PROTOCOL",
             Code::VersionMismatch => "ERR_VERSION_MISMATCH",
@@ -171,6 +174,18 @@ impl From<Failure> for Error {
             Failure::Refused(error) => error,
             Failure::Store(error) => error.into(),
         }
+    }
+}
+
+impl From<SealError> for Error {
+    fn from(error: SealError) -> Self {
+        Failure::damaged(&error).into()
+    }
+}
+
+impl From<SealError> for Failure {
+    fn from(error: SealError) -> Self {
+        Failure::damaged(&error)
     }
 }
 

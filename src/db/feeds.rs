@@ -7,6 +7,7 @@ use super::open::{discovery_key, random};
 use super::store::{Shared, Store};
 use crate::codec::limits::MAX_KEY_BYTES;
 use crate::feed::{self, Appender, FeedRecord, Seed};
+use crate::seal;
 use crate::store::{Read, Table};
 use crate::types::{FeedKey, Hash};
 use parking_lot::RwLock;
@@ -28,6 +29,8 @@ pub enum FeedChoice {
 pub struct Feed {
     shared: Arc<RwLock<Option<Arc<Shared>>>>,
     key: FeedKey,
+    /// Names it among all handles of the store.
+    number: u64,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -38,6 +41,9 @@ pub struct FeedInfo {
     /// Blocks here, from the first on.
     pub length: u64,
     pub byte_length: u64,
+    /// The longest signed length known, or what is here if that is more; and its bytes.
+    pub signed: u64,
+    pub signed_bytes: u64,
 }
 
 /// Before a feed's name in `Meta`.
@@ -50,10 +56,16 @@ impl Store {
             Err(error) => return Reply::ready(Err(error)),
         };
         let weak = Arc::downgrade(&shared);
+        let number = shared.next_number();
         shared.job(move |work| {
             let key = work.open_feed(&which)?;
+            // A database's own feed travels with its database.
+            if !work.writes_a_database(&key)? {
+                work.engine.board.open_raw(key, number);
+                work.engine.effects.feeds.insert(key);
+            }
             let shared = weak.upgrade().ok_or_else(Error::closed)?;
-            Ok(Feed { shared: Arc::new(RwLock::new(Some(shared))), key })
+            Ok(Feed { shared: Arc::new(RwLock::new(Some(shared))), key, number })
         })
     }
 }
@@ -84,7 +96,7 @@ impl Work<'_, '_> {
     fn own_feed(&mut self, seed: Seed) -> Result<FeedKey, Failure> {
         let key = seed.feed();
         if self.feed(&key)?.is_none_or(|record| record.secret.is_none()) {
-            self.feed_to_write(seed)?;
+            self.feed_to_write(key, seed.into())?;
         }
         Ok(key)
     }
@@ -141,13 +153,48 @@ impl Feed {
                 writable: record.secret.is_some(),
                 length: record.length,
                 byte_length: record.byte_length,
+                signed: record.signed().max(record.length),
+                signed_bytes: record.longest_bytes(),
             })
         })
     }
 
-    /// The block, if it is here.
+    /// The block, if it is here. A sealed one is opened as long as the encrypted database it belongs to is open; else it
+    /// is as it travels.
     pub fn get(&self, seq: u64) -> Result<Option<Vec<u8>>, Error> {
-        self.with_record(|txn, record| Ok(feed::block(txn, record.id, seq)?.map(<[u8]>::to_vec)))
+        let sealing = self.shared()?.board.sealing_of(&self.key).blocks(self.key);
+        self.with_record(|txn, record| {
+            let Some(block) = feed::block(txn, record.id, seq)? else {
+                return Ok(feed::apart(txn, record, seq)?);
+            };
+            if !sealing.is_encrypted() || !seal::is_sealed(block) {
+                return Ok(Some(block.to_vec()));
+            }
+            Ok(Some(sealing.open(seq, block)?.into_owned()))
+        })
+    }
+
+    /// Whether all blocks of a range are here.
+    pub fn has_all(&self, start: u64, end: u64) -> Result<bool, Error> {
+        self.with_record(|txn, record| Ok(feed::gap(txn, record, start, end)?.is_none()))
+    }
+
+    /// Blocks `start .. end` are wanted until [`Feed::unwant`]: fetched over any connection of the store whose other side
+    /// announces them. Feeds of open databases are fetched by those anyway.
+    pub fn want(&self, start: u64, end: u64) -> Result<(), Error> {
+        let shared = self.shared()?;
+        shared.board.wants.lock().add(self.key, start, end)?;
+        for peer in shared.board.peers() {
+            peer.look_for_wanted();
+        }
+        Ok(())
+    }
+
+    /// Takes one [`Feed::want`] of the same range back. What is on its way still comes.
+    pub fn unwant(&self, start: u64, end: u64) {
+        if let Ok(shared) = self.shared() {
+            shared.board.wants.lock().remove(self.key, start, end);
+        }
     }
 
     /// Appends blocks, all in one commit with one signature. Replies with the length and byte length after them.
@@ -170,6 +217,9 @@ impl Feed {
     }
 
     pub fn close(&self) {
-        self.shared.write().take();
+        let shared = self.shared.write().take();
+        if let Some(shared) = shared {
+            shared.board.close_raw(&self.key, self.number);
+        }
     }
 }

@@ -9,7 +9,8 @@ use super::rows::MemberRow;
 use crate::causal::{BatchFacts, WalkSource as _};
 use crate::feed::{self, FeedError, FeedRecord, StoredTree};
 use crate::merkle::Parting;
-use crate::order::{self, Batches, Forked, OrderError, Placing, Witness, batch_start, read_batch};
+use crate::order::{self, Forked, OrderError, Placing, Witness, batch_start, read_blocks};
+use crate::seal::Sealing;
 use crate::store::Read;
 use crate::types::{FeedKey, Hash};
 use std::collections::{BTreeMap, BTreeSet};
@@ -82,12 +83,15 @@ impl Work<'_, '_> {
         for (feed, from, to) in self.parts_after(id, key, common)? {
             let Some(database) = self.engine.databases.get(&id) else { return Err(Error::closed().into()) };
             let Some(member) = database.members.get(&feed).copied() else { continue };
-            let batches = Batches { txn: &*self.txn, database: id, numbers: &database.members };
+            let batches = database.batches(&*self.txn);
+            let sealing = database.space.blocks(feed);
             let mut seq = from;
             while seq < to {
                 let placed = batches.batch(feed, seq)?;
-                let batch = read_batch(self.txn, database.row.key, feed, member.feed, placed.seq, placed.end)
-                    .map_err(|_| OrderError::Block { feed: member.feed, seq: placed.seq })?;
+                let unreadable = |_| OrderError::Block { feed: member.feed, seq: placed.seq };
+                let blocks = read_blocks(self.txn, &sealing, member.feed, placed.seq, placed.end)
+                    .map_err(unreadable)?;
+                let batch = blocks.batch(database.row.key, feed, placed.seq).map_err(unreadable)?;
                 seen.extend(database.witnesses_in(&batch.facts));
                 seq = placed.end;
             }
@@ -136,9 +140,9 @@ impl Work<'_, '_> {
     /// How links to a forked feed are read now.
     fn refresh_fork(&mut self, id: u32, key: FeedKey) -> Result<(), Failure> {
         self.feed(&key)?;
-        self.database(id)?;
+        let sealing = self.database(id)?.space.sealing().clone();
         let Some(record) = self.engine.feeds.get(&key) else { return Ok(()) };
-        let forked = forked(self.txn, record)?;
+        let forked = forked(self.txn, &sealing, record)?;
         if let (Some(database), Some(forked)) = (self.engine.databases.get_mut(&id), forked) {
             database.forks.insert(key, forked);
         }
@@ -227,8 +231,7 @@ impl DatabaseState {
 
     /// What readiness asks, answered from `txn`.
     pub fn placing<'a, T: Read>(&'a self, txn: &'a T) -> Placing<'a, T, BTreeMap<FeedKey, MemberRow>> {
-        let batches = Batches { txn, database: self.row.id, numbers: &self.members };
-        Placing { batches, order: &self.order, forks: &self.forks, root_at }
+        Placing { batches: self.batches(txn), order: &self.order, forks: &self.forks, root_at }
     }
 }
 
@@ -238,7 +241,11 @@ fn root_at<T: Read>(txn: &T, feed: u32, length: u64) -> Result<Hash, OrderError>
 }
 
 /// How links to a feed are read, if it has forked.
-pub(super) fn forked(txn: &impl Read, record: &FeedRecord) -> Result<Option<Forked>, Failure> {
+pub(super) fn forked(
+    txn: &impl Read,
+    sealing: &Sealing,
+    record: &FeedRecord,
+) -> Result<Option<Forked>, Failure> {
     let Some(parting) = feed::load_parting(txn, &record.key)?.filter(|_| record.forked) else {
         return Ok(None);
     };
@@ -246,9 +253,11 @@ pub(super) fn forked(txn: &impl Read, record: &FeedRecord) -> Result<Option<Fork
     let read_as = match common.checked_sub(1).filter(|last| *last < record.length) {
         None => common,
         // What cannot be read is never placed, on either branch.
-        Some(last) => batch_start(txn, record.id, last).map_or(common, |(start, head)| {
-            if start.saturating_add(head.length) == common { common } else { start }
-        }),
+        Some(last) => {
+            batch_start(txn, &sealing.blocks(record.key), record.id, last).map_or(common, |(start, head)| {
+                if start.saturating_add(head.length) == common { common } else { start }
+            })
+        }
     };
     let mut other = None;
     for key in feed::branches(&record.key, &parting) {

@@ -3,9 +3,13 @@
 use super::engine::Work;
 use super::error::{Code, Error, Failure};
 use super::place::Pending;
+use super::relay::cost_of;
 use crate::feed::{self, FeedError, FeedRecord, Fork, Received, VerifiedBlocks};
 use crate::types::FeedKey;
 use std::collections::BTreeMap;
+
+/// Parts that one commit takes into the feed they stood apart in; the rest comes with the next. Bounds its work.
+const MAX_PARTS_AT_ONCE: usize = 64;
 
 impl Work<'_, '_> {
     /// Verifies and stores blocks of a feed, then places what has become ready. The inner error is the sender's.
@@ -21,7 +25,13 @@ impl Work<'_, '_> {
             return self.ingest_forked(record, received);
         }
         match feed::verify(self.txn, &record, received) {
-            Ok(verified) => self.take_in(record, &verified, BTreeMap::new()),
+            // Only what is proved makes others give way.
+            Ok(verified) if !self.has_room(&key, &verified)? => Ok(Ok(())),
+            Ok(verified) => {
+                let taken = self.take_in(record, &verified, BTreeMap::new())?;
+                self.take_in_reached(key)?;
+                Ok(taken)
+            }
             Err(FeedError::Fork(fork)) => self.contradicted(key, received, fork),
             Err(error) => own_or_theirs(error),
         }
@@ -96,6 +106,7 @@ impl Work<'_, '_> {
         mut taken_out: BTreeMap<u32, Pending>,
     ) -> Result<Result<(), FeedError>, Failure> {
         let key = record.key;
+        let cost = cost_of(&record);
         let grown = match feed::ingest(self.txn, &mut record, verified) {
             Ok(grown) => grown,
             Err(error) => return own_or_theirs(error),
@@ -108,6 +119,7 @@ impl Work<'_, '_> {
         self.engine.feeds.insert(key, record);
         self.engine.effects.feeds.insert(key);
         for id in self.databases_of(&key)? {
+            self.note_relayed(id, &key, cost)?;
             self.database(id)?.behind.insert(key);
             self.place_ready_with(id, taken_out.remove(&id).unwrap_or_default())?;
             self.bound_strangers(id, &key)?;
@@ -120,6 +132,44 @@ impl Work<'_, '_> {
         self.append_raw_again(key)?;
         self.settle_due()?;
         Ok(Ok(()))
+    }
+
+    /// As [`Work::ingest`], for blocks that may stand apart from the beginning of a feed that is open by itself.
+    pub fn ingest_apart(
+        &mut self,
+        key: FeedKey,
+        received: &Received<'_>,
+    ) -> Result<Result<(), FeedError>, Failure> {
+        let Some(mut record) = self.feed(&key)?.cloned().filter(|record| received.start > record.length)
+        else {
+            return self.ingest(key, received);
+        };
+        if record.forked || record.secret.is_some() {
+            return Ok(Ok(()));
+        }
+        match feed::keep_part(self.txn, &mut record, received) {
+            Ok(_) => {
+                self.engine.feeds.insert(key, record);
+                self.engine.effects.feeds.insert(key);
+                Ok(Ok(()))
+            }
+            Err(error) => own_or_theirs(error),
+        }
+    }
+
+    /// Parts that the feed has grown up to become part of it, verified like what a peer sends.
+    fn take_in_reached(&mut self, key: FeedKey) -> Result<(), Failure> {
+        for _ in 0..MAX_PARTS_AT_ONCE {
+            let Some(record) = self.feed(&key)?.cloned() else { break };
+            let Some(part) = feed::take_reached(self.txn, &record)? else { break };
+            match feed::verify(self.txn, &record, &part.received()) {
+                Ok(verified) => drop(self.take_in(record, &verified, BTreeMap::new())?),
+                Err(FeedError::Store(error)) => return Err(error.into()),
+                // It contradicts what has come since: what it was is asked for again.
+                Err(_) => {}
+            }
+        }
+        Ok(())
     }
 
     /// Open databases that a feed is part of, as of the last row written.

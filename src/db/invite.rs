@@ -13,6 +13,7 @@
 
 use super::error::{Code, Error};
 use crate::codec::Reader;
+use crate::seal::EncryptionKey;
 use crate::types::FeedKey;
 use std::fmt;
 use std::str::FromStr;
@@ -37,14 +38,20 @@ pub(super) type InviteId = [u8; 16];
 #[derive(Clone, PartialEq, Eq)]
 pub struct Invite {
     pub key: FeedKey,
-    pub encryption_key: Option<[u8; 32]>,
+    /// Of an encrypted database: who is let in can read it.
+    pub encryption_key: Option<EncryptionKey>,
     secret: Zeroizing<[u8; 32]>,
     issuer: [u8; 8],
 }
 
 impl Invite {
-    pub(super) fn new(key: FeedKey, issuer: &FeedKey, secret: [u8; 32]) -> Self {
-        Self { key, encryption_key: None, secret: Zeroizing::new(secret), issuer: issuer.prefix() }
+    pub(super) fn new(
+        key: FeedKey,
+        encryption_key: Option<EncryptionKey>,
+        issuer: &FeedKey,
+        secret: [u8; 32],
+    ) -> Self {
+        Self { key, encryption_key, secret: Zeroizing::new(secret), issuer: issuer.prefix() }
     }
 
     pub(super) fn proof_key(&self) -> [u8; 32] {
@@ -72,7 +79,9 @@ impl Invite {
         out.extend_from_slice(self.key.as_bytes());
         out.extend_from_slice(self.secret.as_slice());
         out.extend_from_slice(&self.issuer);
-        out.extend_from_slice(self.encryption_key.as_slice().as_flattened());
+        if let Some(key) = &self.encryption_key {
+            out.extend_from_slice(key.as_bytes());
+        }
         let check = check(&out);
         out.extend_from_slice(&check);
         out
@@ -94,7 +103,7 @@ impl Invite {
             issuer: reader.array("the issuer").map_err(broken)?,
             encryption_key: match flags {
                 0 => None,
-                _ => Some(reader.array("the encryption key").map_err(broken)?),
+                _ => Some(EncryptionKey::new(reader.array("the encryption key").map_err(broken)?)),
             },
         };
         let found: [u8; 4] = reader.array("the check").map_err(broken)?;
@@ -194,6 +203,7 @@ mod tests {
     use super::*;
 
     fn invite(encryption_key: Option<[u8; 32]>) -> Invite {
+        let encryption_key = encryption_key.map(EncryptionKey::new);
         let secret = Zeroizing::new([2; 32]);
         Invite { key: FeedKey([1; 32]), encryption_key, secret, issuer: [3; 8] }
     }

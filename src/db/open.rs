@@ -6,6 +6,7 @@ use super::engine::{DatabaseState, Dirty, Work};
 use super::error::{Code, Error, Failure};
 use super::events::Reply;
 use super::handler::HandlerRow;
+use super::relay::{RelayState, cost_of};
 use super::rows::{DatabaseRow, Halt, MAX_DATABASE_NAME, MemberRow, StateRow, members_of};
 use super::store::Shared;
 use super::write::PutsFrom;
@@ -13,10 +14,12 @@ use crate::causal::Past;
 use crate::clock::Clock;
 use crate::codec::Reader;
 use crate::entry::{Genesis, Mode, Op};
-use crate::feed::{self, Seed};
+use crate::feed::{self, Secret, Seed};
 use crate::order::{self, Batches};
+use crate::seal::{KeyCheck, Sealing};
 use crate::store::{Read, Table};
 use crate::types::{Effective, FeedKey};
+use crate::view::Space;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
 use std::sync::Arc;
@@ -40,7 +43,9 @@ impl Db {
 
 impl Work<'_, '_> {
     fn open_database(&mut self, options: &DatabaseOptions) -> Result<Arc<OpenDatabase>, Failure> {
-        let default = || options.key.map_or_else(|| "db".to_owned(), |key| key.to_string());
+        let joined =
+            |key: FeedKey| if options.relay.is_some() { format!("relay {key}") } else { key.to_string() };
+        let default = || options.key.map_or_else(|| "db".to_owned(), joined);
         let name = options.name.clone().unwrap_or_else(default);
         if name.len() > MAX_DATABASE_NAME {
             return Err(Error::new(
@@ -53,7 +58,12 @@ impl Work<'_, '_> {
             Some(row) => {
                 let row = DatabaseRow::decode(row).map_err(|error| Failure::damaged(&error))?;
                 agree(&row, options, &name)?;
-                row
+                let given = options.encryption_key.as_ref().map(|key| key.check(&row.key));
+                match same_key(row.check, given, &row.key) {
+                    Ok(()) => row,
+                    Err(_) if self.has_nothing(&row)? => self.create_database(options, &name)?,
+                    Err(error) => return Err(error.into()),
+                }
             }
             None => self.create_database(options, &name)?,
         };
@@ -69,10 +79,13 @@ impl Work<'_, '_> {
             key_encoding: row.key_encoding,
             value_encoding: row.value_encoding,
             open: row.open,
+            encrypted: row.check.is_some(),
             apply: row.apply,
             optimistic: row.optimistic,
+            relay: row.relay.then(|| options.relay.unwrap_or_default()),
         };
-        let open = Arc::new(OpenDatabase::new(id, info, options.max_drift));
+        let space = Space::new(id, Sealing::new(options.encryption_key.as_ref(), &row.key));
+        let open = Arc::new(OpenDatabase::new(id, info, space, options.max_drift));
         self.engine.board.databases.write().insert(id, Arc::clone(&open));
         self.engine.effects.opened.insert(id);
         self.engine.effects.databases.insert(id);
@@ -89,6 +102,9 @@ impl Work<'_, '_> {
         for feed in members {
             self.feed(&feed)?;
         }
+        if self.database(id)?.row.relay {
+            return self.start_relay(id);
+        }
         self.begin_own_feed(id)?;
         self.place_ready(id)?;
         self.begin_forks(id)?;
@@ -97,13 +113,23 @@ impl Work<'_, '_> {
     }
 
     fn create_database(&mut self, options: &DatabaseOptions, name: &str) -> Result<DatabaseRow, Failure> {
+        if options.relay.is_some() {
+            let key = options.key.ok_or_else(|| {
+                Error::new(
+                    Code::Options,
+                    "a relay needs the key of the database whose feeds it keeps: pass key",
+                )
+            })?;
+            let id = self.next_database()?;
+            return self.create_relay(relay_row(id, key, options), name);
+        }
         let seed = match options.secret {
             Some(secret) => Seed::new(secret),
             None => Seed::new(random()?),
         };
         let local = seed.feed();
         self.refuse_used(&local)?;
-        let local_number = self.feed_to_write(seed)?;
+        let local_number = self.feed_to_write(local, Secret::new(seed, options.encryption_key.as_ref())?)?;
         let key = options.key.unwrap_or(local);
         let creator_number = self.feed_or_new(&key)?.id;
         let id = self.next_database()?;
@@ -114,8 +140,10 @@ impl Work<'_, '_> {
             key_encoding: options.key_encoding.clone(),
             value_encoding: options.value_encoding.clone(),
             open: options.open,
+            check: options.encryption_key.as_ref().map(|encryption| encryption.check(&key)),
             apply: options.apply,
             optimistic: options.apply && options.optimistic,
+            relay: false,
         };
         self.txn.put(Table::Databases, &DatabaseRow::key_of(name), &row.encode())?;
         self.txn.put(Table::Databases, &StateRow::key_of(id), &StateRow::default().encode())?;
@@ -133,17 +161,26 @@ impl Work<'_, '_> {
         Ok(row)
     }
 
+    /// A join that has not brought anything yet, not even the genesis: it can be made anew with another key.
+    fn has_nothing(&mut self, row: &DatabaseRow) -> Result<bool, Failure> {
+        if row.local == row.key || self.engine.board.database(row.id).is_some() {
+            return Ok(false);
+        }
+        let is_placed = order::order_state(self.txn, row.id, row.key)?.placed().get(&row.key) > 0;
+        let has_written = self.feed(&row.local)?.is_some_and(|record| record.length > 0);
+        Ok(!is_placed && !has_written)
+    }
+
     /// A feed that this store writes from now on. Returns its number.
-    pub fn feed_to_write(&mut self, seed: Seed) -> Result<u32, Failure> {
-        let key = seed.feed();
+    pub fn feed_to_write(&mut self, key: FeedKey, secret: Secret) -> Result<u32, Failure> {
         let record = match self.feed(&key)? {
             Some(record) => {
                 let mut record = record.clone();
-                record.secret = Some(seed);
+                record.secret = Some(secret);
                 feed::save(self.txn, &record)?;
                 record
             }
-            None => feed::create(self.txn, key, Some(seed))?,
+            None => feed::create(self.txn, key, Some(secret))?,
         };
         let number = record.id;
         self.engine.feeds.insert(key, record);
@@ -162,7 +199,7 @@ impl Work<'_, '_> {
             mode: if row.apply { Mode::Apply } else { Mode::Merge },
             key_encoding: &row.key_encoding,
             value_encoding: &row.value_encoding,
-            encrypted: false,
+            encrypted: row.check,
             open: row.open,
             optimistic: row.optimistic,
         };
@@ -173,7 +210,7 @@ impl Work<'_, '_> {
     pub fn refuse_used(&self, local: &FeedKey) -> Result<(), Failure> {
         for row in self.txn.range(Table::Databases, Bound::Included(&[0]), Bound::Excluded(&[1]))? {
             let row = DatabaseRow::decode(row?.1).map_err(|error| Failure::damaged(&error))?;
-            if row.local == *local {
+            if row.local == *local && !row.relay {
                 return Err(Error::new(
                     Code::Options,
                     "this key pair writes another database of the store: make one per database with deriveKeyPair",
@@ -210,7 +247,8 @@ impl Work<'_, '_> {
         let writers = members.iter().map(|(feed, member)| (member.feed, *feed)).collect();
         let order = order::order_state(self.txn, id, row.key)?;
         let applied = if row.apply { Some(crate::apply::load(self.txn, id, row.key)?) } else { None };
-        let batches = Batches { txn: &*self.txn, database: id, numbers: &members };
+        let sealing = open.space.sealing();
+        let batches = Batches { txn: &*self.txn, database: id, sealing, numbers: &members };
         let (reached, latest) = reach_of(&batches, row.local, order.placed().get(&row.local))?;
         let mut clock = Clock::new(clock_id(&row.local));
         clock.restore(state.clock);
@@ -227,11 +265,14 @@ impl Work<'_, '_> {
             forks: BTreeMap::new(),
             forks_due: BTreeSet::new(),
             behind: BTreeSet::new(),
+            waits: BTreeMap::new(),
             published: state.version,
             dirty: Dirty::default(),
             handler: HandlerRow::load(self.txn, id)?,
+            relay: open.info.relay.map(RelayState::new),
             members,
             order,
+            space: open.space.clone(),
             applied,
             waiting_for: Vec::new(),
             row,
@@ -241,12 +282,18 @@ impl Work<'_, '_> {
             let length = match self.feed(&feed)?.cloned() {
                 None => 0,
                 Some(record) => {
-                    database
-                        .forks
-                        .extend(super::forks::forked(self.txn, &record)?.map(|forked| (feed, forked)));
+                    database.forks.extend(
+                        super::forks::forked(self.txn, database.space.sealing(), &record)?
+                            .map(|forked| (feed, forked)),
+                    );
                     record.length
                 }
             };
+            let is_kept = database.is_kept(&feed);
+            let cost = self.feed(&feed)?.map_or(0, |record| cost_of(record));
+            if let Some(relay) = &mut database.relay {
+                relay.add(is_kept, cost);
+            }
             // Of a forked feed what is wanted comes as branches.
             let is_forked = database.forks.contains_key(&feed);
             let wanted = if is_forked {
@@ -260,6 +307,22 @@ impl Work<'_, '_> {
         }
         self.look_at_final(&mut database)?;
         Ok(database)
+    }
+}
+
+/// Of a database it never reads a relay knows the key alone.
+fn relay_row(id: u32, key: FeedKey, options: &DatabaseOptions) -> DatabaseRow {
+    DatabaseRow {
+        id,
+        key,
+        local: key,
+        key_encoding: options.key_encoding.clone(),
+        value_encoding: options.value_encoding.clone(),
+        open: false,
+        apply: false,
+        optimistic: false,
+        relay: true,
+        check: None,
     }
 }
 
@@ -282,6 +345,17 @@ fn agree(row: &DatabaseRow, options: &DatabaseOptions, name: &str) -> Result<(),
             row.key
         );
         return Err(Error::new(Code::InvalidKey, message));
+    }
+    if row.relay != options.relay.is_some() {
+        let (is, how) =
+            if row.relay { ("a relay", "with relay: true") } else { ("no relay", "without relay") };
+        let message = format!(
+            "the database {name:?} of this store is {is}: open it {how}, or give this one another name"
+        );
+        return Err(Error::new(Code::Options, message));
+    }
+    if row.relay {
+        return Ok(());
     }
     let local = options.secret.map(|secret| Seed::new(secret).feed());
     if local.is_some_and(|local| local != row.local) {
@@ -317,6 +391,24 @@ fn agree(row: &DatabaseRow, options: &DatabaseOptions, name: &str) -> Result<(),
             if row.open { "open" } else { "granted" },
         ),
     ))
+}
+
+/// Whether a database that was made with the first key, or none, is opened with the same.
+pub(super) fn same_key(
+    made: Option<KeyCheck>,
+    given: Option<KeyCheck>,
+    database: &FeedKey,
+) -> Result<(), Error> {
+    let message = match (made, given) {
+        (None, None) => return Ok(()),
+        (Some(made), Some(given)) if made == given => return Ok(()),
+        (Some(_), None) => format!("the database {database} is encrypted: open it with its encryptionKey"),
+        (None, Some(_)) => format!("the database {database} is not encrypted: open it without encryptionKey"),
+        (Some(_), Some(_)) => {
+            format!("this is not the encryptionKey that the database {database} was made with")
+        }
+    };
+    Err(Error::new(Code::EncryptionKey, message))
 }
 
 /// What swarms are joined under: tells nobody the key.

@@ -165,6 +165,8 @@ enum Attempt {
     /// Committed; the first `ran` jobs were in it.
     Committed {
         ran: usize,
+        /// Something was written: so it can be.
+        wrote: bool,
         refused: Vec<Option<Error>>,
     },
     /// The job at this index wrote and then failed.
@@ -180,8 +182,11 @@ enum Attempt {
 pub(super) fn commit(engine: &mut Engine, mut group: Vec<Box<dyn Job>>) -> Vec<Box<dyn Job>> {
     while !group.is_empty() {
         match attempt(engine, &mut group) {
-            Attempt::Committed { ran, refused } => {
+            Attempt::Committed { ran, wrote, refused } => {
                 let rest = group.split_off(ran);
+                if wrote {
+                    engine.board.failure.lock().take();
+                }
                 engine.publish();
                 for (job, refusal) in group.into_iter().zip(refused) {
                     job.done(refusal.map_or(Ok(()), Err));
@@ -197,12 +202,12 @@ pub(super) fn commit(engine: &mut Engine, mut group: Vec<Box<dyn Job>>) -> Vec<B
             Attempt::MapFull => {
                 engine.forget();
                 if let Err(error) = grow(engine) {
-                    return fail(group, &error.into());
+                    return fail(engine, group, &error.into());
                 }
             }
             Attempt::Failed(error) => {
                 engine.forget();
-                return fail(group, &error);
+                return fail(engine, group, &error);
             }
         }
     }
@@ -216,7 +221,8 @@ fn grow(engine: &Engine) -> Result<(), StoreError> {
     engine.environment().grow()
 }
 
-fn fail(group: Vec<Box<dyn Job>>, error: &Error) -> Vec<Box<dyn Job>> {
+fn fail(engine: &Engine, group: Vec<Box<dyn Job>>, error: &Error) -> Vec<Box<dyn Job>> {
+    engine.board.failed(error);
     for job in group {
         job.done(Err(error.clone()));
     }
@@ -255,8 +261,10 @@ fn attempt(engine: &mut Engine, group: &mut [Box<dyn Job>]) -> Attempt {
         }
     }
     let ran = refused.len();
-    match work.finish().and_then(|()| txn.commit().map_err(Failure::Store)) {
-        Ok(()) => Attempt::Committed { ran, refused },
+    let finished = work.finish();
+    let wrote = work.writes() > 0;
+    match finished.and_then(|()| txn.commit().map_err(Failure::Store)) {
+        Ok(()) => Attempt::Committed { ran, wrote, refused },
         Err(Failure::Store(StoreError::MapFull)) => Attempt::MapFull,
         Err(failure) => Attempt::Failed(failure.into()),
     }

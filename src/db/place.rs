@@ -10,7 +10,7 @@ use crate::clock::Drift;
 use crate::crdt::Change;
 use crate::entry::Op;
 use crate::feed;
-use crate::order::{self, Batch, BatchError, Batches, OrderError, read_batch};
+use crate::order::{self, Batch, BatchError, Batches, OrderError, read_blocks};
 use crate::store::WriteTxn;
 use crate::types::{Effective, FeedKey, Position};
 use crate::view::{Added, Removed, ViewError, change_of};
@@ -93,6 +93,10 @@ impl Work<'_, '_> {
 
     /// As [`Work::place_ready`], with what has ceased to count.
     pub fn place_ready_with(&mut self, id: u32, mut pending: Pending) -> Result<(), Failure> {
+        // A relay reads nothing.
+        if self.database(id)?.row.relay {
+            return Ok(());
+        }
         loop {
             let behind: Vec<FeedKey> = self.database(id)?.behind.iter().copied().collect();
             let mut progress = false;
@@ -123,7 +127,21 @@ impl Work<'_, '_> {
             database.behind.remove(&feed);
             return Ok(Step::Stays);
         }
-        let batch = match read_batch(self.txn, database.row.key, feed, member.feed, seq, length) {
+        if database.must_see_genesis(&feed) {
+            return Ok(Step::Stays);
+        }
+        let blocks = read_blocks(self.txn, &database.space.blocks(feed), member.feed, seq, length);
+        let batch = match blocks {
+            Ok(ref blocks) => blocks.batch(database.row.key, feed, seq),
+            Err(error) => Err(error),
+        };
+        if let Ok(first) = &batch
+            && (seq, feed) == (0, database.row.key)
+            && let Err(refusal) = database.agrees_with_genesis(first)
+        {
+            return self.refuse_genesis(id, feed, refusal);
+        }
+        let batch = match batch {
             Ok(batch) => batch,
             // A link may have ended in the middle of it.
             Err(BatchError::Incomplete { end }) => return self.wait_for(id, feed, feed, end),
@@ -159,6 +177,7 @@ impl Work<'_, '_> {
             // Who is granted is what `apply` makes of it.
             facts.controls.clear();
         }
+        database.waits.remove(&feed);
         // A build before this one may not have been able to read it.
         database.set_halt(&feed, Halt::None);
         changes.stand_at(facts.position(effective));
@@ -204,10 +223,18 @@ impl Work<'_, '_> {
         Ok(Step::Stays)
     }
 
+    /// The creator's feed does not begin as this database was opened: nothing of it is placed, and its user is told.
+    fn refuse_genesis(&mut self, id: u32, feed: FeedKey, refusal: Error) -> Result<Step, Failure> {
+        self.database(id)?.behind.remove(&feed);
+        self.event(id, Event::Error { error: refusal });
+        Ok(Step::Stays)
+    }
+
     /// A batch of `feed` needs what is not here or not placed: that feed is fetched so far at least. What a stranger
     /// links to is a stranger too, and its own batches are not longer than what is taken of one.
     fn wait_for(&mut self, id: u32, feed: FeedKey, on: FeedKey, length: u64) -> Result<Step, Failure> {
         let database = self.database(id)?;
+        database.waits.insert(feed, (on, length));
         if database.is_stranger(&feed) && !database.row.open {
             if on != feed {
                 self.meet(id, on)?;
@@ -271,8 +298,13 @@ impl Work<'_, '_> {
             return Ok(());
         }
         let before = Rights::of(database);
-        let DatabaseState { order, members, .. } = database;
-        let counted = order.rewalk(&Batches { txn: &*self.txn, database: id, numbers: members })?;
+        let DatabaseState { order, members, space, .. } = database;
+        let counted = order.rewalk(&Batches {
+            txn: &*self.txn,
+            database: id,
+            sealing: space.sealing(),
+            numbers: members,
+        })?;
         database.dirty.order = true;
         let changes = database.order.changes_since(&counted);
         let after = Rights::of(database);
@@ -301,11 +333,14 @@ impl Work<'_, '_> {
         }
         let number = member.feed;
         let mut seq = from.max(database.counted_by_choice(&feed));
-        let batches = Batches { txn: &*self.txn, database: id, numbers: &database.members };
+        let sealing = database.space.blocks(feed);
+        let batches = database.batches(&*self.txn);
         while seq < to {
             let placed = batches.batch(feed, seq)?;
-            let batch = read_batch(self.txn, database.row.key, feed, number, placed.seq, placed.end)
-                .map_err(|_| OrderError::Block { feed: number, seq: placed.seq })?;
+            let unreadable = |_| OrderError::Block { feed: number, seq: placed.seq };
+            let blocks =
+                read_blocks(self.txn, &sealing, number, placed.seq, placed.end).map_err(unreadable)?;
+            let batch = blocks.batch(database.row.key, feed, placed.seq).map_err(unreadable)?;
             let position = Position { effective: placed.effective, writer: feed, seq: placed.seq };
             let mut changes = Changes::of(&batch.ops).ok_or(OrderError::Block { feed: number, seq })?;
             changes.stand_at(position);

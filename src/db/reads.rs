@@ -124,7 +124,11 @@ impl Db {
                 Some(at) => inner.must_be_here(at, txn)?,
                 None => inner.version(txn)?,
             };
-            Ok(Scan { db: self.clone(), cursor: ScanCursor::new(inner.open.id, version, bounds), left })
+            Ok(Scan {
+                db: self.clone(),
+                cursor: ScanCursor::new(inner.open.space.clone(), version, bounds),
+                left,
+            })
         })
     }
 
@@ -144,7 +148,7 @@ impl Db {
         self.read(|inner, txn| {
             let latest = inner.version(txn)?;
             let to = to.unwrap_or(latest).min(latest);
-            let cursor = HistoryCursor::new(inner.open.id, prefix.to_vec(), from, to, reverse);
+            let cursor = HistoryCursor::new(inner.open.space.clone(), prefix.to_vec(), from, to, reverse);
             Ok(History { db: self.clone(), cursor })
         })
     }
@@ -233,7 +237,7 @@ impl History {
         let mut chunk = Chunk::new(max_entries, max_bytes);
         db.read(|_, txn| {
             let more = cursor.visit(txn, |found| {
-                let live = LiveRow::of(found.version, found.key, &found.row)?;
+                let live = LiveRow::of(found.version, found.key, found.row)?;
                 visitor(found.version, found.key, live.as_ref());
                 Ok(chunk.took(found.key.len() + live.map_or(0, |row| size(row.value))))
             })?;

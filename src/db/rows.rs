@@ -1,7 +1,8 @@
 //! Row codecs of the tables that belong to no stage.
 //!
 //! ```text
-//! Databases  Key: 0x00 ‖ name                      Value: id u32 ‖ key 32 ‖ local 32 ‖ key encoding text ‖ value encoding text ‖ flags u8 (1 open, 2 apply mode, 4 optimistic)
+//! Databases  Key: 0x00 ‖ name                      Value: id u32 ‖ key 32 ‖ local 32 ‖ key encoding text ‖ value encoding text
+//!                                                  ‖ flags u8 (1 open, 2 apply mode, 4 optimistic, 8 encrypted, 16 relay) ‖ [check of the encryption key 16]
 //!            Key: 0x01 ‖ database u32              Value: version varint ‖ clock u64
 //! Members    Key: database u32 ‖ feed 32           Value: feed u32 ‖ added bool ‖ merged varint ‖ until varint ‖ halt u8
 //! Commits    Key: database u32 ‖ version u64       Value: the store's clock u64, at the commit that published the version
@@ -14,6 +15,7 @@
 use super::error::Failure;
 use crate::codec::limits::{MAX_KEY_BYTES, MAX_NAME_BYTES};
 use crate::codec::{DecodeError, Reader, put_bytes, put_varint};
+use crate::seal::KeyCheck;
 use crate::store::{Read, Table};
 use crate::types::FeedKey;
 use std::collections::BTreeMap;
@@ -23,6 +25,7 @@ use std::ops::Bound;
 pub(super) const MAX_DATABASE_NAME: usize = MAX_KEY_BYTES;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "each says one thing of a database")]
 pub(super) struct DatabaseRow {
     pub id: u32,
     pub key: FeedKey,
@@ -30,10 +33,14 @@ pub(super) struct DatabaseRow {
     pub key_encoding: String,
     pub value_encoding: String,
     pub open: bool,
+    /// Tells the encryption key it was made with, if it is encrypted.
+    pub check: Option<KeyCheck>,
     /// Values are opaque, and `apply` makes the view of them.
     pub apply: bool,
     /// Apply mode: batches of unknown writers may be acknowledged.
     pub optimistic: bool,
+    /// Its feeds are stored and forwarded, never read.
+    pub relay: bool,
 }
 
 impl DatabaseRow {
@@ -47,7 +54,9 @@ impl DatabaseRow {
         out.extend_from_slice(self.local.as_bytes());
         put_bytes(&mut out, self.key_encoding.as_bytes());
         put_bytes(&mut out, self.value_encoding.as_bytes());
-        out.push(u8::from(self.open) | u8::from(self.apply) << 1 | u8::from(self.optimistic) << 2);
+        let flags = [self.open, self.apply, self.optimistic, self.check.is_some(), self.relay];
+        out.push(flags.iter().zip(0..).fold(0, |byte, (flag, bit)| byte | u8::from(*flag) << bit));
+        out.extend_from_slice(self.check.as_slice().as_flattened());
         out
     }
 
@@ -62,13 +71,23 @@ impl DatabaseRow {
             open: false,
             apply: false,
             optimistic: false,
+            relay: false,
+            check: None,
         };
         let flags = reader.u8("the flags")?;
-        reader.finish("the database's row")?;
-        if flags > 7 {
+        if flags > 31 {
             return Err(DecodeError::UnknownTag { what: "the flags", tag: flags.into() });
         }
-        Ok(Self { open: flags & 1 != 0, apply: flags & 2 != 0, optimistic: flags & 4 != 0, ..row })
+        let check = (flags & 8 != 0).then(|| reader.array("the key's check")).transpose()?;
+        reader.finish("the database's row")?;
+        Ok(Self {
+            open: flags & 1 != 0,
+            apply: flags & 2 != 0,
+            optimistic: flags & 4 != 0,
+            relay: flags & 16 != 0,
+            check,
+            ..row
+        })
     }
 }
 
@@ -196,8 +215,10 @@ mod tests {
             key_encoding: "utf-8".into(),
             value_encoding: "json".into(),
             open: true,
+            check: Some([3; 16]),
             apply: false,
             optimistic: true,
+            relay: false,
         };
         let bytes = database.encode();
         assert_eq!(DatabaseRow::decode(&bytes), Ok(database));

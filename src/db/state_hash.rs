@@ -15,7 +15,7 @@ use super::store::Shared;
 use crate::causal::{Agreement, FeedStanding, Intervals, WalkRule};
 use crate::store::{Read, ReadTxn, Table};
 use crate::types::Hash;
-use crate::view::{self, LatticeHash};
+use crate::view::{self, LatticeHash, Space};
 use crate::wire::StateClaim;
 use crate::{apply, entry, feed, order};
 use parking_lot::Mutex;
@@ -59,12 +59,12 @@ struct Reached {
 
 impl Reached {
     /// Goes towards `version`, a slice at most, on a transaction that sees it.
-    fn advance(&mut self, txn: &ReadTxn, database: u32, version: u64) -> Result<(), Error> {
+    fn advance(&mut self, txn: &ReadTxn, space: &Space, version: u64) -> Result<(), Error> {
         if self.kept.is_none() {
-            (self.version, self.hash) = view::kept_hash(txn, database)?;
+            (self.version, self.hash) = view::kept_hash(txn, space.database())?;
             self.kept = Some(self.version);
         }
-        match view::advance(txn, database, &mut self.hash, self.version, version, SLICE) {
+        match view::advance(txn, space, &mut self.hash, self.version, version, SLICE) {
             Ok(reached) => self.version = reached,
             Err(error) => {
                 *self = Self::default();
@@ -111,13 +111,13 @@ impl StateHash {
 impl Db {
     /// One hash of the live content, alike wherever the content is.
     pub fn state_hash(&self) -> Result<Hash, Error> {
-        let Inner { shared, open } = self.inner()?;
+        let Inner { shared, open } = self.whole()?;
         let mut least = None;
         loop {
             let txn = shared.read()?;
             let least = *least.get_or_insert(version(&txn, open.id)?);
             let mut reached = open.state_hash.reached.lock();
-            reached.advance(&txn, open.id, least)?;
+            reached.advance(&txn, &open.space, least)?;
             if reached.version >= least {
                 let (digest, unkept) = (reached.hash.digest(), reached.take_unkept(true));
                 drop((reached, txn));
@@ -130,7 +130,7 @@ impl Db {
     /// The state hash beside the digest of all that it follows from: between replicas whose digests are equal the hashes
     /// are equal, or one of them has a fault.
     pub fn state_claim(&self) -> Result<StateClaim, Error> {
-        let Inner { shared, open } = self.inner()?;
+        let Inner { shared, open } = self.whole()?;
         loop {
             if let Step::Made(claim) = step(&shared, &open)? {
                 return Ok(claim);
@@ -201,7 +201,7 @@ fn step(shared: &Arc<Shared>, open: &OpenDatabase) -> Result<Step, Error> {
     let txn = shared.read()?;
     let version = version(&txn, open.id)?;
     let mut reached = open.state_hash.reached.lock();
-    reached.advance(&txn, open.id, version)?;
+    reached.advance(&txn, &open.space, version)?;
     // Somebody may have gone further, on a newer transaction than this: then with one that is newer still.
     let state = (reached.version == version).then(|| reached.hash.digest());
     let unkept = reached.take_unkept(state.is_some());

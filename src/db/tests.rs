@@ -1,8 +1,8 @@
 //! What no caller of the API can provoke: a panic in the owner thread.
 
 use super::{
-    Code, DatabaseOptions, Expect, Location, Peer, PeerEvent, PeerOptions, Store, StoreOptions, Transport,
-    Write,
+    Code, DatabaseOptions, EncryptionKey, Expect, Location, Peer, PeerEvent, PeerOptions, Store,
+    StoreOptions, Transport, Write,
 };
 use std::sync::Arc;
 
@@ -73,4 +73,36 @@ fn a_panic_stops_the_store_and_its_connections_and_nothing_acknowledged_is_lost(
     let db = store.database(DatabaseOptions::default()).wait().unwrap();
     assert!(db.get_entry(b"k", None).unwrap().is_some());
     db.write(put()).wait().unwrap();
+}
+
+#[test]
+fn nobody_holds_the_keys_of_an_encrypted_database_when_it_is_closed() {
+    fn is_wiped_when_dropped<T: zeroize::ZeroizeOnDrop>() {}
+    is_wiped_when_dropped::<zeroize::Zeroizing<[u8; 32]>>();
+    is_wiped_when_dropped::<chacha20poly1305::XChaCha20Poly1305>();
+    is_wiped_when_dropped::<ed25519_dalek::SigningKey>();
+    for closes_store in [false, true] {
+        let store = memory();
+        let encryption_key = Some(EncryptionKey::new([1; 32]));
+        let db = store.database(DatabaseOptions { encryption_key, ..DatabaseOptions::default() });
+        let db = db.wait().unwrap();
+        let sealing = db.inner().unwrap().open.space.sealing().clone();
+        let wake = Arc::new(|| {});
+        let events = db.subscribe(wake).unwrap();
+        db.write(put()).wait().unwrap().remove(0).unwrap();
+        assert!(db.get_entry(b"k", None).unwrap().is_some());
+        assert!(db.state_hash().is_ok() && sealing.holders() > 1);
+        if closes_store {
+            store.close().wait().unwrap();
+        } else {
+            db.close().wait().unwrap();
+        }
+        drop((db, events));
+        // The owner lets go when it has replied.
+        let start = std::time::Instant::now();
+        while sealing.holders() > 1 && start.elapsed() < std::time::Duration::from_secs(10) {
+            std::thread::yield_now();
+        }
+        assert_eq!(sealing.holders(), 1, "closes_store: {closes_store}");
+    }
 }

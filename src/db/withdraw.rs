@@ -7,7 +7,7 @@ use super::open::reach_of;
 use super::place::{Changes, Pending};
 use super::write::PutsFrom;
 use crate::causal::{PlacedBatch, WalkSource as _};
-use crate::order::{self, Batches, OrderError, read_batch};
+use crate::order::{self, OrderError, read_blocks};
 use crate::types::{FeedKey, Position};
 
 /// What becomes of what was final.
@@ -54,7 +54,7 @@ impl Work<'_, '_> {
     ) -> Result<Vec<(FeedKey, u64, u64)>, Failure> {
         self.database(id)?;
         let Some(database) = self.engine.databases.get(&id) else { return Err(Error::closed().into()) };
-        let batches = Batches { txn: &*self.txn, database: id, numbers: &database.members };
+        let batches = database.batches(&*self.txn);
         let mut parts = Vec::new();
         for (other, placed) in database.order.placed().iter() {
             let (mut low, mut high) = (0, placed);
@@ -82,16 +82,18 @@ impl Work<'_, '_> {
         pending: &mut Pending,
     ) -> Result<(), Failure> {
         let Some(database) = self.engine.databases.get_mut(&id) else { return Err(Error::closed().into()) };
-        let DatabaseState { row, members, order, .. } = &*database;
+        let DatabaseState { row, members, order, space, .. } = &*database;
         let Some(member) = members.get(&feed).copied() else { return Ok(()) };
-        let batches = Batches { txn: &*self.txn, database: id, numbers: members };
+        let batches = database.batches(&*self.txn);
+        let sealing = space.blocks(feed);
         let by_choice = database.counted_by_choice(&feed);
         let mut seq = from;
         while seq < to {
             let placed = batches.batch(feed, seq)?;
             let unreadable = || OrderError::Block { feed: member.feed, seq: placed.seq };
-            let batch = read_batch(self.txn, row.key, feed, member.feed, placed.seq, placed.end)
+            let blocks = read_blocks(self.txn, &sealing, member.feed, placed.seq, placed.end)
                 .map_err(|_| unreadable())?;
+            let batch = blocks.batch(row.key, feed, placed.seq).map_err(|_| unreadable())?;
             let ops = if row.apply { &[] } else { batch.ops.as_slice() };
             let mut changes = Changes::of(ops).ok_or_else(unreadable)?;
             changes.stand_at(Position { effective: placed.effective, writer: feed, seq: placed.seq });
@@ -112,7 +114,7 @@ impl Work<'_, '_> {
     /// What is remembered of the local feed's last batch is found anew.
     fn forget_own_end(&mut self, id: u32) -> Result<(), Failure> {
         let Some(database) = self.engine.databases.get_mut(&id) else { return Err(Error::closed().into()) };
-        let batches = Batches { txn: &*self.txn, database: id, numbers: &database.members };
+        let batches = database.batches(&*self.txn);
         let local = database.row.local;
         let (past, last) = reach_of(&batches, local, database.order.placed().get(&local))?;
         (database.own_past, database.own_last) = (past, last);

@@ -93,7 +93,10 @@ impl<'a> Genesis<'a> {
             },
             key_encoding: reader.text("the key encoding", MAX_NAME_BYTES)?,
             value_encoding: reader.text("the value encoding", MAX_NAME_BYTES)?,
-            encrypted: reader.bool("encrypted")?,
+            encrypted: reader
+                .bool("encrypted")?
+                .then(|| reader.array("the check of the encryption key"))
+                .transpose()?,
             open: reader.bool("open")?,
             optimistic: reader.bool("optimistic")?,
         })

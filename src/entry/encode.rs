@@ -87,7 +87,9 @@ impl Genesis<'_> {
         });
         put_bytes(out, self.key_encoding.as_bytes());
         put_bytes(out, self.value_encoding.as_bytes());
-        out.extend([self.encrypted, self.open, self.optimistic].map(u8::from));
+        out.push(self.encrypted.is_some().into());
+        out.extend_from_slice(self.encrypted.as_slice().as_flattened());
+        out.extend([self.open, self.optimistic].map(u8::from));
     }
 }
 

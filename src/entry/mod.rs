@@ -7,12 +7,13 @@
 //! kind   = 0x00 ‖ flags u8 (0, or 1: optimistic) ‖ timestamp u64 ‖ batch length varint ‖ links ‖ op      the first entry of a batch
 //!        | 0x01 ‖ offset varint (1 ..) ‖ op                                           a later entry of it
 //! links  = count varint ‖ (feed 32 ‖ length varint ‖ root 16)*      feeds strictly ascending, lengths above 0
-//! op     = 0x00 genesis ‖ mode u8 ‖ key encoding text ‖ value encoding text ‖ encrypted bool ‖ open bool ‖ optimistic bool
+//! op     = 0x00 genesis ‖ mode u8 ‖ key encoding text ‖ value encoding text ‖ encrypted ‖ open bool ‖ optimistic bool
 //!        | 0x01 value   ‖ the rest of the block
 //!        | 0x02 diff    ‖ key bytes ‖ prev ‖ change
 //!        | 0x03 grant   ‖ database 32 ‖ writer 32 ‖ indexer bool
 //!        | 0x04 revoke  ‖ database 32 ‖ writer 32 ‖ lost bool
 //!        | 0x05 acknowledgement
+//! encrypted = 0x00 | 0x01 ‖ check of the encryption key 16 (`seal`)
 //! prev   = 0x00 | 0x01 ‖ time u64 ‖ tick varint ‖ writer prefix 8
 //! change = 0x00 list (JSON text, the rest) | 0x01 register (the rest) | 0x02 delete
 //! ```
@@ -21,7 +22,7 @@
 //! newer version ([`EntryError::Newer`]): the feed waits there. Every other error freezes the feed there, alike on
 //! every replica. 3. Decoding reads nothing but the bytes.
 //!
-//! **Not here.** What a list says (`crdt`), what links mean (`causal`), sealing (`feed::sealed`).
+//! **Not here.** What a list says (`crdt`), what links mean (`causal`), sealing (`seal`).
 
 mod decode;
 mod encode;
@@ -91,7 +92,8 @@ pub struct Genesis<'a> {
     pub mode: Mode,
     pub key_encoding: &'a str,
     pub value_encoding: &'a str,
-    pub encrypted: bool,
+    /// Whether its blocks are sealed, and how a key is told to be the right one.
+    pub encrypted: Option<[u8; 16]>,
     pub open: bool,
     pub optimistic: bool,
 }

@@ -32,7 +32,7 @@ fn examples() -> Vec<Entry<'static>> {
         mode: Mode::Merge,
         key_encoding: "utf-8",
         value_encoding: "json",
-        encrypted: false,
+        encrypted: None,
         open: true,
         optimistic: false,
     };

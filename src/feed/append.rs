@@ -24,7 +24,7 @@ impl Appender {
     /// then would fork it; and one that has forked, since what is appended to it counts for nobody.
     pub fn new(txn: &impl Read, record: FeedRecord) -> Result<Self, FeedError> {
         let secret = record.secret.as_ref().ok_or(FeedError::NotWritable { feed: record.key })?;
-        if secret.feed() != record.key {
+        if secret.seed(record.key)?.feed() != record.key {
             return Err(FeedError::WrongSecret { feed: record.key });
         }
         if record.forked {
@@ -79,7 +79,7 @@ impl Appender {
         }
         let roots = tree.finish(txn)?;
         let secret = record.secret.as_ref().ok_or(FeedError::NotWritable { feed: record.key })?;
-        record.head = Some(Head::sign(&secret.signing_key(), &roots));
+        record.head = Some(Head::sign(&secret.seed(record.key)?.signing_key(), &roots));
         save(txn, &record)?;
         Ok(record)
     }

@@ -14,6 +14,10 @@ pub enum FeedError {
     CorruptRecord { feed: FeedKey, source: DecodeError },
     #[error("feed {feed} is here already")]
     Exists { feed: FeedKey },
+    #[error("the secret key of feed {feed} is sealed: open its database with its encryption key")]
+    Locked { feed: FeedKey },
+    #[error("the sealed secret key of feed {feed} does not open: its row is damaged")]
+    SealedSecret { feed: FeedKey },
     #[error("the secret key is not that of feed {feed}")]
     WrongSecret { feed: FeedKey },
     #[error("feed {feed} is another device's: it cannot be appended to here")]

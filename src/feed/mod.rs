@@ -1,8 +1,8 @@
 //! **What.** Feeds over one transaction: appending to one's own, verifying and ingesting those of others, proving
-//! what is held; and the sealing of blocks of encrypted databases.
+//! what is held.
 //!
-//! **Owns.** The rows of `Table::Feeds`, `Table::Blocks`, `Table::Tree`, `Table::Forks`, the row `next-feed` of `Table::Meta`, and the
-//! sealed block (`docs/design/feed.md` has the bytes).
+//! **Owns.** The rows of `Table::Feeds`, `Table::Blocks`, `Table::Tree`, `Table::Forks`, `Table::Parts`, and the row
+//! `next-feed` of `Table::Meta` (`docs/design/feed.md` has the bytes).
 //!
 //! **Invariants.** 1. Blocks `0 .. length` are here, and the tree over them, and nothing beyond. 2. `head` is signed by
 //! the feed's key and its root is that of the tree at its length, at most `length`. 3. Whatever is held beyond `head`
@@ -10,18 +10,19 @@
 //! through [`verify`]. 5. An error of [`verify`], [`ingest()`] or [`Appender::new`] other than the store's has written
 //! nothing.
 //!
-//! **Not here.** When something may be appended, offered or asked for (`db`); what blocks say (`entry`); how they
-//! travel (`wire`).
+//! **Not here.** When something may be appended, offered or asked for (`db`); what blocks say (`entry`), and how they
+//! are sealed (`seal`); how they travel (`wire`).
 
 mod append;
 mod branch;
 mod check;
+mod clear;
 mod error;
 mod fork;
 mod ingest;
+mod parts;
 mod receive;
 mod record;
-pub mod sealed;
 mod seed;
 mod serve;
 mod tree;
@@ -30,12 +31,14 @@ mod truncate;
 pub use append::Appender;
 pub use branch::{BranchOf, adopt, agreed, branch_off, branches};
 pub use check::{FeedCheck, Flaw, check};
+pub use clear::clear;
 pub use error::{FeedError, Fork};
 pub use fork::{load_parting, mark_forked, parting, save_parting};
 pub use ingest::{Grown, ingest};
+pub use parts::{Part, apart, check_part, gap, keep_part, take_reached};
 pub use receive::{Received, VerifiedBlocks, verify};
 pub use record::{FeedRecord, all, create, load, save};
-pub use seed::Seed;
+pub use seed::{Secret, Seed};
 pub use serve::{Outgoing, block, byte_length_at, prove, root_at};
 pub use tree::StoredTree;
 pub use truncate::truncate;

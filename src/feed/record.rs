@@ -2,13 +2,13 @@
 //!
 //! ```text
 //! flags u8 ‖ id u32 ‖ length u64 ‖ byte length u64 ‖ left u64 ‖ [head 112] ‖ [cover 112] ‖ [tip 112] ‖ [seed 32]
-//!     ‖ [branch of: feed 32 ‖ base u64]
-//! flags = 1 head | 2 cover | 4 tip | 8 seed | 16 forked | 32 unconfirmed | 64 branch
+//!     ‖ [sealed seed 77] ‖ [branch of: feed 32 ‖ base u64]
+//! flags = 1 head | 2 cover | 4 tip | 8 seed | 16 forked | 32 unconfirmed | 64 branch | 128 sealed seed (not with 8)
 //! ```
 //!
 //! Other flags, a missing or trailing byte make it invalid.
 
-use super::{BranchOf, FeedError, Seed};
+use super::{BranchOf, FeedError, Secret, Seed};
 use crate::codec::{DecodeError, Reader};
 use crate::merkle::Head;
 use crate::store::{Read, Table, WriteTxn};
@@ -33,7 +33,7 @@ pub struct FeedRecord {
     /// Own feed: blocks below this have been offered to someone, or may have been. Kept for `db`, which owns the rule.
     pub left: u64,
     /// There if this device writes the feed.
-    pub secret: Option<Seed>,
+    pub secret: Option<Secret>,
     /// A contradiction of two signed heads has been seen.
     pub forked: bool,
     /// An own feed out of a backup: more of it may have been written and sent since. Nothing is appended or offered
@@ -50,6 +50,7 @@ const SEED: u8 = 8;
 const FORKED: u8 = 16;
 const UNCONFIRMED: u8 = 32;
 const BRANCH: u8 = 64;
+const SEALED: u8 = 128;
 const NEXT_FEED: &[u8] = b"next-feed";
 
 impl FeedRecord {
@@ -73,6 +74,13 @@ impl FeedRecord {
         [self.head, self.cover, self.tip].iter().flatten().map(|head| head.length).max().unwrap_or(0)
     }
 
+    /// Bytes of the longest signed length seen, or of what is here, if that is more.
+    pub fn longest_bytes(&self) -> u64 {
+        let heads = [self.head, self.cover, self.tip];
+        let longest = heads.iter().flatten().max_by_key(|head| head.length);
+        longest.map_or(self.byte_length, |head| head.byte_length.max(self.byte_length))
+    }
+
     /// The signed head that covers all that is here.
     pub fn covering(&self) -> Option<&Head> {
         self.cover.as_ref().or(self.head.as_ref())
@@ -80,10 +88,14 @@ impl FeedRecord {
 
     pub fn encode(&self) -> Vec<u8> {
         let flag = |bit, there| if there { bit } else { 0 };
+        let sealed = self.secret.as_ref().and_then(Secret::sealed);
+        let seed = self.secret.as_ref().and_then(|secret| secret.seed(self.key).ok());
+        let seed = seed.filter(|_| sealed.is_none());
         let flags = flag(HEAD, self.head.is_some())
             | flag(COVER, self.cover.is_some())
             | flag(TIP, self.tip.is_some())
-            | flag(SEED, self.secret.is_some())
+            | flag(SEED, seed.is_some())
+            | flag(SEALED, sealed.is_some())
             | flag(FORKED, self.forked)
             | flag(UNCONFIRMED, self.unconfirmed)
             | flag(BRANCH, self.branch.is_some());
@@ -95,8 +107,11 @@ impl FeedRecord {
         for head in [&self.head, &self.cover, &self.tip].into_iter().flatten() {
             head.encode_into(&mut out);
         }
-        if let Some(secret) = &self.secret {
-            out.extend_from_slice(secret.as_bytes());
+        if let Some(seed) = seed {
+            out.extend_from_slice(seed.as_bytes());
+        }
+        if let Some(sealed) = sealed {
+            out.extend_from_slice(sealed);
         }
         if let Some(of) = &self.branch {
             of.encode_into(&mut out);
@@ -107,7 +122,7 @@ impl FeedRecord {
     pub fn decode(key: FeedKey, row: &[u8]) -> Result<Self, DecodeError> {
         let mut reader = Reader::new(row);
         let flags = reader.u8("feed flags")?;
-        if flags >= BRANCH << 1 {
+        if flags & (SEED | SEALED) == SEED | SEALED {
             return Err(DecodeError::UnknownTag { what: "feed flags", tag: flags.into() });
         }
         let id = reader.u32("feed id")?;
@@ -115,7 +130,11 @@ impl FeedRecord {
         let left = reader.u64("length left")?;
         let mut head = |bit| (flags & bit != 0).then(|| Head::decode(&mut reader)).transpose();
         let (head, cover, tip) = (head(HEAD)?, head(COVER)?, head(TIP)?);
-        let secret = (flags & SEED != 0).then(|| reader.array("feed seed").map(Seed::new)).transpose()?;
+        let secret = match flags & (SEED | SEALED) {
+            SEED => Some(Seed::new(reader.array("feed seed")?).into()),
+            SEALED => Some(Secret::from_sealed(reader.array("sealed feed seed")?)),
+            _ => None,
+        };
         let branch = (flags & BRANCH != 0).then(|| BranchOf::decode(&mut reader)).transpose()?;
         reader.finish("feed record")?;
         let (forked, unconfirmed) = (flags & FORKED != 0, flags & UNCONFIRMED != 0);
@@ -145,8 +164,10 @@ pub fn all(txn: &impl Read) -> Result<Vec<FeedRecord>, FeedError> {
 }
 
 /// Makes an empty feed, with a fresh id: one's own with its secret, another's without.
-pub fn create(txn: &mut WriteTxn<'_>, key: FeedKey, secret: Option<Seed>) -> Result<FeedRecord, FeedError> {
-    if secret.as_ref().is_some_and(|secret| secret.feed() != key) {
+pub fn create(txn: &mut WriteTxn<'_>, key: FeedKey, secret: Option<Secret>) -> Result<FeedRecord, FeedError> {
+    if let Some(secret) = &secret
+        && secret.seed(key)?.feed() != key
+    {
         return Err(FeedError::WrongSecret { feed: key });
     }
     if load(txn, &key)?.is_some() {

@@ -9,7 +9,8 @@ use crate::store::{Read, Table, WriteTxn, block_key, tree_key};
 /// blocks cut off here be appended again after it (`docs/design.md`, One feed, one history). Refused if more has
 /// left this machine. The caller has copied the blocks before, and knows that `0 .. length` is common to both.
 pub fn truncate(txn: &mut WriteTxn<'_>, record: &mut FeedRecord, length: u64) -> Result<(), FeedError> {
-    let secret = record.secret.clone().ok_or(FeedError::NotWritable { feed: record.key })?;
+    let secret = record.secret.as_ref().ok_or(FeedError::NotWritable { feed: record.key })?;
+    let secret = secret.seed(record.key)?.clone();
     if length > record.length {
         return Err(FeedError::Gap { start: length, length: record.length });
     }

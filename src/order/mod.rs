@@ -16,7 +16,7 @@ mod check;
 mod placed;
 mod witness;
 
-pub use batch::{Batch, BatchError, batch_start, control, read_batch};
+pub use batch::{Batch, BatchError, Blocks, batch_start, control, read_blocks};
 pub use check::check_row;
 pub use placed::{
     Batches, Forked, Numbers, Placing, forget_placed, note_placed, order_state, past_at, save_control,

@@ -10,6 +10,7 @@
 use super::{OrderError, batch_start};
 use crate::causal::{ControlBatch, Controls, OrderState, Past, Placed, PlacedBatch, WalkRule, WalkSource};
 use crate::codec::{Reader, put_varint};
+use crate::seal::Sealing;
 use crate::store::{Read, StoreError, Table, WriteTxn};
 use crate::types::{Effective, FeedKey, Hash, Link};
 use std::collections::BTreeMap;
@@ -131,6 +132,7 @@ pub fn save_order(txn: &mut WriteTxn<'_>, database: u32, state: &OrderState) -> 
 pub struct Batches<'a, T, N> {
     pub txn: &'a T,
     pub database: u32,
+    pub sealing: &'a Sealing,
     pub numbers: &'a N,
 }
 
@@ -187,7 +189,7 @@ impl<T: Read, N: Numbers> WalkSource for Batches<'_, T, N> {
 
     fn batch(&self, feed: FeedKey, seq: u64) -> Result<PlacedBatch, OrderError> {
         let number = self.number(feed)?;
-        let (start, head) = batch_start(self.txn, number, seq)?;
+        let (start, head) = batch_start(self.txn, &self.sealing.blocks(feed), number, seq)?;
         let effective = self.effective_at(number, start, head.timestamp)?;
         Ok(PlacedBatch { seq: start, end: start + head.length, effective })
     }

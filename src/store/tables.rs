@@ -42,7 +42,7 @@ pub enum Table {
     Tree,
     /// The databases of the store, and what of each changes with every commit (`db`).
     ///
-    /// Key: 0x00 ‖ name. Value: id u32 ‖ key 32 ‖ local 32 ‖ encodings ‖ flags u8.
+    /// Key: 0x00 ‖ name. Value: id u32 ‖ key 32 ‖ local 32 ‖ encodings ‖ flags u8 ‖ check of the encryption key, by flags.
     /// Key: 0x01 ‖ database u32. Value: version varint ‖ clock u64.
     Databases,
     /// Feeds that take part in a database (`db`).
@@ -71,15 +71,16 @@ pub enum Table {
     Invites,
     /// The diffs of a key, in linear order; they point into blocks (`view`).
     ///
-    /// Key: database u32 ‖ key ‖ time u64 ‖ tick 6 ‖ feed u32 ‖ seq 6. Value: version varint.
+    /// Key: database u32 ‖ name ‖ time u64 ‖ tick 6 ‖ feed u32 ‖ seq 6. Value: version varint.
     Diffs,
-    /// The view, all versions; a key's newest version first (`view`).
+    /// The view, all versions; a key's newest version first (`view`). The name is the key, or, of an encrypted database,
+    /// what stands for it; its value is sealed then, together with the key.
     ///
-    /// Key: database u32 ‖ key ‖ !version u64. Value: low ‖ fold state of `crdt`.
+    /// Key: database u32 ‖ name ‖ !version u64. Value: low ‖ fold state of `crdt`.
     View,
     /// Which key each version wrote (`view`).
     ///
-    /// Key: database u32 ‖ version u64. Value: key.
+    /// Key: database u32 ‖ version u64. Value: name.
     Log,
     /// When each published version was committed (`db`).
     ///
@@ -114,11 +115,15 @@ pub enum Table {
     ///
     /// Key: database u32 ‖ forked feed u32 ‖ writer u32 ‖ seq u64. Value: time u64 ‖ length varint ‖ root 16.
     Witnesses,
+    /// Blocks of feeds that stand apart from their beginning, with their proofs (`feed`).
+    ///
+    /// Key: feed u32 ‖ start u64. Value: a part of `feed/parts`.
+    Parts,
 }
 
 impl Table {
     /// All tables, in the order of their declaration.
-    pub const ALL: [Table; 22] = [
+    pub const ALL: [Table; 23] = [
         Table::Meta,
         Table::Feeds,
         Table::Blocks,
@@ -141,6 +146,7 @@ impl Table {
         Table::Applied,
         Table::Unmerged,
         Table::Witnesses,
+        Table::Parts,
     ];
 
     /// Name in the file and order of rows: the one place where either is said.
@@ -168,6 +174,7 @@ impl Table {
             Table::Applied => ("applied-1", RowOrder::Bytes),
             Table::Unmerged => ("unmerged-1", RowOrder::Bytes),
             Table::Witnesses => ("witnesses-1", RowOrder::Bytes),
+            Table::Parts => ("parts-1", RowOrder::Bytes),
         }
     }
 

@@ -2,10 +2,12 @@
 
 use super::merge::read_change;
 use super::rows::{Row, diff_bound, log_key, split_diff_key, split_key_of_diff, split_view_key, view_key};
+use super::space::Space;
 use super::{Bounds, LatticeHash, ScanCursor, Seen, ViewError, Writers};
 use crate::codec::{DecodeError, Reader};
 use crate::crdt::State;
-use crate::store::{Read, Rows, StoreError, Table};
+use crate::seal::check_sealed;
+use crate::store::{Read, ReadTxn, Rows, StoreError, Table};
 use crate::types::{Effective, Position};
 use std::iter::Peekable;
 use std::ops::Bound;
@@ -19,15 +21,34 @@ pub enum KeyFlaw {
     Unreadable { version: Option<u64>, error: ViewError },
 }
 
-/// Decodes one row of a table of the view, whole.
-pub fn check_row(table: Table, key: &[u8], value: &[u8]) -> Result<(), ViewError> {
-    match table {
-        Table::View => {
-            let row = Row::decode(split_view_key(key)?.1, value)?;
-            row.low()?;
-            row.view()?;
-            row.decode_state().map(drop)
+/// Decodes one row of a table of the view, whole. Without a space only what shows of a sealed row is looked at.
+pub fn check_row(space: Option<&Space>, table: Table, key: &[u8], value: &[u8]) -> Result<(), ViewError> {
+    match (table, space) {
+        (Table::View, Some(space)) => state_of(space, key, value).map(drop),
+        (Table::View, None) => {
+            split_view_key(key)?;
+            Ok(check_sealed(value)?)
         }
+        (table, _) => check_plain_row(table, key, value),
+    }
+}
+
+/// The state in a row of the view, all of which is decoded.
+fn state_of(space: &Space, key: &[u8], value: &[u8]) -> Result<State, ViewError> {
+    let stored = space.open(key, value)?;
+    let (name, _) = split_view_key(key)?;
+    if *space.name(stored.key(name)) != *name {
+        return Err(damaged("the key of a sealed row"));
+    }
+    let row = Row::of(stored)?;
+    row.low()?;
+    row.view()?;
+    row.decode_state()
+}
+
+/// Rows that hold nothing of the user's.
+fn check_plain_row(table: Table, key: &[u8], value: &[u8]) -> Result<(), ViewError> {
+    match table {
         Table::Diffs => {
             split_diff_key(key)?;
             let mut reader = Reader::new(value);
@@ -52,10 +73,11 @@ fn damaged(what: &'static str) -> ViewError {
 /// read: others than the built-in fold made them. `visit` is called for each key, and says whether to go on.
 pub fn check_folds(
     txn: &impl Read,
-    database: u32,
+    space: &Space,
     writers: Option<&Writers>,
     mut visit: impl FnMut(&[u8], Option<KeyFlaw>) -> bool,
 ) -> Result<(), ViewError> {
+    let database = space.database();
     let (from, to) = (view_key(database, &[], u64::MAX), view_key(next(database), &[], u64::MAX));
     let mut views = txn.range(Table::View, Bound::Included(&from), Bound::Excluded(&to))?.peekable();
     let (from, to) = (diff_bound(database, &[], 0), diff_bound(next(database), &[], 0));
@@ -64,9 +86,10 @@ pub fn check_folds(
         let view = peek(&mut views, split_view_key_only)?;
         let diff = if writers.is_some() { peek(&mut diffs, split_key_of_diff)? } else { None };
         let Some(key) = view.into_iter().chain(diff).min() else { return Ok(()) };
-        let state = if view == Some(key) { newest_state(&mut views, key)? } else { Ok(State::empty()) };
+        let state =
+            if view == Some(key) { newest_state(space, &mut views, key)? } else { Ok(State::empty()) };
         let folded = match writers {
-            Some(writers) if diff == Some(key) => Some(fold(txn, writers, &mut diffs, key)?),
+            Some(writers) if diff == Some(key) => Some(fold(txn, space, writers, &mut diffs, key)?),
             Some(_) => Some(Ok(State::empty())),
             None => None,
         };
@@ -106,15 +129,18 @@ fn peek<'t>(
 }
 
 /// The newest state of a key; every row of it is decoded.
-fn newest_state(rows: &mut Peekable<Rows<'_>>, key: &[u8]) -> Result<Result<State, KeyFlaw>, ViewError> {
+fn newest_state(
+    space: &Space,
+    rows: &mut Peekable<Rows<'_>>,
+    key: &[u8],
+) -> Result<Result<State, KeyFlaw>, ViewError> {
     let mut newest = None;
     while peek(rows, split_view_key_only)? == Some(key)
         && let Some(row) = rows.next()
     {
         let (row, value) = row?;
         let version = split_view_key(row)?.1;
-        let state = check_row(Table::View, row, value)
-            .and_then(|()| Row::decode(version, value)?.decode_state())
+        let state = state_of(space, row, value)
             .map_err(|error| KeyFlaw::Unreadable { version: Some(version), error });
         match (&newest, state) {
             (None, state) => newest = Some(state),
@@ -128,6 +154,7 @@ fn newest_state(rows: &mut Peekable<Rows<'_>>, key: &[u8]) -> Result<Result<Stat
 /// Folds a key's diffs. Rows stand by effective timestamp; those of one are put in order by writer.
 fn fold(
     txn: &impl Read,
+    space: &Space,
     writers: &Writers,
     rows: &mut Peekable<Rows<'_>>,
     key: &[u8],
@@ -147,7 +174,7 @@ fn fold(
             alike.sort_unstable();
             for (position, feed) in alike.drain(..) {
                 state = state.and_then(|mut state: State| {
-                    state.fold(&read_change(txn, feed, position)?.0);
+                    state.fold(&read_change(txn, space, feed, position)?.0);
                     Ok(state)
                 });
             }
@@ -164,12 +191,13 @@ fn fold(
 /// Whether a diff stands in the index of its key.
 pub fn is_indexed(
     txn: &impl Read,
-    database: u32,
+    space: &Space,
     key: &[u8],
     feed: u32,
     position: Position,
 ) -> Result<bool, ViewError> {
-    let row = super::rows::diff_key(database, key, position.effective, feed, position.seq);
+    let row =
+        super::rows::diff_key(space.database(), &space.name(key), position.effective, feed, position.seq);
     Ok(txn.get(Table::Diffs, &row)?.is_some())
 }
 
@@ -208,18 +236,25 @@ pub fn check_log(
 
 /// The state hash of a version, computed from all of its content and from nothing that was kept.
 pub fn hash_anew(
-    txn: &impl Read,
-    database: u32,
+    txn: &ReadTxn,
+    space: &Space,
     version: u64,
     mut visit: impl FnMut() -> bool,
 ) -> Result<LatticeHash, ViewError> {
     let mut hash = LatticeHash::default();
     let bounds = Bounds { from: Bound::Unbounded, to: Bound::Unbounded, reverse: false };
-    ScanCursor::new(database, version, bounds).visit(txn, |found| {
-        if let Some(element) = super::hash::element(found.key, found.row)? {
-            hash.add(&element);
-        }
-        Ok(if visit() { Seen::More } else { Seen::Enough })
-    })?;
+    let mut cursor = ScanCursor::new(space.by_rows(), version, bounds);
+    let mut goes_on = true;
+    while goes_on {
+        let mut is_wanted = true;
+        let more = cursor.visit(txn, |found| {
+            if let Some(element) = super::hash::element(found.row.key(found.key), &found.row)? {
+                hash.add(space.sealing().hash_key(), &element);
+            }
+            is_wanted = visit();
+            Ok(if is_wanted { Seen::More } else { Seen::Enough })
+        })?;
+        goes_on = more && is_wanted;
+    }
     Ok(hash)
 }

@@ -3,8 +3,9 @@
 //! on nothing else, and is brought forward along the log. (Lewi et al., "Securing Update Propagation with Homomorphic
 //! Hashing", 2019.)
 
-use super::rows::{Row, log_key};
-use super::{ViewError, newest};
+use super::ViewError;
+use super::rows::{Row, by_name, log_key};
+use super::space::Space;
 use crate::codec::{DecodeError, Reader, put_bytes};
 use crate::crdt::{Live, parse_object};
 use crate::fault::{self, Fault};
@@ -57,8 +58,11 @@ impl LatticeHash {
         Some(hash)
     }
 
-    fn each(&mut self, element: &[u8], change: impl Fn(u16, u16) -> u16) {
-        let mut hasher = blake3::Hasher::new_derive_key(CONTEXT);
+    fn each(&mut self, keyed: Option<&[u8; 32]>, element: &[u8], change: impl Fn(u16, u16) -> u16) {
+        let mut hasher = match keyed {
+            None => blake3::Hasher::new_derive_key(CONTEXT),
+            Some(key) => blake3::Hasher::new_keyed(key),
+        };
         hasher.update(element);
         let mut output = [0_u8; LANES * 2];
         hasher.finalize_xof().fill(&mut output);
@@ -68,17 +72,17 @@ impl LatticeHash {
         }
     }
 
-    pub fn add(&mut self, element: &[u8]) {
-        self.each(element, u16::wrapping_add);
+    pub(super) fn add(&mut self, keyed: Option<&[u8; 32]>, element: &[u8]) {
+        self.each(keyed, element, u16::wrapping_add);
     }
 
-    pub fn subtract(&mut self, element: &[u8]) {
-        self.each(element, u16::wrapping_sub);
+    fn subtract(&mut self, keyed: Option<&[u8; 32]>, element: &[u8]) {
+        self.each(keyed, element, u16::wrapping_sub);
     }
 }
 
 /// What a live row adds to the hash. Objects count by content: the order of their properties does not.
-pub(super) fn element(key: &[u8], row: Row<'_>) -> Result<Option<Vec<u8>>, ViewError> {
+pub(super) fn element(key: &[u8], row: &Row<'_>) -> Result<Option<Vec<u8>>, ViewError> {
     let view = row.view()?;
     let mut out = Vec::new();
     put_bytes(&mut out, key);
@@ -118,7 +122,7 @@ pub fn keep_hash(
     txn.put(Table::Hashes, &database.to_be_bytes(), &row)
 }
 
-fn is_dead(row: Row<'_>) -> bool {
+fn is_dead(row: &Row<'_>) -> bool {
     row.view().is_ok_and(|view| view.live.is_none())
 }
 
@@ -126,7 +130,7 @@ fn is_dead(row: Row<'_>) -> bool {
 /// Returns the version reached. After an error the hash is no version's.
 pub fn advance(
     txn: &impl Read,
-    database: u32,
+    space: &Space,
     hash: &mut LatticeHash,
     from: u64,
     to: u64,
@@ -136,24 +140,25 @@ pub fn advance(
     if from >= to {
         return Ok(from);
     }
-    let (low, high) = (log_key(database, from.saturating_add(1)), log_key(database, to));
+    let keyed = space.sealing().hash_key();
+    let (low, high) = (log_key(space.database(), from.saturating_add(1)), log_key(space.database(), to));
     let mut changed = BTreeSet::new();
     for row in txn.range(Table::Log, Bound::Included(&low), Bound::Included(&high))? {
         changed.insert(row?.1);
     }
     // A key that changed often is looked at twice all the same: what it was in between cancels out.
-    for key in changed {
-        if let Some(before) = newest(txn, database, key, Some(from))?
-            && let Some(element) = element(key, before)?
+    for name in changed {
+        if let Some(before) = by_name(txn, space, name, Some(from))?
+            && let Some(element) = element(before.key(name), &before)?
             && !(fault::is(Fault::HashRemembers)
-                && newest(txn, database, key, Some(to))?.is_some_and(is_dead))
+                && by_name(txn, space, name, Some(to))?.is_some_and(|row| is_dead(&row)))
         {
-            hash.subtract(&element);
+            hash.subtract(keyed, &element);
         }
-        if let Some(now) = newest(txn, database, key, Some(to))?
-            && let Some(element) = element(key, now)?
+        if let Some(now) = by_name(txn, space, name, Some(to))?
+            && let Some(element) = element(now.key(name), &now)?
         {
-            hash.add(&element);
+            hash.add(keyed, &element);
         }
     }
     Ok(to)
@@ -184,16 +189,16 @@ mod tests {
         let (one, two) = (b"\x01k\x00{\"a\":1}", b"\x00\x01\xff");
         let mut hash = LatticeHash::default();
         assert_eq!(hash.digest(), naive(&[]));
-        hash.add(one);
-        hash.add(two);
+        hash.add(None, one);
+        hash.add(None, two);
         assert_eq!(hash.digest(), naive(&[two, one]));
         let golden = "5a6d5ee6822ee900073ac9d82e86cd01d2b460d7ad2d9fe0a23a44881675cdd0";
         assert_eq!(hex::encode(hash.digest()), golden);
         assert!(LatticeHash::from_bytes(&hash.to_bytes()) == Some(hash.clone()));
         assert!((0..2_048).all(|cut| LatticeHash::from_bytes(&hash.to_bytes()[..cut]).is_none()));
-        hash.subtract(one);
+        hash.subtract(None, one);
         assert_eq!(hash.digest(), naive(&[two]));
-        hash.subtract(two);
+        hash.subtract(None, two);
         assert!(hash == LatticeHash::default());
     }
 }

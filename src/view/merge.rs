@@ -1,9 +1,10 @@
 //! Merging diffs into a key: the fast path, the re-fold from the nearest valid base, and the search for the state a
 //! caller had read.
 
-use super::rows::{Row, diff_bound, diff_key, split_diff_key, split_view_key, view_key};
+use super::rows::{Row, diff_bound, diff_key, split_diff_key, split_key_of_diff, split_view_key, view_key};
+use super::space::Space;
 use super::{ViewError, newest};
-use crate::codec::put_varint;
+use crate::codec::{Reader, put_varint};
 use crate::crdt::{Change, ChangeKind, List, State};
 use crate::entry::{self, Entry, Op};
 use crate::fault::{self, Fault};
@@ -52,7 +53,7 @@ pub fn change_of(diff: &entry::Diff<'_>, position: Position) -> Option<Change> {
 #[expect(clippy::too_many_arguments, reason = "where, what, and as which version: each a plain value")]
 pub fn merge(
     txn: &mut WriteTxn<'_>,
-    database: u32,
+    space: &Space,
     writers: &Writers,
     key: &[u8],
     mut added: Vec<Added>,
@@ -61,12 +62,12 @@ pub fn merge(
     floor: u64,
 ) -> Result<Merged, ViewError> {
     added.sort_by_key(|diff| diff.change.position);
-    update_index(txn, database, key, &added, removed, version)?;
+    update_index(txn, space, key, &added, removed, version)?;
     let mut merged = Merged::default();
     let first = added.iter().map(|diff| diff.change.position).chain(removed.iter().map(|r| r.position)).min();
-    let current = newest(txn, database, key, None)?;
-    let last = current.map(|row| row.view().map(|view| view.last)).transpose()?.flatten();
-    let foreign = current.is_some_and(|row| row.version <= floor);
+    let current = newest(txn, space, key, None)?;
+    let last = current.as_ref().map(|row| row.view().map(|view| view.last)).transpose()?.flatten();
+    let foreign = current.as_ref().is_some_and(|row| row.version <= floor);
     let is_later = last < first || fault::is(Fault::FoldByArrival);
     let at_end = removed.is_empty() && is_later && !foreign;
     let (state, low) = if at_end {
@@ -77,28 +78,29 @@ pub fn merge(
         merged.folded = added.len() as u64;
         (state, None)
     } else {
-        (refold(txn, database, writers, key, first, floor, &mut merged)?, first)
+        (refold(txn, space, writers, key, first, floor, &mut merged)?, first)
     };
-    super::put_row(txn, database, key, version, low, &state.encode())?;
+    super::put_row(txn, space, key, version, low, &state.encode())?;
     Ok(merged)
 }
 
 pub(super) fn update_index(
     txn: &mut WriteTxn<'_>,
-    database: u32,
+    space: &Space,
     key: &[u8],
     added: &[Added],
     removed: &[Removed],
     version: u64,
 ) -> Result<(), ViewError> {
+    let (database, name) = (space.database(), space.name(key));
     let mut value = Vec::with_capacity(10);
     put_varint(&mut value, version);
     // In this order: what was taken out may come back where it stood.
     for Removed { feed, position } in removed {
-        txn.delete(Table::Diffs, &diff_key(database, key, position.effective, *feed, position.seq))?;
+        txn.delete(Table::Diffs, &diff_key(database, &name, position.effective, *feed, position.seq))?;
     }
     for Added { feed, change } in added {
-        let row = diff_key(database, key, change.position.effective, *feed, change.position.seq);
+        let row = diff_key(database, &name, change.position.effective, *feed, change.position.seq);
         txn.put(Table::Diffs, &row, &value)?;
     }
     Ok(())
@@ -111,19 +113,19 @@ pub(super) fn decode(row: Option<Row<'_>>) -> Result<State, ViewError> {
 /// Folds everything that counts, from the nearest base before `first`.
 pub(super) fn refold(
     txn: &impl Read,
-    database: u32,
+    space: &Space,
     writers: &Writers,
     key: &[u8],
     first: Option<Position>,
     floor: u64,
     merged: &mut Merged,
 ) -> Result<State, ViewError> {
-    let (mut state, last) = base_before(txn, database, key, first, floor, merged)?;
-    for (position, feed) in diffs_after(txn, database, writers, key, last)? {
+    let (mut state, last) = base_before(txn, space, key, first, floor, merged)?;
+    for (position, feed) in diffs_after(txn, space, writers, key, last)? {
         if fault::is(Fault::DroppedDiff) && position.seq % 5 == 4 {
             continue;
         }
-        state.fold(&read_change(txn, feed, position)?.0);
+        state.fold(&read_change(txn, space, feed, position)?.0);
         merged.folded += 1;
     }
     Ok(state)
@@ -132,15 +134,34 @@ pub(super) fn refold(
 /// The change that the diff index points to, and how many bytes its block has.
 pub(super) fn read_change(
     txn: &impl Read,
+    space: &Space,
     feed: u32,
     position: Position,
 ) -> Result<(Change, usize), ViewError> {
     let unreadable = || ViewError::Block { feed, seq: position.seq };
     let bytes = block(txn, feed, position.seq)?.ok_or_else(unreadable)?;
-    match Entry::decode(bytes) {
+    let bytes = space.blocks(position.writer).open(position.seq, bytes).map_err(|_| unreadable())?;
+    match Entry::decode(&bytes) {
         Ok(Entry { op: Op::Diff(diff), .. }) => {
             Ok((change_of(&diff, position).ok_or_else(unreadable)?, bytes.len()))
         }
+        _ => Err(unreadable()),
+    }
+}
+
+/// The key that the diff at `seq` is for.
+pub(super) fn key_of_block(
+    txn: &impl Read,
+    space: &Space,
+    feed: u32,
+    writer: FeedKey,
+    seq: u64,
+) -> Result<Vec<u8>, ViewError> {
+    let unreadable = || ViewError::Block { feed, seq };
+    let bytes = block(txn, feed, seq)?.ok_or_else(unreadable)?;
+    let bytes = space.blocks(writer).open(seq, bytes).map_err(|_| unreadable())?;
+    match Entry::decode(&bytes) {
+        Ok(Entry { op: Op::Diff(diff), .. }) => Ok(diff.key.to_vec()),
         _ => Err(unreadable()),
     }
 }
@@ -149,15 +170,15 @@ pub(super) fn read_change(
 /// that their blocks together have at most `bytes`.
 pub fn latest_changes(
     txn: &impl Read,
-    database: u32,
+    space: &Space,
     writers: &Writers,
     key: &[u8],
     most: usize,
     mut bytes: usize,
 ) -> Result<Vec<(Change, u32)>, ViewError> {
     let mut latest = Vec::new();
-    for (position, feed) in diffs_after(txn, database, writers, key, None)?.into_iter().rev().take(most) {
-        let (change, length) = read_change(txn, feed, position)?;
+    for (position, feed) in diffs_after(txn, space, writers, key, None)?.into_iter().rev().take(most) {
+        let (change, length) = read_change(txn, space, feed, position)?;
         let Some(left) = bytes.checked_sub(length) else { break };
         bytes = left;
         latest.push((change, feed));
@@ -170,14 +191,14 @@ pub fn latest_changes(
 /// version `floor`.
 pub(super) fn base_before(
     txn: &impl Read,
-    database: u32,
+    space: &Space,
     key: &[u8],
     first: Option<Position>,
     floor: u64,
     merged: &mut Merged,
 ) -> Result<(State, Option<Position>), ViewError> {
     let Some(mut lowest) = first else { return Ok((State::empty(), None)) };
-    for row in versions(txn, database, key)? {
+    for row in versions(txn, space, key)? {
         let row = row?;
         if row.version <= floor {
             break;
@@ -196,29 +217,30 @@ pub(super) fn base_before(
 }
 
 /// The key's rows, newest first.
-fn versions<'t>(
-    txn: &'t impl Read,
-    database: u32,
+fn versions<'t, T: Read>(
+    txn: &'t T,
+    space: &'t Space,
     key: &[u8],
-) -> Result<impl Iterator<Item = Result<Row<'t>, ViewError>>, ViewError> {
-    let (from, to) = (view_key(database, key, u64::MAX), view_key(database, key, 0));
+) -> Result<impl Iterator<Item = Result<Row<'t>, ViewError>> + use<'t, T>, ViewError> {
+    let (database, name) = (space.database(), space.name(key));
+    let (from, to) = (view_key(database, &name, u64::MAX), view_key(database, &name, 0));
     let rows = txn.range(Table::View, Bound::Included(&from), Bound::Included(&to))?;
-    Ok(rows.map(|row| {
+    Ok(rows.map(move |row| {
         let (row, value) = row?;
-        Ok(Row::decode(split_view_key(row)?.1, value)?)
+        Ok(Row::of(space.open(row, value)?)?)
     }))
 }
 
 /// Where the key's diffs after `last` stand, in linear order.
 fn diffs_after(
     txn: &impl Read,
-    database: u32,
+    space: &Space,
     writers: &Writers,
     key: &[u8],
     last: Option<Position>,
 ) -> Result<Vec<(Position, u32)>, ViewError> {
     let from = last.map(|last| last.effective).unwrap_or_default();
-    let mut found = diffs_of(txn, database, writers, key, from)?;
+    let mut found = diffs_of(txn, space, writers, key, from)?;
     found.retain(|(position, _)| last.is_none_or(|last| *position > last));
     if fault::is(Fault::WriterIgnored) {
         found.sort_by_key(|(position, feed)| (position.effective, *feed, position.seq));
@@ -231,12 +253,13 @@ fn diffs_after(
 /// Where the key's diffs at or after `from` stand, and the numbers of their feeds; writers who share a timestamp unsorted.
 pub(super) fn diffs_of(
     txn: &impl Read,
-    database: u32,
+    space: &Space,
     writers: &Writers,
     key: &[u8],
     from: Effective,
 ) -> Result<Vec<(Position, u32)>, ViewError> {
-    let (from, to) = (diff_key(database, key, from, 0, 0), diff_bound(database, key, 0xff));
+    let (database, name) = (space.database(), space.name(key));
+    let (from, to) = (diff_key(database, &name, from, 0, 0), diff_bound(database, &name, 0xff));
     let mut found = Vec::new();
     for row in txn.range(Table::Diffs, Bound::Included(&from), Bound::Included(&to))? {
         let (effective, feed, seq) = split_diff_key(row?.0)?;
@@ -249,16 +272,61 @@ pub(super) fn diffs_of(
 /// The fold state that `(stamp, id)` names, if a row of the key still holds it, and its version.
 pub fn find_base(
     txn: &impl Read,
-    database: u32,
+    space: &Space,
     key: &[u8],
     stamp: Stamp,
     id: u64,
 ) -> Result<Option<(u64, State)>, ViewError> {
-    for row in versions(txn, database, key)? {
+    if let Some(found) = made_by(txn, space, key, stamp, id)? {
+        return Ok(Some(found));
+    }
+    for row in versions(txn, space, key)? {
         let row = row?;
-        let view = row.view()?;
-        if view.id == id && view.last.is_some_and(|last| last.stamp() == stamp) {
+        if is_base(&row, stamp, id)? {
             return Ok(Some((row.version, row.decode_state()?)));
+        }
+    }
+    Ok(None)
+}
+
+fn is_base(row: &Row<'_>, stamp: Stamp, id: u64) -> Result<bool, ViewError> {
+    let view = row.view()?;
+    Ok(view.id == id && view.last.is_some_and(|last| last.stamp() == stamp))
+}
+
+/// As [`find_base`], where the state was made when its last diff was merged or soon after, as it is but for late diffs:
+/// so a key that is written over and over is not searched through.
+fn made_by(
+    txn: &impl Read,
+    space: &Space,
+    key: &[u8],
+    stamp: Stamp,
+    id: u64,
+) -> Result<Option<(u64, State)>, ViewError> {
+    let (database, name) = (space.database(), space.name(key));
+    let at = |feed, seq| diff_key(database, &name, stamp.effective, feed, seq);
+    let newest = view_key(database, &name, u64::MAX);
+    for row in
+        txn.range(Table::Diffs, Bound::Included(&at(0, 0)), Bound::Included(&at(u32::MAX, u64::MAX)))?
+    {
+        let (row, value) = row?;
+        if *split_key_of_diff(row)? != *name {
+            continue;
+        }
+        let merged = Reader::new(value).varint("the version of a diff")?;
+        let first = view_key(database, &name, merged);
+        for row in txn.range_back(Table::View, Bound::Included(&newest), Bound::Included(&first))? {
+            let (row, value) = row?;
+            if *split_view_key(row)?.0 != *name {
+                continue;
+            }
+            let row = Row::of(space.open(row, value)?)?;
+            if is_base(&row, stamp, id)? {
+                return Ok(Some((row.version, row.decode_state()?)));
+            }
+            if row.view()?.last.is_none_or(|last| last.stamp() != stamp) {
+                break;
+            }
         }
     }
     Ok(None)

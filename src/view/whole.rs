@@ -1,6 +1,7 @@
 //! Whole values, as apply mode writes them: nothing is folded, and what was undone is written back.
 
-use super::rows::{Row, put_low, view_key};
+use super::rows::{Row, by_name, put_low};
+use super::space::Space;
 use super::{ViewError, log_key, newest};
 use crate::crdt::{Change, ChangeKind, Live, State};
 use crate::store::{Read, Table, WriteTxn};
@@ -12,25 +13,25 @@ use std::ops::Bound;
 /// that did it.
 pub fn write_whole(
     txn: &mut WriteTxn<'_>,
-    database: u32,
+    space: &Space,
     key: &[u8],
     value: Option<&[u8]>,
     position: Position,
     version: u64,
 ) -> Result<bool, ViewError> {
-    if live(newest(txn, database, key, None)?)? == value {
+    if live(newest(txn, space, key, None)?.as_ref())? == value {
         return Ok(false);
     }
     let mut state = State::empty();
     let kind = value.map_or(ChangeKind::Delete, |value| ChangeKind::Register(value.to_vec()));
     state.fold(&Change { position, prev: None, kind });
-    put(txn, database, key, &state, version)?;
+    put(txn, space, key, &state, version)?;
     Ok(true)
 }
 
 /// The bytes of a live value.
-fn live(row: Option<Row<'_>>) -> Result<Option<&[u8]>, ViewError> {
-    Ok(match row.map(|row| row.view()).transpose()?.and_then(|view| view.live) {
+fn live<'r>(row: Option<&'r Row<'_>>) -> Result<Option<&'r [u8]>, ViewError> {
+    Ok(match row.map(Row::view).transpose()?.and_then(|view| view.live) {
         Some(Live::Register(bytes)) => Some(bytes),
         Some(Live::Object(_)) | None => None,
     })
@@ -38,7 +39,7 @@ fn live(row: Option<Row<'_>>) -> Result<Option<&[u8]>, ViewError> {
 
 fn put(
     txn: &mut WriteTxn<'_>,
-    database: u32,
+    space: &Space,
     key: &[u8],
     state: &State,
     version: u64,
@@ -46,24 +47,24 @@ fn put(
     let mut row = Vec::new();
     put_low(&mut row, None);
     state.encode_into(&mut row);
-    txn.put(Table::View, &view_key(database, key, version), &row)?;
-    txn.append(Table::Log, &log_key(database, version), key)?;
-    Ok(())
+    space.put(txn, key, version, &row)
 }
 
 /// The keys written after version `from`, up to `to`.
 pub fn written_between(
     txn: &impl Read,
-    database: u32,
+    space: &Space,
     from: u64,
     to: u64,
 ) -> Result<BTreeSet<Vec<u8>>, ViewError> {
-    let mut keys = BTreeSet::new();
-    let (after, last) = (log_key(database, from), log_key(database, to));
+    let (mut names, mut keys) = (BTreeSet::new(), BTreeSet::new());
+    let (after, last) = (log_key(space.database(), from), log_key(space.database(), to));
     for row in txn.range(Table::Log, Bound::Excluded(&after), Bound::Included(&last))? {
-        let (_, key) = row?;
-        if !keys.contains(key) {
-            keys.insert(key.to_vec());
+        let (_, name) = row?;
+        if names.insert(name)
+            && let Some(row) = by_name(txn, space, name, Some(to))?
+        {
+            keys.insert(row.key(name).to_vec());
         }
     }
     Ok(keys)
@@ -72,16 +73,16 @@ pub fn written_between(
 /// Writes the key's state at version `at` back, as `version`; false if it is the same now.
 pub fn write_back(
     txn: &mut WriteTxn<'_>,
-    database: u32,
+    space: &Space,
     key: &[u8],
     at: u64,
     version: u64,
 ) -> Result<bool, ViewError> {
-    let then = newest(txn, database, key, Some(at))?;
-    if live(then)? == live(newest(txn, database, key, None)?)? {
+    let then = newest(txn, space, key, Some(at))?;
+    if live(then.as_ref())? == live(newest(txn, space, key, None)?.as_ref())? {
         return Ok(false);
     }
     let then = then.map_or_else(|| Ok(State::empty()), |row| row.decode_state())?;
-    put(txn, database, key, &then, version)?;
+    put(txn, space, key, &then, version)?;
     Ok(true)
 }

@@ -118,6 +118,21 @@ impl Session {
 
     /// Asks for blocks `start..end` of a feed the peer has announced.
     pub fn request(&mut self, feed: FeedKey, start: u64, end: u64) -> Result<RequestId, CommandError> {
+        self.request_range(feed, start, end, message::request)
+    }
+
+    /// As [`Session::request`], of who holds nothing below `start`: each answer proves its blocks to anybody.
+    pub fn ask(&mut self, feed: FeedKey, start: u64, end: u64) -> Result<RequestId, CommandError> {
+        self.request_range(feed, start, end, message::ask)
+    }
+
+    fn request_range(
+        &mut self,
+        feed: FeedKey,
+        start: u64,
+        end: u64,
+        message: impl FnOnce(u64, u64, u64) -> Vec<u8>,
+    ) -> Result<RequestId, CommandError> {
         self.check_open()?;
         if self.said_done {
             return Err(CommandError::Twice { what: "Done" });
@@ -132,7 +147,7 @@ impl Session {
         if self.asked.len() >= MAX_REQUESTS {
             return Err(CommandError::TooMany { what: "requests open at once", limit: MAX_REQUESTS });
         }
-        self.outbox.push(message::request(alias, start, end));
+        self.outbox.push(message(alias, start, end));
         Ok(self.asked.number(Some(Open { alias, next: start, end })))
     }
 

@@ -100,6 +100,11 @@ fn read(tag: Tag, reader: &mut Reader<'_>) -> Result<Message, DecodeError> {
             start: reader.varint("the start")?,
             end: reader.varint("the end")?,
         },
+        Tag::Ask => Message::Ask {
+            alias: reader.varint("the feed")?,
+            start: reader.varint("the start")?,
+            end: reader.varint("the end")?,
+        },
         Tag::Cancel => Message::Cancel { request: reader.varint("the request")? },
         Tag::Refuse => Message::Refuse { request: reader.varint("the request")? },
         Tag::Blocks => Message::Blocks { alias: reader.varint("the feed")?, blocks: blocks(reader)? },

@@ -75,7 +75,8 @@ impl Session {
                     self.emit(Event::Have(state(feed, &held)));
                 }
             }
-            Message::Request { alias, start, end } => self.on_request(alias, start, end)?,
+            Message::Request { alias, start, end } => self.on_request(alias, start, end, false)?,
+            Message::Ask { alias, start, end } => self.on_request(alias, start, end, true)?,
             Message::Cancel { request } => {
                 let id = RequestId(request);
                 if !self.serving.was_made(id) {

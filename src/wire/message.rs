@@ -31,10 +31,11 @@ pub enum Tag {
     Access = 16,
     Done = 17,
     StateHash = 18,
+    Ask = 19,
 }
 
 impl Tag {
-    const ALL: [(Self, &'static str); 19] = [
+    const ALL: [(Self, &'static str); 20] = [
         (Self::Hello, "Hello"),
         (Self::Close, "Close"),
         (Self::Ping, "Ping"),
@@ -54,6 +55,7 @@ impl Tag {
         (Self::Access, "Access"),
         (Self::Done, "Done"),
         (Self::StateHash, "StateHash"),
+        (Self::Ask, "Ask"),
     ];
 
     pub fn name(self) -> &'static str {
@@ -98,24 +100,71 @@ impl From<&FeedState> for Held {
 /// A decoded message, apart from Hello (read by itself, since another version's may go on differently).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Message {
-    Close { code: u8 },
+    Close {
+        code: u8,
+    },
     Ping,
     Pong,
-    Show { macs: Vec<Mac> },
-    Answer { proofs: Vec<(u64, Mac)> },
+    Show {
+        macs: Vec<Mac>,
+    },
+    Answer {
+        proofs: Vec<(u64, Mac)>,
+    },
     Nudge,
-    Withdraw { topic: u64 },
-    WriterProof { topic: u64, feed: FeedKey, signature: [u8; 64] },
-    Vector { topic: u64, first_complete: bool, feeds: Vec<(Named, Held)> },
-    Have { alias: u64, held: Held },
-    Request { alias: u64, start: u64, end: u64 },
-    Cancel { request: u64 },
-    Refuse { request: u64 },
-    Blocks { alias: u64, blocks: Blocks },
-    Piece { total: u64, offset: u64, bytes: Vec<u8> },
-    Access { topic: u64, kind: u8, bytes: Vec<u8> },
+    Withdraw {
+        topic: u64,
+    },
+    WriterProof {
+        topic: u64,
+        feed: FeedKey,
+        signature: [u8; 64],
+    },
+    Vector {
+        topic: u64,
+        first_complete: bool,
+        feeds: Vec<(Named, Held)>,
+    },
+    Have {
+        alias: u64,
+        held: Held,
+    },
+    Request {
+        alias: u64,
+        start: u64,
+        end: u64,
+    },
+    /// A request of who holds nothing below `start`: answered with complete proofs.
+    Ask {
+        alias: u64,
+        start: u64,
+        end: u64,
+    },
+    Cancel {
+        request: u64,
+    },
+    Refuse {
+        request: u64,
+    },
+    Blocks {
+        alias: u64,
+        blocks: Blocks,
+    },
+    Piece {
+        total: u64,
+        offset: u64,
+        bytes: Vec<u8>,
+    },
+    Access {
+        topic: u64,
+        kind: u8,
+        bytes: Vec<u8>,
+    },
     Done,
-    StateHash { topic: u64, claim: StateClaim },
+    StateHash {
+        topic: u64,
+        claim: StateClaim,
+    },
 }
 
 pub const FLAG_LIVE: u8 = 1;
@@ -226,7 +275,15 @@ pub fn have(alias: u64, held: &Held) -> Vec<u8> {
 }
 
 pub fn request(alias: u64, start: u64, end: u64) -> Vec<u8> {
-    frame(Tag::Request, |out| {
+    range(Tag::Request, alias, start, end)
+}
+
+pub fn ask(alias: u64, start: u64, end: u64) -> Vec<u8> {
+    range(Tag::Ask, alias, start, end)
+}
+
+fn range(tag: Tag, alias: u64, start: u64, end: u64) -> Vec<u8> {
+    frame(tag, |out| {
         put_varint(out, alias);
         put_varint(out, start);
         put_varint(out, end);

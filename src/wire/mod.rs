@@ -210,7 +210,7 @@ pub enum Event {
     /// The remote side's state of one feed changed.
     Have(FeedState),
     /// The remote side wants these blocks; end it with `send_blocks` up to `end`, or `refuse`.
-    Request { id: RequestId, feed: FeedKey, start: u64, end: u64 },
+    Request { id: RequestId, feed: FeedKey, start: u64, end: u64, apart: bool },
     /// A request that was open is not wanted any more, and is already refused.
     Cancelled { id: RequestId },
     /// A request of ours ends here: not served, from `next` on.

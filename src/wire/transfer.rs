@@ -7,7 +7,13 @@ use super::requests::{AnswerError, Open, is_range};
 use super::{Blocks, Event, ProtocolError, Session, decode};
 
 impl Session {
-    pub(super) fn on_request(&mut self, alias: u64, start: u64, end: u64) -> Result<(), ProtocolError> {
+    pub(super) fn on_request(
+        &mut self,
+        alias: u64,
+        start: u64,
+        end: u64,
+        apart: bool,
+    ) -> Result<(), ProtocolError> {
         if self.heard_done {
             return Err(ProtocolError::AfterDone { message: "Request" });
         }
@@ -21,7 +27,7 @@ impl Session {
         }
         let id = self.serving.number(live.then_some(Open { alias, next: start, end }));
         if live {
-            self.emit(Event::Request { id, feed, start, end });
+            self.emit(Event::Request { id, feed, start, end, apart });
         } else {
             self.end_request(id);
         }

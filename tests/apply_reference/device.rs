@@ -55,7 +55,7 @@ pub fn options(key: Option<FeedKey>) -> DatabaseOptions {
         value_encoding,
         apply: true,
         optimistic: key.is_none(),
-        ..Default::default()
+        ..crate::support::database()
     }
 }
 

@@ -24,7 +24,7 @@ pub fn options(key: Option<FeedKey>) -> DatabaseOptions {
         key_encoding: "binary".into(),
         value_encoding: "binary".into(),
         apply: true,
-        ..DatabaseOptions::default()
+        ..crate::support::database()
     }
 }
 

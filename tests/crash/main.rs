@@ -44,7 +44,7 @@ fn a_child_of_another_test() {
 
 fn open(dir: &Path, key: Option<FeedKey>) -> (Store, Db) {
     let store = Store::open(&Location::Path(dir.to_owned()), &StoreOptions::default()).unwrap();
-    let db = store.database(DatabaseOptions { key, name: Some("db".into()), ..DatabaseOptions::default() });
+    let db = store.database(DatabaseOptions { key, name: Some("db".into()), ..support::database() });
     let db = db.wait().unwrap();
     (store, db)
 }

@@ -25,7 +25,7 @@ impl Peer {
     pub fn new(secret: Option<Seed>) -> Self {
         let env = environment();
         let mut txn = env.write().unwrap();
-        let record = feed::create(&mut txn, feed(), secret).unwrap();
+        let record = feed::create(&mut txn, feed(), secret.map(Into::into)).unwrap();
         txn.commit().unwrap();
         Self { env, record }
     }

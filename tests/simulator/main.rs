@@ -3,7 +3,8 @@
 //! says of the blocks it is made of (`docs/design/testing.md`).
 //!
 //! `MULTI_HYPERBEE_SEEDS=5000` runs as many seeds, `MULTI_HYPERBEE_FIRST_SEED=…` says from which on,
-//! `MULTI_HYPERBEE_SEED=17` runs one.
+//! `MULTI_HYPERBEE_SEED=17` runs one. Of every fourth seed the databases are encrypted, with
+//! `MULTI_HYPERBEE_TEST_ENCRYPTED=1` of all.
 #![cfg_attr(feature = "faults", allow(dead_code, unused_imports, reason = "that build runs `planted` alone"))]
 #![allow(
     clippy::unwrap_used,
@@ -76,7 +77,8 @@ const SEEDS_PER_CORE: usize = 3;
 
 fn of_seed(seed: u64) -> (Setup, Vec<Step>) {
     let mut random = Random::new(seed);
-    let setup = schedule::setup(&mut random);
+    let mut setup = schedule::setup(&mut random);
+    setup.encrypted = seed % 4 == 3 || std::env::var_os("MULTI_HYPERBEE_TEST_ENCRYPTED").is_some();
     let steps = schedule::steps(&setup, &mut random);
     (setup, steps)
 }

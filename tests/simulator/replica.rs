@@ -3,7 +3,8 @@
 use super::random::Random;
 use super::schedule::{Mode, Setup};
 use multi_hyperbee::db::{
-    DatabaseOptions, Db, DbStatus, Done, Event, FeedChoice, Range, Store, Subscription, ViewEntry,
+    DatabaseOptions, Db, DbStatus, Done, EncryptionKey, Event, FeedChoice, Range, Store, Subscription,
+    ViewEntry,
 };
 use multi_hyperbee::entry::{Entry, Op, Place};
 use multi_hyperbee::types::{FeedKey, Hash, Stamp};
@@ -28,6 +29,7 @@ pub struct Replica {
     number: usize,
     /// Strangers may ask.
     pub optimistic: bool,
+    encrypted: bool,
     /// The database's key, once known.
     pub key: Option<FeedKey>,
     clock: Arc<AtomicU64>,
@@ -134,6 +136,7 @@ impl Replica {
             secret,
             number,
             optimistic: setup.optimistic,
+            encrypted: setup.encrypted,
             key,
             clock,
             open: None,
@@ -183,6 +186,7 @@ impl Replica {
             secret: Some(self.secret),
             apply: is_apply,
             optimistic: is_apply && self.optimistic,
+            encryption_key: self.encrypted.then(|| EncryptionKey::new([0xe5; 32])),
             ..DatabaseOptions::default()
         };
         let db = store.database(options).wait().map_err(|error| format!("open the database: {error}"))?;

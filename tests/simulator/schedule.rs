@@ -62,6 +62,8 @@ pub struct Setup {
     pub lying: bool,
     /// Devices may add each other's feeds by choice.
     pub choosing: bool,
+    /// All databases are encrypted, with one key.
+    pub encrypted: bool,
     pub secrets: Vec<[u8; 32]>,
     /// Address space of each store at first.
     pub maps: Vec<Option<usize>>,
@@ -190,6 +192,7 @@ impl Setup {
             shared: true,
             lying: false,
             choosing: false,
+            encrypted: false,
             secrets: (1..).take(devices).map(|byte| [byte; 32]).collect(),
             maps: vec![None; devices],
         }
@@ -209,6 +212,7 @@ pub fn setup(random: &mut Random) -> Setup {
         _ => vec![Mode::Merge, Mode::Apply],
     };
     Setup {
+        encrypted: false,
         devices,
         modes,
         optimistic: random.chance(50),

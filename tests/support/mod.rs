@@ -1,11 +1,17 @@
 //! What the tests of whole databases share: stores in memory, and connections whose bytes the test carries.
-#![allow(dead_code, clippy::unwrap_used, reason = "each test file uses a part of it")]
+#![allow(
+    dead_code,
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "each test file uses a part of it"
+)]
 
 pub mod device;
+pub mod needles;
 
 use multi_hyperbee::db::{
-    DatabaseOptions, Db, Expect, Live, Location, Peer, PeerEvent, PeerOptions, Store, StoreOptions,
-    Transport, Write, Written,
+    DatabaseOptions, Db, EncryptionKey, Expect, Live, Location, Peer, PeerEvent, PeerOptions, Store,
+    StoreOptions, Transport, Write, Written,
 };
 use multi_hyperbee::types::FeedKey;
 use std::sync::Arc;
@@ -15,12 +21,21 @@ pub fn memory() -> Store {
     Store::open(&Location::Memory, &StoreOptions::default()).unwrap()
 }
 
+/// How the tests open databases: `MULTI_HYPERBEE_TEST_ENCRYPTED=1` runs them all encrypted.
+pub fn database() -> DatabaseOptions {
+    DatabaseOptions { encryption_key: encryption_key(), ..DatabaseOptions::default() }
+}
+
+pub fn encryption_key() -> Option<EncryptionKey> {
+    std::env::var_os("MULTI_HYPERBEE_TEST_ENCRYPTED").map(|_| EncryptionKey::new([0xe5; 32]))
+}
+
 pub fn create(store: &Store) -> Db {
-    store.database(DatabaseOptions::default()).wait().unwrap()
+    store.database(database()).wait().unwrap()
 }
 
 pub fn join(store: &Store, key: FeedKey) -> Db {
-    store.database(DatabaseOptions { key: Some(key), ..DatabaseOptions::default() }).wait().unwrap()
+    store.database(DatabaseOptions { key: Some(key), ..database() }).wait().unwrap()
 }
 
 pub fn put_write(key: &str, value: &str) -> Write {

@@ -112,7 +112,7 @@ impl Peer {
             }
             Event::Vector { feeds, .. } => feeds.iter().for_each(|state| self.heard(state)),
             Event::Have(state) => self.heard(&state),
-            Event::Request { id, feed, start, end } => {
+            Event::Request { id, feed, start, end, .. } => {
                 let blocks = self.feeds[&feed].clone();
                 for first in (start..end).step_by(5) {
                     let last = (first + 5).min(end);

@@ -5,6 +5,8 @@
 //! block  an acknowledgement, with the batch's timestamp, that links the end of the batch (with its root) and nothing else
 //! seed   blake3 derive_key(CONTEXT, database key 32 ‖ block)
 //! ```
+//!
+//! In an encrypted database the block is sealed like every other when it is appended; the seed is of what is in it.
 
 use super::Staged;
 use crate::causal::Turn;
@@ -17,6 +19,7 @@ use crate::entry::{BatchHead, Entry, Op, Place};
 use crate::feed::{self, Appender, Seed, StoredTree};
 use crate::merkle::Node;
 use crate::order::{OrderError, batch_start};
+use crate::seal::Sealing;
 use crate::store::{Read, ReadTxn};
 use crate::types::{FeedKey, Hash, Link};
 
@@ -42,11 +45,12 @@ impl Anchor {
 fn stored(
     txn: &impl Read,
     database: FeedKey,
+    sealing: &Sealing,
     number: u32,
     writer: FeedKey,
     length: u64,
 ) -> Result<Anchor, Failure> {
-    let (_, head) = batch_start(txn, number, length.saturating_sub(1))?;
+    let (_, head) = batch_start(txn, &sealing.blocks(writer), number, length.saturating_sub(1))?;
     let record = feed::load(txn, &writer)?.ok_or(OrderError::Feed { feed: writer })?;
     let root = feed::root_at(txn, &record, length)?;
     Ok(Anchor::new(database, writer, length, root, head.timestamp))
@@ -65,15 +69,17 @@ pub(super) fn of(
         let writers = conflicts::writers(txn, inner.open.id)?;
         let number = writers.iter().find(|(_, feed)| **feed == writer).map(|(number, _)| *number);
         let number = number.ok_or_else(|| Failure::from(OrderError::Feed { feed: writer }))?;
-        return Ok(stored(txn, database, number, writer, length)?);
+        return Ok(stored(txn, database, inner.open.space.sealing(), number, writer, length)?);
     };
     let record = feed::load(txn, &writer).map_err(Failure::from)?;
     let record = record.ok_or_else(|| Failure::from(OrderError::Feed { feed: writer }))?;
     let mut roots = StoredTree { txn, feed_id: record.id }.roots(first.seq).map_err(Failure::from)?;
+    let sealing = inner.open.space.blocks(writer);
     for staged in staged {
         let ops: Vec<Op<'_>> = staged.values.iter().map(|value| Op::Value(value)).collect();
-        encode_batch(staged.timestamp, &staged.links, staged.optimistic, &ops, |block| {
-            roots.push(Node::leaf(block), |_, _, _| {});
+        encode_batch(staged.timestamp, &staged.links, staged.optimistic, &ops, |block, clear| {
+            let block = sealing.seal(roots.length(), block, clear)?;
+            roots.push(Node::leaf(&block), |_, _, _| {});
             Ok(())
         })?;
         if roots.length() == length {
@@ -93,18 +99,18 @@ impl Work<'_, '_> {
         // Its root is of the tree with all that was appended.
         self.finish_feed(&turn.at.writer)?;
         let database = self.database(id)?;
-        let key = database.row.key;
+        let (key, sealing) = (database.row.key, database.space.sealing().clone());
         let number = database.members.get(&turn.at.writer).map(|member| member.feed);
         let number = number.ok_or(OrderError::Feed { feed: turn.at.writer })?;
-        let Anchor { seed, block } = stored(self.txn, key, number, turn.at.writer, turn.end)?;
+        let Anchor { seed, block } = stored(self.txn, key, &sealing, number, turn.at.writer, turn.end)?;
         let anchor = seed.feed();
         if self.feed(&anchor)?.is_some_and(|record| record.length > 0) {
             return Ok(());
         }
         let mut record = self.feed_or_new(&anchor)?.clone();
-        record.secret = Some(seed);
+        record.secret = Some(seed.into());
         let mut appender = Appender::new(self.txn, record)?;
-        appender.append(self.txn, &block)?;
+        appender.append(self.txn, &sealing.blocks(anchor).seal(0, &block, false)?)?;
         let mut record = appender.finish(self.txn)?;
         // Nobody writes it: what it is is said, and it may be offered at once.
         (record.secret, record.left) = (None, record.length);

@@ -206,9 +206,9 @@ impl Work<'_, '_> {
     pub(super) fn take_back(&mut self, id: u32, state: &mut AppliedState, start: u64) -> Result<(), Failure> {
         let Some(database) = self.engine.databases.get(&id) else { return Err(Error::closed().into()) };
         let first = database.source(&*self.txn, &[]).row(start)?;
-        let keys = view::written_between(self.txn, id, first.begin, state.version)?;
+        let keys = view::written_between(self.txn, &database.space, first.begin, state.version)?;
         for key in keys.into_iter().skip(usize::from(fault::is(Fault::ShortUndo))) {
-            if view::write_back(self.txn, id, &key, first.begin, state.version + 1)? {
+            if view::write_back(self.txn, &database.space, &key, first.begin, state.version + 1)? {
                 state.version += u64::from(!fault::is(Fault::ReusedVersion));
             }
         }
@@ -229,6 +229,7 @@ impl Work<'_, '_> {
         granted: &mut BTreeSet<FeedKey>,
         acknowledged: &mut Vec<(FeedKey, u64)>,
     ) -> Result<(), Failure> {
+        let space = self.database(id)?.space.clone();
         let mut plan = Plan::default();
         let mut results = results.iter();
         let mut cursor = state.cursor.clone();
@@ -259,7 +260,8 @@ impl Work<'_, '_> {
                     .extend(changes.iter().filter(|change| change.after.is_some()).map(|change| change.feed));
                 for (key, value) in &done.writes {
                     check(key, value.as_deref())?;
-                    if view::write_whole(self.txn, id, key, value.as_deref(), turn.at, state.version + 1)? {
+                    if view::write_whole(self.txn, &space, key, value.as_deref(), turn.at, state.version + 1)?
+                    {
                         state.version += 1;
                     }
                 }

@@ -26,7 +26,7 @@ pub struct SequenceEntry {
 impl Db {
     /// From now on this handle runs `apply`; false: another one does.
     pub fn claim_apply(&self) -> Result<bool, Error> {
-        let inner = self.inner()?;
+        let inner = self.whole()?;
         let mut desk = inner.open.apply.lock();
         let own = self.number();
         Ok(*desk.claimed_by.get_or_insert(own) == own)
@@ -150,7 +150,8 @@ fn entries(
         let at = placement.turn.at;
         let number = writers.iter().find(|(_, feed)| **feed == at.writer).map(|(number, _)| *number);
         let number = number.ok_or(crate::order::OrderError::Feed { feed: at.writer })?;
-        let (batch, _) = super::piece::read(txn, open.info.key, number, placement.turn)?;
+        let (batch, _) =
+            super::piece::read(txn, open.info.key, &open.space.blocks(at.writer), number, placement.turn)?;
         let batch = PieceBatch { optimistic, ..batch };
         let changes = placement.changes;
         if !visit(&SequenceEntry { index, begin, end, outcome, changes, batch }) {

@@ -6,7 +6,8 @@ use crate::causal::{Cursor, Plan, Turn};
 use crate::db::engine::{DatabaseState, Work};
 use crate::db::error::{Error, Failure};
 use crate::entry::Op;
-use crate::order::{OrderError, read_batch};
+use crate::order::{OrderError, read_blocks};
+use crate::seal::BlockSealing;
 use crate::store::Read;
 use crate::types::FeedKey;
 
@@ -22,7 +23,7 @@ impl DatabaseState {
         let Turn { at, .. } = turn;
         let number = self.members.get(&at.writer).map(|member| member.feed);
         let number = number.ok_or(OrderError::Feed { feed: at.writer })?;
-        let (batch, asks) = read(txn, self.row.key, number, turn)?;
+        let (batch, asks) = read(txn, self.row.key, &self.space.blocks(at.writer), number, turn)?;
         let is_granted = self.row.open || cursor.standing().members().get(&at.writer).is_some();
         let is_lost = cursor.standing().lost().contains_key(&at.writer);
         let optimistic = !is_granted && !is_lost && self.row.optimistic && asks;
@@ -41,12 +42,14 @@ impl DatabaseState {
 pub(super) fn read(
     txn: &impl Read,
     database: FeedKey,
+    sealing: &BlockSealing,
     number: u32,
     turn: Turn,
 ) -> Result<(PieceBatch, bool), Failure> {
     let Turn { at, end } = turn;
-    let batch = read_batch(txn, database, at.writer, number, at.seq, end)
-        .map_err(|_| OrderError::Block { feed: number, seq: at.seq })?;
+    let unreadable = |_| OrderError::Block { feed: number, seq: at.seq };
+    let blocks = read_blocks(txn, sealing, number, at.seq, end).map_err(unreadable)?;
+    let batch = blocks.batch(database, at.writer, at.seq).map_err(unreadable)?;
     let value = |(op, offset): (&Op<'_>, u64)| match op {
         Op::Value(value) => Some((offset, value.to_vec())),
         _ => None,

@@ -7,7 +7,6 @@ use crate::causal::{Divergence, Past, WalkSource as _};
 use crate::db::engine::{DatabaseState, Work};
 use crate::db::error::{Error, Failure};
 use crate::db::events::Event;
-use crate::order::Batches;
 use crate::store::Read;
 use std::time::Duration;
 
@@ -25,7 +24,7 @@ impl DatabaseState {
 
     pub(super) fn source<'a, T: Read>(&'a self, txn: &'a T, staged: &'a [StagedPlace]) -> Source<'a, T> {
         Source {
-            batches: Batches { txn, database: self.row.id, numbers: &self.members },
+            batches: self.batches(txn),
             writers: &self.writers,
             staged: StagedBatches { local: self.row.local, batches: staged },
         }

@@ -8,8 +8,7 @@ use crate::codec::limits::{MAX_BATCH_ENTRIES, MAX_LINKS, MAX_VALUE_BYTES};
 use crate::db::engine::Work;
 use crate::db::error::{Code, Error, Failure};
 use crate::entry::Op;
-use crate::feed::Seed;
-use crate::order::Batches;
+use crate::feed::{Secret, Seed};
 use crate::types::{FeedKey, Link};
 use std::sync::Arc;
 
@@ -32,12 +31,16 @@ impl Work<'_, '_> {
 
     fn must_be_appendable(&mut self, id: u32, appends: &[Append]) -> Result<(), Failure> {
         let database = self.database(id)?;
-        let may_ask = database.row.optimistic;
+        let (may_ask, local) = (database.row.optimistic, database.row.local);
         if !database.row.apply {
             return Err(wrong_mode().into());
         }
         if appends.iter().any(|append| !(append.optimistic && may_ask)) {
             self.must_be_writable(id)?;
+        } else if database.must_see_genesis(&local) {
+            let message = "this encrypted database has not met its creator's feed yet, which tells whether the \
+                           encryptionKey is the right one: connect to a peer that has it, and append then";
+            return Err(Error::new(Code::NotWritable, message).into());
         }
         for append in appends {
             if append.values.is_empty() || append.values.len() > MAX_BATCH_ENTRIES {
@@ -62,7 +65,7 @@ impl Work<'_, '_> {
     /// One batch on disk as it was staged.
     pub(super) fn append_as_staged(&mut self, id: u32, staged: &Staged) -> Result<u64, Failure> {
         let local = self.database(id)?.row.local;
-        self.open_appender(local)?;
+        self.open_appender(id, local)?;
         let ops: Vec<Op<'_>> = staged.values.iter().map(|value| Op::Value(value)).collect();
         let now = crate::clock::ntp64(self.now());
         let database = self.database(id)?;
@@ -84,12 +87,12 @@ impl Work<'_, '_> {
             && state.open_wave.is_none()
             // A step that is not through comes first, with what else it places.
             && state.cursor.open_step().is_none()
-            && (writer.is_some() || database.row.open)
+            && (writer.is_some() || (database.row.open && !database.must_see_genesis(&local)))
             && entries as u64 <= MAX_PIECE_ENTRIES.max(MAX_BATCH_ENTRIES as u64);
         if !is_simple {
             return Ok(None);
         }
-        self.open_appender(local)?;
+        self.open_appender(id, local)?;
         self.must_have_placed_own(id, local)?;
         let links_were_due = self.database(id)?.links_due;
         let links = self.due_links(id)?;
@@ -183,10 +186,11 @@ impl Work<'_, '_> {
             return Err(Error::new(Code::Restored, message).into());
         }
         self.refuse_used(&local)?;
-        let number = self.feed_to_write(seed)?;
+        let key = self.database(id)?.space.sealing().encryption_key().cloned();
+        let number = self.feed_to_write(local, Secret::new(seed, key.as_ref())?)?;
         self.learn(id, local, u64::MAX)?;
         let Some(database) = self.engine.databases.get(&id) else { return Err(Error::closed().into()) };
-        let batches = Batches { txn: &*self.txn, database: id, numbers: &database.members };
+        let batches = database.batches(&*self.txn);
         let (past, last) = match database.order.placed().get(&local) {
             0 => Default::default(),
             length => (batches.past(local, length)?, batches.batch(local, length - 1)?.effective),

@@ -3,9 +3,8 @@
 use super::rows::{Functions, HandlerRow, Standing, Unmerged};
 use crate::db::engine::Work;
 use crate::db::error::{Error, Failure};
-use crate::store::Table;
 use crate::types::{Effective, FeedKey, Position};
-use crate::view;
+use crate::view::{self, Named};
 use std::sync::Arc;
 
 /// Keys marked, folded anew or tried again in one transaction: bounds its dirty pages, and how long writes wait for it.
@@ -74,13 +73,16 @@ impl Work<'_, '_> {
 
     /// Marks the next keys, or folds them anew if the built-in fold merges.
     fn mark(&mut self, id: u32) -> Result<(), Failure> {
-        let HandlerRow { functions, epoch, marking } = self.database(id)?.handler.clone();
+        let database = self.database(id)?;
+        let space = database.space.clone();
+        let HandlerRow { functions, epoch, marking } = database.handler.clone();
         let Some(from) = marking else { return Ok(()) };
-        let mut keys = view::keys_from(self.txn, id, &from, SLICE + 1)?;
-        let next = if keys.len() > SLICE { keys.pop() } else { None };
-        for key in keys {
-            let newest = view::newest(self.txn, id, &key, None)?.map(|row| row.version);
-            let noted = Unmerged::of(self.txn, id, &key)?;
+        let Some(database) = self.engine.databases.get(&id) else { return Err(Error::closed().into()) };
+        let mut keys = view::keys_from(self.txn, &space, &database.writers, &from, SLICE + 1)?;
+        let next = if keys.len() > SLICE { keys.pop().map(|next| next.name) } else { None };
+        for Named { key, .. } in keys {
+            let newest = view::newest(self.txn, &space, &key, None)?.map(|row| row.version);
+            let noted = Unmerged::of(self.txn, &space, &key)?;
             if functions.any() {
                 if newest.is_none_or(|version| version <= epoch) {
                     self.note(id, &key, FIRST, noted)?;
@@ -88,14 +90,14 @@ impl Work<'_, '_> {
                 continue;
             }
             if let Some((_, standing)) = noted {
-                self.txn.delete(Table::Unmerged, &Unmerged::key_of(id, standing, &key))?;
+                Unmerged::delete(self.txn, &space, standing, &key)?;
             }
             if newest.is_none_or(|version| version <= epoch) {
                 let Some(database) = self.engine.databases.get_mut(&id) else {
                     return Err(Error::closed().into());
                 };
                 let version = database.state.version + 1;
-                view::remerge(self.txn, id, &database.writers, &key, FIRST, version, epoch)?;
+                view::remerge(self.txn, &space, &database.writers, &key, FIRST, version, epoch)?;
                 database.state.version = version;
                 database.dirty.state = true;
             }
@@ -108,14 +110,15 @@ impl Work<'_, '_> {
 
     /// Lets failed keys wait again, a slice of them. False: there is none.
     fn try_again(&mut self, id: u32) -> Result<bool, Failure> {
+        let space = self.database(id)?.space.clone();
         let mut failed = Vec::new();
-        Unmerged::each(self.txn, id, Standing::Failed, |key, row| {
+        Unmerged::each(self.txn, &space, Standing::Failed, |key, row| {
             failed.push((key.to_vec(), row));
             Ok(failed.len() < SLICE)
         })?;
         for (key, row) in &failed {
-            self.txn.delete(Table::Unmerged, &Unmerged::key_of(id, Standing::Failed, key))?;
-            self.txn.put(Table::Unmerged, &Unmerged::key_of(id, Standing::Waiting, key), &row.encode())?;
+            Unmerged::delete(self.txn, &space, Standing::Failed, key)?;
+            row.put(self.txn, &space, Standing::Waiting, key)?;
         }
         Ok(!failed.is_empty())
     }
@@ -132,10 +135,11 @@ impl Work<'_, '_> {
         if !self.is_runner(id, number) {
             return Err(Error::closed().into());
         }
+        let space = self.database(id)?.space.clone();
         let mut changed = Vec::new();
         for (index, Outcome { key, newest, changes, .. }) in outcomes.iter().enumerate() {
-            let row = view::newest(self.txn, id, key, None)?.map(|row| row.version);
-            let same = match Unmerged::of(self.txn, id, key)? {
+            let row = view::newest(self.txn, &space, key, None)?.map(|row| row.version);
+            let same = match Unmerged::of(self.txn, &space, key)? {
                 Some((noted, Standing::Waiting)) => noted.changes == *changes && row == *newest,
                 _ => false,
             };
@@ -164,9 +168,10 @@ impl Work<'_, '_> {
         low: Option<Position>,
         state: &[u8],
     ) -> Result<(), Failure> {
-        self.txn.delete(Table::Unmerged, &Unmerged::key_of(id, Standing::Waiting, key))?;
-        let version = self.database(id)?.state.version + 1;
-        view::put_row(self.txn, id, key, version, low, state)?;
+        let database = self.database(id)?;
+        let (space, version) = (database.space.clone(), database.state.version + 1);
+        Unmerged::delete(self.txn, &space, Standing::Waiting, key)?;
+        view::put_row(self.txn, &space, key, version, low, state)?;
         let database = self.database(id)?;
         database.state.version = version;
         database.dirty.state = true;
@@ -175,9 +180,10 @@ impl Work<'_, '_> {
     }
 
     fn fail_key(&mut self, id: u32, key: &[u8]) -> Result<(), Failure> {
-        if let Some((row, _)) = Unmerged::of(self.txn, id, key)? {
-            self.txn.delete(Table::Unmerged, &Unmerged::key_of(id, Standing::Waiting, key))?;
-            self.txn.put(Table::Unmerged, &Unmerged::key_of(id, Standing::Failed, key), &row.encode())?;
+        let space = self.database(id)?.space.clone();
+        if let Some((row, _)) = Unmerged::of(self.txn, &space, key)? {
+            Unmerged::delete(self.txn, &space, Standing::Waiting, key)?;
+            row.put(self.txn, &space, Standing::Failed, key)?;
         }
         Ok(())
     }

@@ -12,7 +12,7 @@ use crate::db::error::Failure;
 use crate::db::reads::ViewEntry;
 use crate::store::ReadTxn;
 use crate::types::{Effective, Position};
-use crate::view::{self, Base, ViewError, Writers};
+use crate::view::{self, Base, Space, ViewError, Writers};
 use std::collections::VecDeque;
 use std::sync::Arc;
 
@@ -71,7 +71,7 @@ impl KeyWork {
     pub fn next(
         &mut self,
         txn: &ReadTxn,
-        database: u32,
+        space: &Space,
         functions: Functions,
         known: &mut Writers,
     ) -> Result<Option<Question>, Failure> {
@@ -81,13 +81,13 @@ impl KeyWork {
                 self.fail();
                 return Ok(None);
             }
-            if let Some(question) = folding.next(txn, database, &self.key, functions, known)? {
+            if let Some(question) = folding.next(txn, space, &self.key, functions, known)? {
                 return Ok(Some(question));
             }
             let state = std::mem::take(&mut folding.state);
             let mut rest = VecDeque::new();
             if functions.resolve && state.register().is_some() {
-                rest = beside(txn, database, known, &self.key)?.into();
+                rest = beside(txn, space, known, &self.key)?.into();
             }
             self.stage = match rest.pop_front() {
                 Some(stands) => Stage::Resolving { state: Box::new(state), stands, rest },
@@ -119,18 +119,20 @@ impl KeyWork {
     pub fn diffs(
         &self,
         txn: &ReadTxn,
-        database: u32,
+        space: &Space,
         known: &Writers,
         most: usize,
         mut bytes: usize,
     ) -> Result<Vec<DiffEntry>, Failure> {
         let Stage::Folding(folding) = &self.stage else { return Ok(Vec::new()) };
         let Some(asked) = &folding.asked else { return Ok(Vec::new()) };
-        let mut places = view::diff_positions(txn, database, known, &self.key, Effective::default())?;
+        let mut places = view::diff_positions(txn, space, known, &self.key, Effective::default())?;
         places.retain(|(position, _)| *position <= asked.position);
         let mut found = Vec::new();
         for (position, feed) in places.into_iter().rev().take(most) {
-            let Some(diff) = diff_entry(txn, feed, position, Some(&self.key))? else { continue };
+            let Some(diff) = diff_entry(txn, space.sealing(), feed, position, Some(&self.key))? else {
+                continue;
+            };
             let Some(left) = bytes.checked_sub(diff.change.size()) else { break };
             bytes = left;
             found.push(diff);
@@ -166,14 +168,14 @@ impl Folding {
     fn next(
         &mut self,
         txn: &ReadTxn,
-        database: u32,
+        space: &Space,
         key: &[u8],
         functions: Functions,
         known: &mut Writers,
     ) -> Result<Option<Question>, Failure> {
         loop {
             if self.ready.is_empty() {
-                self.ready = read(txn, database, key, self.last, known)?.into();
+                self.ready = read(txn, space, key, self.last, known)?.into();
             }
             let Some((change, feed)) = self.ready.pop_front() else { return Ok(None) };
             self.last = Some(change.position);
@@ -187,7 +189,7 @@ impl Folding {
                 continue;
             }
             let current = entry_of(key, &self.state.before(&change));
-            let diff = diff_entry(txn, feed, change.position, Some(key))?
+            let diff = diff_entry(txn, space.sealing(), feed, change.position, Some(key))?
                 .ok_or(ViewError::Block { feed, seq: change.position.seq })?;
             self.asked = Some(change);
             return Ok(Some(Question::Merge { key: key.to_vec(), current, diff }));
@@ -198,15 +200,15 @@ impl Folding {
 /// The next changes. A writer that is not known came after the round was read.
 fn read(
     txn: &ReadTxn,
-    database: u32,
+    space: &Space,
     key: &[u8],
     last: Option<Position>,
     known: &mut Writers,
 ) -> Result<Vec<(Change, u32)>, Failure> {
-    match view::changes_after(txn, database, known, key, last, CHUNK_DIFFS, CHUNK_BYTES) {
+    match view::changes_after(txn, space, known, key, last, CHUNK_DIFFS, CHUNK_BYTES) {
         Err(ViewError::Block { feed, .. }) if !known.contains_key(&feed) => {
-            *known = writers(txn, database)?;
-            Ok(view::changes_after(txn, database, known, key, last, CHUNK_DIFFS, CHUNK_BYTES)?)
+            *known = writers(txn, space.database())?;
+            Ok(view::changes_after(txn, space, known, key, last, CHUNK_DIFFS, CHUNK_BYTES)?)
         }
         read => Ok(read?),
     }

@@ -21,5 +21,5 @@ mod unmerged;
 pub use resolve::Candidate;
 pub use round::{Question, Round};
 pub use rows::Functions;
-pub(super) use rows::{HandlerRow, check_row};
+pub(super) use rows::{HandlerRow, check_row, each_unmerged};
 pub use runner::{ANY_KEY, Runner};

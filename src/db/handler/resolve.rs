@@ -6,7 +6,7 @@ use crate::entry::{Change, Entry, Op};
 use crate::order;
 use crate::store::{Read, block};
 use crate::types::{Effective, FeedKey, Position, Stamp};
-use crate::view::{self, Writers};
+use crate::view::{self, Space, Writers};
 
 /// The latest diffs of a key that are looked at: bounds the time of a write to a key that is written over and over.
 const MAX_LOOKED_AT: usize = 1_024;
@@ -26,37 +26,43 @@ pub struct Candidate {
 /// Empty if the last diff is none.
 pub(super) fn beside(
     txn: &impl Read,
-    database: u32,
+    space: &Space,
     writers: &Writers,
     key: &[u8],
 ) -> Result<Vec<Candidate>, Failure> {
-    let places = view::diff_positions(txn, database, writers, key, Effective::default())?;
+    let places = view::diff_positions(txn, space, writers, key, Effective::default())?;
     let mut seen = Past::new();
     let mut found = Vec::new();
     let mut left = MAX_BYTES;
     for (position, feed) in places.into_iter().rev().take(MAX_LOOKED_AT) {
-        let Some(value) = register(txn, feed, position)? else { break };
+        let Some(value) = register(txn, space, feed, position)? else { break };
         if seen.contains(position.dot()) {
             continue;
         }
         let Some(rest) = left.checked_sub(value.len()) else { break };
         left = rest;
         let Position { writer, seq, .. } = position;
-        found.push(Candidate { value: value.to_vec(), stamp: position.stamp(), writer, seq });
+        found.push(Candidate { value, stamp: position.stamp(), writer, seq });
         // Whoever had seen one that remains had seen all that this one had: the others need not be asked.
-        seen.join(&order::past_at(txn, database, writer, feed, seq.saturating_add(1))?);
+        seen.join(&order::past_at(txn, space.database(), writer, feed, seq.saturating_add(1))?);
     }
     found.reverse();
     Ok(found)
 }
 
-fn register(txn: &impl Read, feed: u32, position: Position) -> Result<Option<&[u8]>, Failure> {
+fn register(
+    txn: &impl Read,
+    space: &Space,
+    feed: u32,
+    position: Position,
+) -> Result<Option<Vec<u8>>, Failure> {
     let seq = position.seq;
     let unreadable = || Failure::from(view::ViewError::Block { feed, seq });
     let bytes = block(txn, feed, seq)?.ok_or_else(unreadable)?;
-    match Entry::decode(bytes) {
+    let bytes = space.blocks(position.writer).open(seq, bytes).map_err(|_| unreadable())?;
+    match Entry::decode(&bytes) {
         Ok(Entry { op: Op::Diff(diff), .. }) => Ok(match diff.change {
-            Change::Register(value) => Some(value),
+            Change::Register(value) => Some(value.to_vec()),
             Change::List(_) | Change::Delete => None,
         }),
         _ => Err(unreadable()),

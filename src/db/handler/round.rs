@@ -48,15 +48,17 @@ pub struct Round {
 impl Round {
     pub(super) fn load(db: Db, number: u64, functions: Functions) -> Result<Option<Self>, Error> {
         let (writers, keys) = db.read(|inner, txn| {
-            let mut keys = Vec::new();
+            let mut keys: Vec<KeyWork> = Vec::new();
             let mut bytes = 0_usize;
             let epoch = HandlerRow::load(txn, inner.open.id)?.epoch;
-            Unmerged::each(txn, inner.open.id, Standing::Waiting, |key, row| {
-                let base = base_of(txn, inner.open.id, key, row.low, epoch)?;
+            Unmerged::each(txn, &inner.open.space, Standing::Waiting, |key, row| {
+                let base = base_of(txn, &inner.open.space, key, row.low, epoch)?;
                 bytes = bytes.saturating_add(base.bytes);
                 keys.push(KeyWork::new(key, row.changes, base));
                 Ok(keys.len() < MAX_KEYS && bytes < MAX_STATE_BYTES)
             })?;
+            // Rows stand by name, which of an encrypted database is not the order of keys.
+            keys.sort_by(|a, b| a.key().cmp(b.key()));
             Ok((writers(txn, inner.open.id)?, keys))
         })?;
         if keys.is_empty() {
@@ -70,7 +72,7 @@ impl Round {
         let Self { db, functions, writers: known, keys, at, .. } = self;
         db.read(|inner, txn| {
             while let Some(key) = keys.get_mut(*at) {
-                if let Some(question) = key.next(txn, inner.open.id, *functions, known)? {
+                if let Some(question) = key.next(txn, &inner.open.space, *functions, known)? {
                     return Ok(Some(question));
                 }
                 *at += 1;
@@ -93,7 +95,7 @@ impl Round {
     pub fn diffs(&mut self, most: usize, bytes: usize) -> Result<Vec<DiffEntry>, Error> {
         let Self { db, writers: known, keys, at, .. } = self;
         let Some(key) = keys.get(*at) else { return Ok(Vec::new()) };
-        db.read(|inner, txn| Ok(key.diffs(txn, inner.open.id, known, most, bytes)?))
+        db.read(|inner, txn| Ok(key.diffs(txn, &inner.open.space, known, most, bytes)?))
     }
 
     /// Answers with JSON text of an object. Refused: the question stands.
@@ -174,7 +176,7 @@ impl Round {
 }
 
 fn read_again(inner: &Inner, txn: &ReadTxn, key: &[u8], epoch: u64) -> Result<Option<KeyWork>, Error> {
-    let id = inner.open.id;
-    let Some((row, Standing::Waiting)) = Unmerged::of(txn, id, key)? else { return Ok(None) };
-    Ok(Some(KeyWork::new(key, row.changes, base_of(txn, id, key, row.low, epoch)?)))
+    let space = &inner.open.space;
+    let Some((row, Standing::Waiting)) = Unmerged::of(txn, space, key)? else { return Ok(None) };
+    Ok(Some(KeyWork::new(key, row.changes, base_of(txn, space, key, row.low, epoch)?)))
 }

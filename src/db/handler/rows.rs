@@ -7,10 +7,14 @@
 
 use crate::codec::{DecodeError, Reader, put_varint};
 use crate::db::error::Failure;
+use crate::seal::check_sealed;
 use crate::store::{Read, StoreError, Table, WriteTxn};
 use crate::types::Position;
-use crate::view::{put_position, read_position};
+use crate::view::{Space, put_position, read_position};
 use std::ops::Bound;
+
+/// Bytes before the name in a row's key.
+const TAGGED: usize = 5;
 
 /// Which functions merge instead of the built-in fold.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -47,7 +51,7 @@ pub(in crate::db) struct HandlerRow {
     pub functions: Functions,
     /// Rows of the view up to this version were made by another rule.
     pub epoch: u64,
-    /// Keys from this one on are still to be marked, or folded anew.
+    /// Keys whose names are this one or after it are still to be marked, or folded anew.
     pub marking: Option<Vec<u8>>,
 }
 
@@ -110,45 +114,78 @@ pub(super) struct Unmerged {
 }
 
 impl Unmerged {
-    pub fn key_of(database: u32, standing: Standing, key: &[u8]) -> Vec<u8> {
+    fn row_key(database: u32, standing: Standing, name: &[u8]) -> Vec<u8> {
         let tag = match standing {
             Standing::Waiting => 1,
             Standing::Failed => 2,
         };
-        [&database.to_be_bytes()[..], &[tag], key].concat()
+        [&database.to_be_bytes()[..], &[tag], name].concat()
     }
 
     /// What is noted of a key, and how it stands.
-    pub fn of(txn: &impl Read, database: u32, key: &[u8]) -> Result<Option<(Self, Standing)>, Failure> {
+    pub fn of(txn: &impl Read, space: &Space, key: &[u8]) -> Result<Option<(Self, Standing)>, Failure> {
+        let name = space.name(key);
         for standing in [Standing::Waiting, Standing::Failed] {
-            if let Some(row) = txn.get(Table::Unmerged, &Self::key_of(database, standing, key))? {
-                return Ok(Some((Self::decode(row).map_err(|error| Failure::damaged(&error))?, standing)));
+            let row = Self::row_key(space.database(), standing, &name);
+            if let Some(value) = txn.get(Table::Unmerged, &row)? {
+                return Ok(Some((Self::read(space, &row, value)?.1, standing)));
             }
         }
         Ok(None)
     }
 
-    /// Calls `found` with each key that stands so and what is noted of it, in key order, until it says false.
+    /// Calls `found` with each key that stands so and what is noted of it, in the order of their names, until it says
+    /// false.
     pub fn each(
         txn: &impl Read,
-        database: u32,
+        space: &Space,
         standing: Standing,
         mut found: impl FnMut(&[u8], Self) -> Result<bool, Failure>,
     ) -> Result<(), Failure> {
-        let from = Self::key_of(database, standing, &[]);
+        let from = Self::row_key(space.database(), standing, &[]);
         let (tag, prefix) = from.split_last().unwrap_or((&0, &[]));
         let to = [prefix, &[tag + 1]].concat();
         for row in txn.range(Table::Unmerged, Bound::Included(&from), Bound::Excluded(&to))? {
-            let (key, value) = row?;
-            let noted = Self::decode(value).map_err(|error| Failure::damaged(&error))?;
-            if !found(key.get(from.len()..).unwrap_or_default(), noted)? {
+            let (row, value) = row?;
+            let (key, noted) = Self::read(space, row, value)?;
+            if !found(&key, noted)? {
                 break;
             }
         }
         Ok(())
     }
 
-    pub fn encode(&self) -> Vec<u8> {
+    pub fn put(
+        &self,
+        txn: &mut WriteTxn<'_>,
+        space: &Space,
+        standing: Standing,
+        key: &[u8],
+    ) -> Result<(), Failure> {
+        let row = Self::row_key(space.database(), standing, &space.name(key));
+        let noted = self.encode();
+        let value = space.seal(Table::Unmerged, &row, key, &noted)?;
+        Ok(txn.put(Table::Unmerged, &row, &value)?)
+    }
+
+    pub fn delete(
+        txn: &mut WriteTxn<'_>,
+        space: &Space,
+        standing: Standing,
+        key: &[u8],
+    ) -> Result<(), Failure> {
+        txn.delete(Table::Unmerged, &Self::row_key(space.database(), standing, &space.name(key)))?;
+        Ok(())
+    }
+
+    /// The user's key and what is noted of it, in a row.
+    fn read(space: &Space, row: &[u8], value: &[u8]) -> Result<(Vec<u8>, Self), Failure> {
+        let opened = space.open_row(Table::Unmerged, row, value)?;
+        let noted = Self::decode(opened.value()).map_err(|error| Failure::damaged(&error))?;
+        Ok((opened.key(row.get(TAGGED..).unwrap_or_default()).to_vec(), noted))
+    }
+
+    fn encode(&self) -> Vec<u8> {
         let mut out = Vec::new();
         put_position(&mut out, &self.low);
         put_varint(&mut out, self.changes);
@@ -163,12 +200,30 @@ impl Unmerged {
     }
 }
 
-/// Decodes one row of `Unmerged`, whole.
-pub(in crate::db) fn check_row(key: &[u8], value: &[u8]) -> Result<(), DecodeError> {
-    match key.get(4) {
-        Some(0) if key.len() == 5 => HandlerRow::decode(value).map(drop),
-        Some(1 | 2) => Unmerged::decode(value).map(drop),
-        _ => Err(DecodeError::Malformed { what: "a key of the unmerged" }),
+/// Calls `found` with each key whose newest row does not hold what its index does, until it says false.
+pub(in crate::db) fn each_unmerged(
+    txn: &impl Read,
+    space: &Space,
+    mut found: impl FnMut(&[u8]) -> Result<bool, Failure>,
+) -> Result<(), Failure> {
+    let mut goes_on = true;
+    for standing in [Standing::Waiting, Standing::Failed] {
+        Unmerged::each(txn, space, standing, |key, _| {
+            goes_on = goes_on && found(key)?;
+            Ok(goes_on)
+        })?;
+    }
+    Ok(())
+}
+
+/// Decodes one row of `Unmerged`, whole. Without a space only what shows of a sealed row is looked at.
+pub(in crate::db) fn check_row(space: Option<&Space>, key: &[u8], value: &[u8]) -> Result<(), Failure> {
+    let damaged = |error| Failure::damaged(&error);
+    match (key.get(4), space) {
+        (Some(0), _) if key.len() == TAGGED => HandlerRow::decode(value).map(drop).map_err(damaged),
+        (Some(1 | 2), Some(space)) => Unmerged::read(space, key, value).map(drop),
+        (Some(1 | 2), None) => check_sealed(value).map_err(|error| Failure::damaged(&error)),
+        _ => Err(Failure::damaged(&"a key of the unmerged")),
     }
 }
 
@@ -186,8 +241,8 @@ mod tests {
         assert_eq!(hex::encode(&bytes), format!("0000000000000007ac02{}0502", "09".repeat(32)));
         assert_eq!(Unmerged::decode(&bytes), Ok(row));
         assert!((0..bytes.len()).all(|cut| Unmerged::decode(&bytes[..cut]).is_err()));
-        assert_eq!(Unmerged::key_of(3, Standing::Waiting, b"k"), [0, 0, 0, 3, 1, b'k']);
-        assert_eq!(Unmerged::key_of(3, Standing::Failed, b"k"), [0, 0, 0, 3, 2, b'k']);
+        assert_eq!(Unmerged::row_key(3, Standing::Waiting, b"k"), [0, 0, 0, 3, 1, b'k']);
+        assert_eq!(Unmerged::row_key(3, Standing::Failed, b"k"), [0, 0, 0, 3, 2, b'k']);
     }
 
     #[test]

@@ -33,7 +33,7 @@ impl Db {
     /// Takes a place in the line of those whose functions merge. `functions` none: when it is first, the built-in fold
     /// merges from then on.
     pub fn attach(&self, functions: Functions) -> Result<Runner, Error> {
-        let open = self.inner()?.open;
+        let open = self.whole()?.open;
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
         open.runners.lock().push((number, functions));
         Ok(Runner { db: self.clone(), open, number, functions })
@@ -52,16 +52,16 @@ impl Db {
             return Ok(false);
         }
         inner.shared.with_read(|txn| {
-            let id = inner.open.id;
+            let space = &inner.open.space;
             let mut waiting = false;
             if keys.is_empty() {
-                Unmerged::each(txn, id, Standing::Waiting, |_, _| {
+                Unmerged::each(txn, space, Standing::Waiting, |_, _| {
                     waiting = true;
                     Ok(false)
                 })?;
             }
             for key in keys {
-                waiting |= matches!(Unmerged::of(txn, id, key.as_ref())?, Some((_, Standing::Waiting)));
+                waiting |= matches!(Unmerged::of(txn, space, key.as_ref())?, Some((_, Standing::Waiting)));
             }
             Ok(waiting)
         })
@@ -77,7 +77,9 @@ impl Db {
         let key = self.read(|inner, txn| {
             let Some(feed) = inner.feed_number(txn, writer)? else { return Ok(None) };
             let Some(bytes) = block(txn, feed, seq)? else { return Ok(None) };
-            Ok(match Entry::decode(bytes) {
+            // What does not open waits for nobody.
+            let Ok(bytes) = inner.open.space.blocks(*writer).open(seq, bytes) else { return Ok(None) };
+            Ok(match Entry::decode(&bytes) {
                 Ok(Entry { op: Op::Diff(diff), .. }) => Some(diff.key.to_vec()),
                 _ => None,
             })
@@ -89,11 +91,11 @@ impl Db {
     pub fn entry_at(&self, key: &[u8], base: Option<(Stamp, u64)>) -> Result<Option<ViewEntry>, Error> {
         self.read(|inner, txn| {
             let found = match base {
-                Some((stamp, state)) => view::find_base(txn, inner.open.id, key, stamp, state)?,
+                Some((stamp, state)) => view::find_base(txn, &inner.open.space, key, stamp, state)?,
                 None => None,
             };
             let version = found.map(|(version, _)| version);
-            let Some(row) = view::newest(txn, inner.open.id, key, version)? else { return Ok(None) };
+            let Some(row) = view::newest(txn, &inner.open.space, key, version)? else { return Ok(None) };
             Ok(LiveRow::of(row.version, key, &row)?.map(|row| row.to_entry()))
         })
     }

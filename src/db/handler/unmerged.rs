@@ -5,7 +5,6 @@ use super::resolve;
 use super::rows::{Standing, Unmerged};
 use crate::db::engine::Work;
 use crate::db::error::{Error, Failure};
-use crate::store::Table;
 use crate::types::Position;
 use crate::view::{self, Added, Removed};
 
@@ -25,9 +24,10 @@ impl Work<'_, '_> {
         if functions.any() {
             let positions = added.iter().map(|diff| diff.change.position);
             let first = positions.chain(removed.iter().map(|diff| diff.position)).min();
-            view::index(self.txn, id, key, &added, removed, version)?;
-            let asks = functions.merge || resolve::beside(self.txn, id, &database.writers, key)?.len() > 1;
-            let noted = Unmerged::of(self.txn, id, key)?;
+            view::index(self.txn, &database.space, key, &added, removed, version)?;
+            let asks = functions.merge
+                || resolve::beside(self.txn, &database.space, &database.writers, key)?.len() > 1;
+            let noted = Unmerged::of(self.txn, &database.space, key)?;
             if asks {
                 let Some(low) = first else { return Ok(()) };
                 return self.note(id, key, low, noted);
@@ -35,14 +35,15 @@ impl Work<'_, '_> {
             if let Some((Unmerged { low, .. }, standing)) = noted {
                 // Nobody need be asked any more, but its newest row lacks more than what has come now.
                 let low = first.map_or(low, |first| first.min(low));
-                self.txn.delete(Table::Unmerged, &Unmerged::key_of(id, standing, key))?;
-                view::remerge(self.txn, id, &database.writers, key, low, version, epoch)?;
+                Unmerged::delete(self.txn, &database.space, standing, key)?;
+                view::remerge(self.txn, &database.space, &database.writers, key, low, version, epoch)?;
                 database.state.version = version;
                 database.dirty.state = true;
                 return Ok(());
             }
         }
-        let merged = view::merge(self.txn, id, &database.writers, key, added, removed, version, epoch)?;
+        let merged =
+            view::merge(self.txn, &database.space, &database.writers, key, added, removed, version, epoch)?;
         self.engine.effects.merged.entry(id).or_default().count(merged);
         database.state.version = version;
         database.dirty.state = true;
@@ -57,8 +58,9 @@ impl Work<'_, '_> {
         low: Position,
         noted: Option<(Unmerged, Standing)>,
     ) -> Result<(), Failure> {
+        let space = self.database(id)?.space.clone();
         if let Some((_, Standing::Failed)) = noted {
-            self.txn.delete(Table::Unmerged, &Unmerged::key_of(id, Standing::Failed, key))?;
+            Unmerged::delete(self.txn, &space, Standing::Failed, key)?;
         }
         let row = match noted {
             Some((before, _)) => {
@@ -66,7 +68,7 @@ impl Work<'_, '_> {
             }
             None => Unmerged { low, changes: 1 },
         };
-        self.txn.put(Table::Unmerged, &Unmerged::key_of(id, Standing::Waiting, key), &row.encode())?;
+        row.put(self.txn, &space, Standing::Waiting, key)?;
         self.engine.effects.databases.insert(id);
         Ok(())
     }

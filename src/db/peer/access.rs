@@ -59,6 +59,11 @@ impl Talk {
         self.budget = MAX_REQUESTS_AT_ONCE.min(self.budget + 1);
     }
 
+    /// Whom the other side has proved to be.
+    pub fn proved(&self) -> &BTreeSet<FeedKey> {
+        &self.proved
+    }
+
     fn is_silent(&self) -> bool {
         self.requests.is_empty() && self.answers.is_empty()
     }
@@ -165,8 +170,9 @@ impl State {
         }
     }
 
-    /// Proves, once per topic, to be the writer of the database's local feed: only who asks or answers says who it is.
-    fn prove_own(&mut self, id: TopicId, open: &OpenDatabase) -> bool {
+    /// Proves, once per topic, to be the writer of the database's local feed: only who asks, answers, or
+    /// speaks to a relay says who it is.
+    pub(super) fn prove_own(&mut self, id: TopicId, open: &OpenDatabase) -> bool {
         let (Some(shared), Some(shown)) = (&self.shared, self.topics.get_mut(&id)) else { return false };
         let local = open.local();
         if shown.access.own.contains(&local) {
@@ -174,11 +180,13 @@ impl State {
         }
         let record = shared.read().and_then(|txn| {
             let record = feed::load(&txn, &local).map_err(Error::from)?;
-            Ok(record.and_then(|record| record.secret))
+            let Some(mut secret) = record.and_then(|record| record.secret) else { return Ok(None) };
+            secret.open(local, open.space.sealing().encryption_key())?;
+            Ok(Some(secret.seed(local)?.clone()))
         });
         // A store that cannot be read now is read at the next occasion.
-        let Ok(Some(secret)) = record else { return false };
-        let proved = prove(&mut self.session, id, local, &secret);
+        let Ok(Some(seed)) = record else { return false };
+        let proved = prove(&mut self.session, id, local, &seed);
         if proved {
             shown.access.own.insert(local);
         }

@@ -62,6 +62,10 @@ impl State {
     fn quiet_databases(&mut self, peer: &Peer) -> Vec<Arc<OpenDatabase>> {
         let mut shown = self.shown_databases(peer);
         shown.retain(|(id, open)| {
+            // It has no view to compare.
+            if open.info.relay.is_some() {
+                return false;
+            }
             let commits = open.state_hash.commits();
             let own = self.topics.get_mut(id).map(|shown| shown.compared.own.entry(open.id).or_default());
             own.is_some_and(|own| own.commits.replace(commits) == Some(commits))

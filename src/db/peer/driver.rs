@@ -23,6 +23,13 @@ pub(super) struct RemoteFeed {
     pub was_ahead: bool,
     /// The length of an own feed when this peer was last asked to confirm it, plus one.
     pub asked_at: u64,
+    /// The most it has announced. `length` is less where it did not give it.
+    pub announced: u64,
+    /// What it had announced when it refused a block that was asked for alone.
+    pub refused_at: u64,
+    /// Blocks that came, and that were sent.
+    pub received_blocks: u64,
+    pub sent_blocks: u64,
     /// How far what we have sent reaches.
     pub sent: u64,
     pub inflight: Inflight,
@@ -34,6 +41,8 @@ pub(super) struct Serving {
     pub feed: FeedKey,
     pub next: u64,
     pub end: u64,
+    /// For who holds nothing before it: with complete proofs.
+    pub apart: bool,
 }
 
 /// The message with which a side says, on a topic, that its own feed is announced too.
@@ -69,7 +78,7 @@ impl State {
                     self.heard(feed, peer);
                 }
                 if let Some(shown) = self.topics.get_mut(&topic) {
-                    shown.named.extend(feeds.iter().map(|state| state.feed));
+                    shown.announced.extend(feeds.iter().map(|feed| feed.feed));
                 }
                 self.meet_strangers(topic, &feeds, peer);
                 if first_complete {
@@ -80,22 +89,35 @@ impl State {
             Event::Have(feed) => {
                 self.heard(&feed, peer);
                 // It names no topic: it is said on those on which the feed was announced.
-                let topics = self.topics.iter().filter(|(_, shown)| shown.named.contains(&feed.feed));
+                let topics = self.topics.iter().filter(|(_, shown)| shown.announced.contains(&feed.feed));
                 for topic in topics.map(|(id, _)| *id).collect::<Vec<_>>() {
                     self.meet_strangers(topic, std::slice::from_ref(&feed), peer);
                 }
             }
-            Event::Request { id, feed, start, end } => {
-                self.serving.push_back(Serving { answer: Some(id), feed, next: start, end });
+            Event::Request { id, feed, start, end, apart } => {
+                self.serving.push_back(Serving { answer: Some(id), feed, next: start, end, apart });
             }
             Event::Cancelled { id } => self.serving.retain(|serving| serving.answer != Some(id)),
-            Event::Refused { feed, next, .. } => self.refused(&feed, next, peer),
-            Event::Blocks { feed, blocks, finished } => self.received(feed, blocks, finished, peer),
+            Event::Refused { id, feed, next, .. } => {
+                if !self.ask_refused(id, next, peer) {
+                    self.refused(&feed, next, peer);
+                }
+            }
+            Event::Blocks { feed, blocks, finished } => {
+                if let Some(blocks) = self.received_apart(feed, blocks, finished, peer) {
+                    self.received(feed, blocks, finished, peer);
+                }
+            }
             Event::Access { topic, kind: OWN_FEED_SAID, .. } => {
                 if let Some(shown) = self.topics.get_mut(&topic) {
                     shown.heard_own = true;
                 }
                 self.tell_progress(peer);
+            }
+            Event::Access { topic, kind: super::relay::RELAY, .. } => {
+                if let Some(shown) = self.topics.get_mut(&topic) {
+                    shown.relaying.heard = true;
+                }
             }
             Event::Access { topic, kind: super::forks::FORK, bytes } => self.heard_fork(topic, &bytes, peer),
             Event::WriterProved { topic, feed } => self.heard_proof(topic, feed),
@@ -108,7 +130,7 @@ impl State {
     }
 
     /// Nothing was committed, and yet all that was announced may be here now: whoever waits for that looks again.
-    fn tell_progress(&self, peer: &Peer) {
+    pub(super) fn tell_progress(&self, peer: &Peer) {
         let Some(shared) = &self.shared else { return };
         for open in self.databases(peer) {
             shared.board.send(open.id, &crate::db::events::Event::Progress);
@@ -156,7 +178,8 @@ impl State {
     pub(super) fn databases(&self, peer: &Peer) -> Vec<Arc<OpenDatabase>> {
         let Some(shared) = &self.shared else { return Vec::new() };
         let databases = shared.board.databases.read();
-        databases.values().filter(|open| peer.is_for(open.id)).cloned().collect()
+        let raw = Some(&shared.board.raw).filter(|raw| peer.is_for(raw.id) && !raw.feeds.read().is_empty());
+        databases.values().filter(|open| peer.is_for(open.id)).chain(raw).cloned().collect()
     }
 
     /// Offers the topics of all databases that were not offered yet: each database by its key, each of its feeds by its
@@ -167,7 +190,8 @@ impl State {
             let database = Topic { kind: TopicKind::Database, key: open.info.key };
             let feeds = open.feeds.read();
             let feeds = feeds.keys().map(|key| Topic { kind: TopicKind::Feed, key: *key });
-            for topic in std::iter::once(database).chain(feeds) {
+            let database = Some(database).filter(|_| open.id != crate::db::raw::RAW);
+            for topic in database.into_iter().chain(feeds) {
                 if self.offered.len() < crate::wire::limits::MAX_TOPICS && self.offered.insert(topic) {
                     new.push(topic);
                 }
@@ -190,13 +214,14 @@ impl State {
             Shown {
                 topic,
                 said: BTreeMap::new(),
+                announced: BTreeSet::new(),
                 heard: false,
                 heard_own: false,
                 said_own: false,
-                named: BTreeSet::new(),
                 unmet: BTreeMap::new(),
                 told_forks: BTreeSet::new(),
                 access: super::access::Talk::default(),
+                relaying: super::relay::Relaying::default(),
                 compared: super::compare::Compared::default(),
             },
         );
@@ -265,8 +290,10 @@ impl State {
             self.say_forks(id, peer);
             self.say_own_said(id, peer);
             self.talk_access(id, peer);
+            self.talk_relay(id, peer);
         }
         self.fetch(peer);
+        self.ask_wanted(peer);
         self.check_synced(peer);
     }
 
@@ -310,7 +337,7 @@ impl State {
             |serving: &&mut Serving| serving.answer.is_none() && serving.feed == feed && serving.end == next;
         match self.serving.iter_mut().find(continued) {
             Some(serving) => serving.end = end,
-            None => self.serving.push_back(Serving { answer: None, feed, next, end }),
+            None => self.serving.push_back(Serving { answer: None, feed, next, end, apart: false }),
         }
     }
 
@@ -366,7 +393,7 @@ impl State {
         let all =
             if shared { self.has_all(None, peer, PublishedFeed::has) } else { self.has_nothing_to_share() };
         let own_said = self.topics.values().all(|shown| shown.said_own);
-        if all && own_said && !peer.0.live && !self.said_done {
+        if all && own_said && self.asks.is_empty() && !peer.0.live && !self.said_done {
             self.said_done = true;
             let _ = self.session.done();
         }

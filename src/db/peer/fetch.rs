@@ -17,7 +17,9 @@ pub(super) struct Inflight {
     /// The tick in which it was asked for, or something of it last came.
     asked_at: u32,
     /// It was refused: others may ask first whoever has it.
-    yields: bool,
+    pub(super) yields: bool,
+    /// What of it has not come: from, to (exclusive).
+    asked: (u64, u64),
     /// Messages whose blocks wait for the owner thread.
     storing: u32,
     /// Where the next request begins instead of at the end of what is here.
@@ -31,6 +33,15 @@ pub(super) struct Inflight {
 }
 
 impl Inflight {
+    /// What was asked for and has not come.
+    pub fn asked(&self) -> Option<(u64, u64)> {
+        self.request.map(|_| self.asked)
+    }
+
+    pub fn is_storing(&self) -> bool {
+        self.storing > 0
+    }
+
     fn is_idle(&self) -> bool {
         self.request.is_none() && self.storing == 0
     }
@@ -83,6 +94,7 @@ impl State {
         let contradicts = self.contradicts(state, peer);
         let is_ahead = self.here(&state.feed, peer).is_some_and(|feed| feed.length < state.length);
         let remote = self.remote.entry(state.feed).or_default();
+        remote.announced = remote.announced.max(state.length);
         if state.length >= remote.length {
             (remote.length, remote.root) = (state.length, state.root);
             remote.was_ahead = is_ahead;
@@ -158,6 +170,7 @@ impl State {
                     Ok(id) => {
                         if let Some(remote) = self.remote.get_mut(&key) {
                             remote.inflight.request = Some(id);
+                            remote.inflight.asked = (from, end);
                             remote.inflight.asked_at = self.ticks;
                         }
                         if is_first {
@@ -175,7 +188,7 @@ impl State {
     pub(super) fn notice_stall(&mut self, peer: &Peer) {
         let pieced = self.session.pieced();
         if pieced.saturating_sub(std::mem::replace(&mut self.pieced, pieced)) >= super::MIN_PIECE_PROGRESS {
-            self.is_answered();
+            self.is_answered(peer);
         }
         let Some(shared) = &self.shared else { return };
         let ticks = self.ticks;
@@ -192,13 +205,19 @@ impl State {
             *holder != peer.0.id || !(is_silent || remote.get(feed).is_some_and(is_owed))
         });
         self.released |= claims.len() < held;
-        self.stalled |= is_silent;
+        drop(claims);
+        if is_silent && !std::mem::replace(&mut self.stalled, true) {
+            self.released |= shared.board.wants.lock().give_up(peer.0.id);
+            self.tell_progress(peer);
+        }
     }
 
     /// Something came that was asked for.
-    fn is_answered(&mut self) {
+    pub(super) fn is_answered(&mut self, peer: &Peer) {
         self.heard_at = self.ticks;
-        self.stalled = false;
+        if std::mem::take(&mut self.stalled) {
+            self.tell_progress(peer);
+        }
     }
 
     /// What was refused may be asked for again, now that others could have asked.
@@ -207,6 +226,7 @@ impl State {
         let yielded = yielding.map(|remote| remote.inflight.yields = false).count();
         if yielded > 0 {
             self.fetch(peer);
+            self.ask_wanted(peer);
         }
     }
 
@@ -229,7 +249,7 @@ impl State {
             remote.length = remote.length.min(next);
         }
         if self.session.requests_open() == 0 {
-            self.is_answered();
+            self.is_answered(peer);
         }
         self.release(feed, peer);
         self.released = true;
@@ -239,12 +259,15 @@ impl State {
     pub(super) fn received(&mut self, feed: FeedKey, blocks: Blocks, finished: bool, peer: &Peer) {
         let end = blocks.start.saturating_add(blocks.blocks.len() as u64);
         if blocks.answer.is_some() {
-            self.is_answered();
+            self.is_answered(peer);
         }
         let ticks = self.ticks;
         let remote = self.remote.entry(feed).or_default();
         remote.inflight.asked_at = ticks;
         remote.length = remote.length.max(end);
+        remote.announced = remote.announced.max(end);
+        remote.received_blocks = remote.received_blocks.saturating_add(blocks.blocks.len() as u64);
+        remote.inflight.asked.0 = remote.inflight.asked.0.max(end);
         if finished {
             remote.inflight.request = None;
         }
@@ -265,12 +288,12 @@ impl State {
 }
 
 /// What blocks take while they wait for the owner thread.
-fn cost(blocks: &Blocks) -> usize {
+pub(super) fn cost(blocks: &Blocks) -> usize {
     let held = blocks.blocks.iter().map(|block| block.len() + size_of::<Vec<u8>>()).sum::<usize>();
     held + blocks.nodes.len() * size_of::<ProofNode>() + MESSAGE_COST
 }
 
-fn received(blocks: &Blocks) -> Received<'_> {
+pub(super) fn received(blocks: &Blocks) -> Received<'_> {
     Received {
         start: blocks.start,
         length: blocks.head.length,

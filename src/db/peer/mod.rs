@@ -12,6 +12,7 @@
 //! **Not here.** Bytes and limits of the protocol (`wire`), verification (`feed`), what blocks mean (`place`).
 
 mod access;
+mod apart;
 mod compare;
 mod driver;
 mod fetch;
@@ -20,17 +21,20 @@ mod io;
 mod meet;
 mod open;
 mod own;
+mod relay;
 mod scope;
 mod serve;
+mod status;
 mod transport;
 
+pub use status::{Idle, PeerFeed, PeerStatus};
 pub use transport::{PeerEvent, PeerOptions, Transport};
 
 use super::error::{Code, Error};
 use super::events::Wake;
 use super::store::Shared;
 use crate::types::FeedKey;
-use crate::wire::{CloseReason, FeedState, Session, Topic, TopicId};
+use crate::wire::{CloseReason, FeedState, RequestId, Session, Topic, TopicId};
 use driver::{RemoteFeed, Serving};
 use parking_lot::{Mutex, RwLock};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -104,7 +108,14 @@ struct State {
     offered: BTreeSet<Topic>,
     remote: BTreeMap<FeedKey, RemoteFeed>,
     serving: VecDeque<Serving>,
+    /// Ranges asked for apart from the beginning of their feeds.
+    asks: BTreeMap<RequestId, apart::Ask>,
     unverified: usize,
+    /// Bytes that came and went.
+    received: status::Meter,
+    sent: status::Meter,
+    /// Whether this side fetches anything over it.
+    downloads: bool,
     /// A feed was given up that another connection may go on with.
     released: bool,
     /// The peer has none of what was shown to it.
@@ -143,6 +154,8 @@ struct Shown {
     topic: Topic,
     /// Feeds announced on it, and up to what length.
     said: BTreeMap<FeedKey, u64>,
+    /// Feeds the other side has announced on it; the session bounds how many.
+    announced: BTreeSet<FeedKey>,
     /// The other side's first vector is all here.
     heard: bool,
     /// The other side has announced its own feed too.
@@ -150,12 +163,11 @@ struct Shown {
     said_own: bool,
     /// Feeds whose fork was shown on it, or by the other side.
     told_forks: BTreeSet<FeedKey>,
-    /// Feeds that the other side has announced on it: as many as it may announce at all.
-    named: BTreeSet<FeedKey>,
     /// Feeds announced before it was known whether the database takes in such as it does not know, or while others are
     /// looked at.
     unmet: BTreeMap<FeedKey, FeedState>,
     access: access::Talk,
+    relaying: relay::Relaying,
     compared: compare::Compared,
 }
 
@@ -172,6 +184,7 @@ impl Peer {
             if state.shared.is_none() {
                 return true;
             }
+            state.received.count(bytes.len());
             let taken = state.session.receive(bytes);
             state.take_events(peer);
             if let Err(error) = taken {
@@ -196,6 +209,7 @@ impl Peer {
         let events = state.events.len();
         state.fill(max.max(MAX_OUTGOING), self);
         let bytes = state.session.pull(max);
+        state.sent.count(bytes.as_ref().map_or(0, Vec::len));
         let is_news = state.events.len() > events;
         drop(state);
         if is_news {
@@ -230,6 +244,7 @@ impl Peer {
                 state.fail(error);
             }
             state.notice_stall(peer);
+            state.measure(peer);
             state.wait_to_leave(peer);
             state.refresh(None, peer);
             state.compare_claims(peer);
@@ -281,7 +296,10 @@ impl Peer {
         };
         for peer in shared.iter().flat_map(|shared| shared.board.peers()) {
             if peer.id() != self.id() {
-                peer.with_state(State::fetch);
+                peer.with_state(|state, peer| {
+                    state.fetch(peer);
+                    state.ask_wanted(peer);
+                });
             }
         }
         self.with_state(State::fetch_refused);
@@ -319,6 +337,11 @@ impl Peer {
             state.offer_topics(peer);
             state.refresh((!feeds.is_empty()).then_some(feeds), peer);
         });
+    }
+
+    /// What is wanted of feeds without a database has changed.
+    pub(super) fn look_for_wanted(&self) {
+        self.with_state(State::ask_wanted);
     }
 
     /// Whether the other side may yet show more of an own feed, to somebody who has waited for so many ticks.

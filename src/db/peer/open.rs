@@ -1,5 +1,6 @@
 //! The beginning of a connection.
 
+use super::status::Meter;
 use super::transport::noise;
 use super::{Connection, Peer, PeerOptions, State, Transport};
 use crate::db::database::{Db, Inner};
@@ -46,7 +47,11 @@ impl Peer {
             offered: BTreeSet::new(),
             remote: BTreeMap::new(),
             serving: VecDeque::new(),
+            asks: BTreeMap::new(),
             unverified: 0,
+            received: Meter::default(),
+            sent: Meter::default(),
+            downloads: download,
             released: false,
             nothing_shared: false,
             heard_at: 0,

@@ -73,7 +73,8 @@ impl State {
         };
         let limit = serving.next.saturating_add(MAX_BLOCKS_PER_MESSAGE as u64);
         let span = (serving.next, serving.end.min(limit));
-        let out = match feed::prove(txn, record, span, MESSAGE_BYTES, &head, Known::Start) {
+        let known = if serving.apart { Known::Nothing } else { Known::Start };
+        let out = match feed::prove(txn, record, span, MESSAGE_BYTES, &head, known) {
             Ok(out) => out,
             // Damaged here: others may have it whole, and this connection serves what else there is.
             Err(FeedError::Corrupt { .. }) => {
@@ -87,7 +88,7 @@ impl State {
         let message = Blocks {
             answer: serving.answer,
             start: out.start,
-            extending: out.start,
+            extending: if serving.apart { 0 } else { out.start },
             head: Head { length: head.length, byte_length: head.byte_length, signature: head.signature },
             nodes: out.nodes.iter().map(|node| ProofNode { hash: node.hash, bytes: node.bytes }).collect(),
             blocks: out.blocks.iter().map(|block| block.to_vec()).collect(),
@@ -96,9 +97,11 @@ impl State {
         if self.session.send_blocks(serving.feed, &message).is_err() {
             return Ok(Served::All);
         }
-        if let Some(remote) = self.remote.get_mut(&serving.feed) {
+        let remote = self.remote.entry(serving.feed).or_default();
+        if !serving.apart {
             remote.sent = remote.sent.max(out.end);
         }
+        remote.sent_blocks = remote.sent_blocks.saturating_add(out.blocks.len() as u64);
         serving.next = out.end;
         Ok(if serving.next < serving.end { Served::Rest(serving) } else { Served::All })
     }

@@ -102,6 +102,8 @@ pub struct Report {
     pub blocks: u64,
     pub rows: u64,
     pub databases: u64,
+    /// Of the databases, those that are encrypted and not open: what is sealed of them was not opened.
+    pub sealed: u64,
     pub keys: u64,
     pub damages: Vec<Damage>,
     /// Damages beyond those described.

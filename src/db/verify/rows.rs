@@ -8,12 +8,13 @@ use crate::db::again::Kept;
 use crate::db::error::Error;
 use crate::db::handler;
 use crate::db::rows::{DatabaseRow, MemberRow, StateRow};
-use crate::feed::FeedRecord;
+use crate::feed::{self, FeedRecord};
 use crate::merkle::Parting;
 use crate::order::{self, Witness};
 use crate::store::{Read as _, Table};
 use crate::types::FeedKey;
-use crate::view;
+use crate::view::{self, Space};
+use std::collections::BTreeMap;
 use std::ops::Bound;
 
 /// Why a row cannot be read.
@@ -26,10 +27,11 @@ impl Verifier<'_> {
         for table in Table::ALL {
             total = total.saturating_add(txn.entries(table)?);
         }
+        let spaces = self.spaces()?;
         for table in Table::ALL {
             for row in txn.range(table, Bound::Unbounded, Bound::Unbounded)? {
                 let (key, value) = row?;
-                if let Err(error) = check(table, key, value) {
+                if let Err(error) = check(space_of(&spaces, key).as_ref(), table, key, value) {
                     let mut damage = Damage::new(Stage::Rows, error);
                     damage.table = Some(table.name().to_owned());
                     damage.key = Some(key.to_vec());
@@ -45,8 +47,14 @@ impl Verifier<'_> {
     }
 }
 
+/// How the rows of the database that this one is of are opened; none: they are sealed, and nobody has the key.
+fn space_of(spaces: &BTreeMap<u32, Option<Space>>, key: &[u8]) -> Option<Space> {
+    let database = key.first_chunk().copied().map(u32::from_be_bytes).unwrap_or_default();
+    spaces.get(&database).cloned().unwrap_or_else(|| Some(Space::plain(database)))
+}
+
 /// Without a wildcard: a new table says here what its rows are.
-fn check(table: Table, key: &[u8], value: &[u8]) -> Result<(), Unreadable> {
+fn check(space: Option<&Space>, table: Table, key: &[u8], value: &[u8]) -> Result<(), Unreadable> {
     match table {
         Table::Feeds => {
             FeedRecord::decode(FeedKey::try_from(key)?, value)?;
@@ -67,7 +75,9 @@ fn check(table: Table, key: &[u8], value: &[u8]) -> Result<(), Unreadable> {
             Ok(order::check_row(table, key, value)?)
         }
         Table::Invites => InviteRow::decode(value).map(|_| ()).map_err(Into::into),
-        Table::Diffs | Table::View | Table::Log | Table::Hashes => Ok(view::check_row(table, key, value)?),
+        Table::Diffs | Table::View | Table::Log | Table::Hashes => {
+            Ok(view::check_row(space, table, key, value)?)
+        }
         Table::Commits if key.len() == 12 && value.len() == 8 => Ok(()),
         Table::Kept => Ok(Kept::decode(key, value).map(drop)?),
         Table::Forks => {
@@ -77,7 +87,8 @@ fn check(table: Table, key: &[u8], value: &[u8]) -> Result<(), Unreadable> {
         }
         Table::Sequence | Table::Applied => Ok(apply::check_row(table, key, value)?),
         Table::Witnesses => Ok(Witness::decode(key, value).map(drop)?),
-        Table::Unmerged => handler::check_row(key, value).map_err(Into::into),
+        Table::Unmerged => Ok(handler::check_row(space, key, value).map_err(Error::from)?),
+        Table::Parts => Ok(feed::check_part(key, value)?),
         Table::Commits => Err("a row of commits".into()),
     }
 }

@@ -8,10 +8,10 @@ use crate::db::error::Error;
 use crate::db::handler::HandlerRow;
 use crate::db::rows::{DatabaseRow, MemberRow, StateRow};
 use crate::entry::Op;
-use crate::order::{self, Batches, OrderError, read_batch};
+use crate::order::{self, Batches, OrderError, read_blocks};
 use crate::store::{Read as _, Table};
 use crate::types::{FeedKey, Position};
-use crate::view::{self, KeyFlaw, ViewError, Writers};
+use crate::view::{self, KeyFlaw, Space, ViewError, Writers};
 use std::collections::BTreeMap;
 use std::ops::Bound;
 
@@ -30,29 +30,54 @@ struct Stored {
 
 impl Verifier<'_> {
     pub(super) fn views(&mut self) -> Result<(), Error> {
-        let txn = self.snapshot.txn();
+        let databases = self.databases()?;
+        for (name, row) in databases {
+            self.found.databases += 1;
+            let Some(stored) = self.stored(name, row)? else { continue };
+            let space = self.space_of(&stored.row);
+            if let Some(space) = &space {
+                self.folds(&stored, space)?;
+            }
+            if stored.row.apply {
+                self.sequence(&stored);
+            } else if let Some(space) = &space {
+                let indexed = self.index(&stored, space);
+                self.say(&stored.name, indexed.map_err(|error| error.to_string()));
+            }
+            self.log(&stored);
+            match &space {
+                Some(space) => self.hash(&stored, space)?,
+                None => self.found.sealed += 1,
+            }
+        }
+        self.done(Stage::Views)
+    }
+
+    /// Every database of the store, by name. What cannot be read has been said, with its row.
+    fn databases(&self) -> Result<Vec<(String, DatabaseRow)>, Error> {
+        let rows =
+            self.snapshot.txn().range(Table::Databases, Bound::Included(&[0]), Bound::Excluded(&[1]))?;
         let mut databases = Vec::new();
-        for row in txn.range(Table::Databases, Bound::Included(&[0]), Bound::Excluded(&[1]))? {
+        for row in rows {
             let (key, value) = row?;
             let name = String::from_utf8_lossy(key.get(1..).unwrap_or_default()).into_owned();
-            // What cannot be read has been said, with its row.
             if let Ok(row) = DatabaseRow::decode(value) {
                 databases.push((name, row));
             }
         }
-        for (name, row) in databases {
-            self.found.databases += 1;
-            let Some(stored) = self.stored(name, row)? else { continue };
-            self.folds(&stored)?;
-            if stored.row.apply {
-                self.sequence(&stored);
-            } else {
-                let indexed = self.index(&stored);
-                self.say(&stored.name, indexed.map_err(|error| error.to_string()));
-            }
-            self.log_and_hash(&stored)?;
+        Ok(databases)
+    }
+
+    /// How a database's rows are opened. None: they are sealed, and it is not open, so nobody has the key.
+    fn space_of(&self, row: &DatabaseRow) -> Option<Space> {
+        if row.check.is_none() {
+            return Some(Space::plain(row.id));
         }
-        self.done(Stage::Views)
+        self.store.upgrade()?.board.database(row.id).map(|open| open.space.clone())
+    }
+
+    pub(super) fn spaces(&self) -> Result<BTreeMap<u32, Option<Space>>, Error> {
+        Ok(self.databases()?.into_iter().map(|(_, row)| (row.id, self.space_of(&row))).collect())
     }
 
     fn say(&mut self, database: &str, outcome: Result<Option<Damage>, String>) {
@@ -86,10 +111,10 @@ impl Verifier<'_> {
     }
 
     /// Every key's newest row is the fold of its diffs, where the built-in fold makes it.
-    fn folds(&mut self, stored: &Stored) -> Result<(), Error> {
+    fn folds(&mut self, stored: &Stored, space: &Space) -> Result<(), Error> {
         let txn = self.snapshot.txn();
         let writers: Writers = stored.members.iter().map(|(feed, member)| (member.feed, *feed)).collect();
-        view::check_folds(txn, stored.row.id, stored.is_folded.then_some(&writers), |key, flaw| {
+        view::check_folds(txn, space, stored.is_folded.then_some(&writers), |key, flaw| {
             self.found.keys += 1;
             let why = match flaw {
                 None => None,
@@ -130,19 +155,20 @@ impl Verifier<'_> {
     }
 
     /// Every diff that counts stands in the index of its key, and no others do.
-    fn index(&mut self, stored: &Stored) -> Result<Option<Damage>, OrderError> {
+    fn index(&mut self, stored: &Stored, space: &Space) -> Result<Option<Damage>, OrderError> {
         let (txn, id) = (self.snapshot.txn(), stored.row.id);
         let order = order::order_state(txn, id, stored.row.key)?;
-        let batches = Batches { txn, database: id, numbers: &stored.members };
+        let batches = Batches { txn, database: id, sealing: space.sealing(), numbers: &stored.members };
         let mut counted = 0_u64;
         for (feed, member) in &stored.members {
             let (mut seq, placed) = (0, order.placed().get(feed));
             let chosen = counted_by_choice(stored.row.open, Some(member));
             while seq < placed {
                 let batch = batches.batch(*feed, seq)?;
-                let unreadable = OrderError::Block { feed: member.feed, seq };
-                let read = read_batch(txn, stored.row.key, *feed, member.feed, batch.seq, batch.end);
-                let ops = read.map_err(|_| unreadable)?.ops;
+                let unreadable = || OrderError::Block { feed: member.feed, seq };
+                let read = read_blocks(txn, &space.blocks(*feed), member.feed, batch.seq, batch.end);
+                let blocks = read.map_err(|_| unreadable())?;
+                let ops = blocks.batch(stored.row.key, *feed, batch.seq).map_err(|_| unreadable())?.ops;
                 for (op, seq) in ops.iter().zip(batch.seq..) {
                     let Op::Diff(diff) = op else { continue };
                     if !(order.counts(feed, seq) || seq < chosen) {
@@ -150,7 +176,7 @@ impl Verifier<'_> {
                     }
                     counted += 1;
                     let position = Position { effective: batch.effective, writer: *feed, seq };
-                    if !view::is_indexed(txn, id, diff.key, member.feed, position).unwrap_or(false) {
+                    if !view::is_indexed(txn, space, diff.key, member.feed, position).unwrap_or(false) {
                         let mut damage = Damage::new(
                             Stage::Views,
                             "a diff that counts is missing in the index of its key",
@@ -171,12 +197,16 @@ impl Verifier<'_> {
         Ok((there != counted).then(|| Damage::new(Stage::Views, why)))
     }
 
-    fn log_and_hash(&mut self, stored: &Stored) -> Result<(), Error> {
+    fn log(&mut self, stored: &Stored) {
         let (txn, id) = (self.snapshot.txn(), stored.row.id);
         let log = view::check_log(txn, id, stored.given, || self.step(Stage::Views, 0));
         let why = |version| format!("version {version} is missing, in the log or in the view");
         let log = log.map(|gap| gap.map(|version| Damage::new(Stage::Views, why(version))));
         self.say(&stored.name, log.map_err(|error: ViewError| error.to_string()));
+    }
+
+    fn hash(&mut self, stored: &Stored, space: &Space) -> Result<(), Error> {
+        let (txn, id) = (self.snapshot.txn(), stored.row.id);
         let (version, kept) = match view::kept_hash(txn, id) {
             Ok(kept) => kept,
             Err(error) => {
@@ -187,7 +217,7 @@ impl Verifier<'_> {
         if !self.is_open() {
             return Err(Error::closed());
         }
-        let anew = view::hash_anew(txn, id, version, || self.step(Stage::Views, 0));
+        let anew = view::hash_anew(txn, space, version, || self.step(Stage::Views, 0));
         if !self.is_open() {
             return Err(Error::closed());
         }

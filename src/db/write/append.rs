@@ -9,6 +9,7 @@ use crate::db::place::{Pending, Placement};
 use crate::entry::{BatchHead, Entry, Op, Place};
 use crate::feed::{self, Appender};
 use crate::order::control;
+use crate::seal::BlockSealing;
 use crate::types::{Effective, FeedKey, Link, Position};
 
 impl Work<'_, '_> {
@@ -57,7 +58,7 @@ impl Work<'_, '_> {
         }
         // What refuses to append does so before anything in memory has changed.
         let local = self.database(id)?.row.local;
-        self.open_appender(local)?;
+        self.open_appender(id, local)?;
         self.must_have_placed_own(id, local)?;
         let mut links = self.due_links(id)?;
         while links.len() > MAX_LINKS {
@@ -100,7 +101,8 @@ impl Work<'_, '_> {
         let seq = database.order.placed().get(&local);
         let controls = ops.iter().zip(seq..).filter_map(|(op, seq)| control(op, key, seq)).collect();
         let facts = BatchFacts { writer: local, seq, length: ops.len() as u64, timestamp, links, controls };
-        let number = self.append_blocks(local, &facts, ops, optimistic)?;
+        let sealing = database.space.blocks(local);
+        let number = self.append_blocks(&sealing, &facts, ops, optimistic)?;
         let Some(database) = self.engine.databases.get(&id) else { return Err(Error::closed().into()) };
         let (past, effective, has_read) =
             self.own_readiness(id, &facts, &database.own_past, database.own_last)?;
@@ -116,9 +118,13 @@ impl Work<'_, '_> {
         Ok(Appended { number, position, counts, length })
     }
 
-    pub fn open_appender(&mut self, local: FeedKey) -> Result<(), Failure> {
+    pub fn open_appender(&mut self, id: u32, local: FeedKey) -> Result<(), Failure> {
+        let key = self.database(id)?.space.sealing().encryption_key().cloned();
         if !self.appenders.contains_key(&local) {
-            let record = self.feed(&local)?.ok_or_else(Error::stopped)?.clone();
+            let mut record = self.feed(&local)?.ok_or_else(Error::stopped)?.clone();
+            if let Some(secret) = &mut record.secret {
+                secret.open(local, key.as_ref())?;
+            }
             let appender = Appender::new(self.txn, record)?;
             self.appenders.insert(local, appender);
         }
@@ -139,15 +145,15 @@ impl Work<'_, '_> {
 
     fn append_blocks(
         &mut self,
-        local: FeedKey,
+        sealing: &BlockSealing,
         facts: &BatchFacts,
         ops: &[Op<'_>],
         optimistic: bool,
     ) -> Result<u32, Failure> {
-        let appender = self.appenders.get_mut(&local).ok_or_else(Error::stopped)?;
+        let appender = self.appenders.get_mut(&facts.writer).ok_or_else(Error::stopped)?;
         let number = appender.record().id;
-        encode_batch(facts.timestamp, &facts.links, optimistic, ops, |block| {
-            appender.append(self.txn, block)?;
+        encode_batch(facts.timestamp, &facts.links, optimistic, ops, |block, clear| {
+            appender.append(self.txn, &sealing.seal(appender.length(), block, clear)?)?;
             Ok(())
         })?;
         Ok(number)
@@ -212,13 +218,13 @@ impl Work<'_, '_> {
     }
 }
 
-/// The blocks of a batch, one after another.
+/// The blocks of a batch, one after another, and whether each stays in clear.
 pub(in crate::db) fn encode_batch(
     timestamp: u64,
     links: &[Link],
     optimistic: bool,
     ops: &[Op<'_>],
-    mut block_made: impl FnMut(&[u8]) -> Result<(), Failure>,
+    mut block_made: impl FnMut(&[u8], bool) -> Result<(), Failure>,
 ) -> Result<(), Failure> {
     let mut block = Vec::new();
     for (op, offset) in ops.iter().zip(0..) {
@@ -230,7 +236,8 @@ pub(in crate::db) fn encode_batch(
             Place::Later { offset }
         };
         Entry { place, op: op.clone() }.encode_into(&mut block);
-        block_made(&block)?;
+        // A genesis is for everyone to read: whoever joins finds out whether it fits.
+        block_made(&block, matches!(op, Op::Genesis(_)))?;
     }
     Ok(())
 }

@@ -6,7 +6,7 @@ mod prepare;
 
 use append::Appended;
 pub(super) use append::{encode_batch, link_rule};
-use prepare::{Outcome, Overlay, Prepared, Staged, between, too_large};
+use prepare::{Named, Outcome, Overlay, Prepared, Staged, between};
 
 use super::engine::Work;
 use super::error::{Code, Error, Failure};
@@ -229,11 +229,12 @@ impl Work<'_, '_> {
         changes: Vec<Prepared>,
         writes: &[Write],
     ) -> Result<Written, Failure> {
+        let hidden = self.database(id)?.space.is_encrypted();
         let mut texts = Vec::with_capacity(changes.len());
         for Prepared { key, kind, .. } in &changes {
             let text = if let ChangeKind::List(list) = kind { list.to_text() } else { String::new() };
             if text.len() > MAX_LIST_BYTES {
-                return Err(too_large(key, text.len()).into());
+                return Err(Named { key, hidden }.too_large(text.len()).into());
             }
             texts.push(text);
         }

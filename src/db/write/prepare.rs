@@ -8,6 +8,7 @@ use crate::db::error::{Code, Error, Failure};
 use crate::types::Stamp;
 use crate::view;
 use std::collections::BTreeMap;
+use std::fmt;
 
 /// A change of one key, ready to be written.
 pub(super) struct Prepared {
@@ -62,7 +63,8 @@ impl Staged {
 
 impl Work<'_, '_> {
     pub(super) fn current(&mut self, id: u32, key: &[u8]) -> Result<Option<(u64, State)>, Failure> {
-        Ok(match view::newest(self.txn, id, key, None)? {
+        let space = self.database(id)?.space.clone();
+        Ok(match view::newest(self.txn, &space, key, None)? {
             Some(row) => Some((row.version, row.decode_state()?)),
             None => None,
         })
@@ -98,26 +100,28 @@ impl Work<'_, '_> {
             Some(staged) => staged.state.clone(),
             None => stored.map_or_else(State::empty, |(_, state)| state),
         };
+        let named = Named { key, hidden: self.database(id)?.space.is_encrypted() };
         let change = |prev, kind| Outcome::Change(Prepared { key: key.clone(), prev, kind });
         Ok(match write {
             Write::Delete { .. } if !current.is_live() => Outcome::Nothing,
             Write::Delete { .. } => change(current.base(), ChangeKind::Delete),
             Write::Register { value, .. } => {
-                check_value(value.len(), key)?;
+                named.check_value(value.len())?;
                 if current.register() == Some(value) {
                     return Ok(Outcome::Nothing);
                 }
                 change(current.base(), ChangeKind::Register(value.clone()))
             }
             Write::Put { diff: Some(text), .. } => {
-                check_value(text.len(), key)?;
-                let list = List::parse(text).map_err(|error| invalid(key, &format!("its _diff: {error}")))?;
+                named.check_value(text.len())?;
+                let list =
+                    List::parse(text).map_err(|error| named.invalid(&format!("its _diff: {error}")))?;
                 change(current.base(), ChangeKind::List(list))
             }
             Write::Put { value, base, .. } => {
-                check_value(value.len(), key)?;
-                let text = std::str::from_utf8(value).map_err(|_| invalid(key, "it is not UTF-8"))?;
-                let value = parse_object(text).map_err(|error| invalid(key, &error.to_string()))?;
+                named.check_value(value.len())?;
+                let text = std::str::from_utf8(value).map_err(|_| named.invalid("it is not UTF-8"))?;
+                let value = parse_object(text).map_err(|error| named.invalid(&error.to_string()))?;
                 match self.smallest_diff(id, key, &current, staged, *base, &value)? {
                     Some((prev, list)) => change(prev, ChangeKind::List(list)),
                     None => Outcome::Nothing,
@@ -143,13 +147,14 @@ impl Work<'_, '_> {
         if current.id() == state && current.last().is_some_and(|last| last.stamp() == stamp) {
             return Ok(against(current));
         }
-        let Some((_, read)) = view::find_base(self.txn, id, key, stamp, state)? else {
+        let space = self.database(id)?.space.clone();
+        let Some((_, read)) = view::find_base(self.txn, &space, key, stamp, state)? else {
             return Ok(against(current));
         };
         let Some(mut best) = against(&read) else { return Ok(None) };
         let mut since = Vec::new();
         for version in self.database(id)?.puts_from.of(key, state) {
-            if let Some(row) = view::newest(self.txn, id, key, Some(version))? {
+            if let Some(row) = view::newest(self.txn, &space, key, Some(version))? {
                 since.push(row.decode_state()?);
             }
         }
@@ -192,23 +197,37 @@ fn check_key(key: &[u8]) -> Result<(), Error> {
     ))
 }
 
-fn check_value(length: usize, key: &[u8]) -> Result<(), Error> {
-    if length <= MAX_VALUE_BYTES { Ok(()) } else { Err(too_large(key, length)) }
+/// A key in a message: of an encrypted database neither it nor anything of its value is shown.
+pub(super) struct Named<'k> {
+    pub key: &'k [u8],
+    pub hidden: bool,
 }
 
-pub(super) fn too_large(key: &[u8], length: usize) -> Error {
-    let key = String::from_utf8_lossy(key);
-    Error::new(
-        Code::ValueTooLarge,
-        format!(
-            "the value of {key:?} takes {length} bytes; the most is {MAX_VALUE_BYTES}: split it over several keys"
-        ),
-    )
+impl fmt::Display for Named<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.hidden {
+            return write!(f, "a key of {} bytes", self.key.len());
+        }
+        write!(f, "{:?}", String::from_utf8_lossy(self.key))
+    }
 }
 
-fn invalid(key: &[u8], why: &str) -> Error {
-    Error::new(
-        Code::InvalidValue,
-        format!("the value of {:?} cannot be stored: {why}", String::from_utf8_lossy(key)),
-    )
+impl Named<'_> {
+    fn check_value(&self, length: usize) -> Result<(), Error> {
+        if length <= MAX_VALUE_BYTES { Ok(()) } else { Err(self.too_large(length)) }
+    }
+
+    pub fn too_large(&self, length: usize) -> Error {
+        Error::new(
+            Code::ValueTooLarge,
+            format!(
+                "the value of {self} takes {length} bytes; the most is {MAX_VALUE_BYTES}: split it over several keys"
+            ),
+        )
+    }
+
+    fn invalid(&self, why: &str) -> Error {
+        let why = if self.hidden { "it is no JSON object or diff list that can be stored" } else { why };
+        Error::new(Code::InvalidValue, format!("the value of {self} cannot be stored: {why}"))
+    }
 }

@@ -1,0 +1,93 @@
+'use strict'
+
+const test = require('node:test')
+const assert = require('node:assert')
+const fs = require('node:fs')
+const path = require('node:path')
+const { MultiHyperbee, collect, connect, converge, directory, open } = require('./helpers.js')
+const { Store } = require('..')
+
+const KEY = Buffer.alloc(32, 1)
+const refused = { code: 'ERR_ENCRYPTION_KEY' }
+
+/** Reads every file of a folder as one. */
+function files(folder) {
+  const all = fs.readdirSync(folder, { recursive: true, withFileTypes: true }).filter((file) => file.isFile())
+  return Buffer.concat(all.map((file) => fs.readFileSync(path.join(file.parentPath ?? file.path, file.name))))
+}
+
+test('a database opens with its encryption key, or a promise of it, and with nothing else', async (t) => {
+  const folder = directory(t)
+  const db = await open(t, folder, { encryptionKey: Promise.resolve(KEY) })
+  assert.equal(db.encrypted, true)
+  await db.put('needle-in-a-key', { text: 'needle-in-a-value' })
+  await db.close()
+  for (const encryptionKey of [Buffer.alloc(32, 2), undefined]) {
+    const other = new MultiHyperbee(folder, { encryptionKey, encrypted: encryptionKey ? undefined : false })
+    await assert.rejects(other.ready(), refused)
+    await other.close()
+  }
+  const again = await open(t, folder, { encryptionKey: KEY, encrypted: true })
+  assert.equal((await again.get('needle-in-a-key')).value.text, 'needle-in-a-value')
+  assert.deepEqual(
+    (await collect(again.createReadStream())).map(({ key }) => key),
+    ['needle-in-a-key']
+  )
+  await again.close()
+  assert.equal(files(folder).includes('needle'), false)
+})
+
+test('a key for a database that is not encrypted is refused; so is none where encryption is asked for', async (t) => {
+  const folder = directory(t)
+  const db = await open(t, folder, { encrypted: false })
+  assert.equal(db.encrypted, false)
+  await db.close()
+  const superfluous = new MultiHyperbee(folder, { encryptionKey: KEY })
+  await assert.rejects(superfluous.ready(), refused)
+  await superfluous.close()
+  const missing = new MultiHyperbee(':memory:', { encrypted: true })
+  await assert.rejects(missing.ready(), refused)
+  await missing.close()
+})
+
+test('what is no key is refused at once, or when its promise is kept', async () => {
+  const options = { code: 'ERR_OPTIONS' }
+  for (const encryptionKey of ['secret', Buffer.alloc(31), 5]) {
+    assert.throws(() => new MultiHyperbee(':memory:', { encryptionKey }), options)
+    assert.throws(() => new Store(':memory:', { encryptionKey }), options)
+  }
+  assert.throws(() => new MultiHyperbee(':memory:', { encryptionKey: KEY, encrypted: false }), options)
+  assert.throws(() => new MultiHyperbee(':memory:', { encrypted: 'yes' }), options)
+  const late = new MultiHyperbee(':memory:', { encryptionKey: Promise.resolve('secret') })
+  await assert.rejects(late.ready(), options)
+  await late.close()
+})
+
+test("a store's key is that of its databases that do not say otherwise", async (t) => {
+  const store = new Store(':memory:', { encryptionKey: KEY })
+  t.after(() => store.close())
+  const [one, two, three] = [
+    new MultiHyperbee(store, { name: 'one' }),
+    new MultiHyperbee(store.namespace('n'), { name: 'two', encryptionKey: Buffer.alloc(32, 2) }),
+    new MultiHyperbee(store, { name: 'three', encrypted: false })
+  ]
+  await Promise.all([one, two, three].map((db) => db.ready()))
+  assert.deepEqual([one.encrypted, two.encrypted, three.encrypted], [true, true, false])
+})
+
+test('who joins with the invite has the key; who joins with another is told so', async (t) => {
+  const db = await open(t, ':memory:', { encryptionKey: KEY })
+  await db.put('a', { n: 1 })
+  const guest = MultiHyperbee.join(':memory:', await db.createInvite())
+  t.after(() => guest.close())
+  await guest.ready()
+  connect(db, guest)
+  await guest.waitForWritable({ timeout: 20_000 })
+  await converge(db, guest)
+  assert.equal((await guest.get('a')).value.n, 1)
+  const wrong = await open(t, ':memory:', { key: db.key, encryptionKey: Buffer.alloc(32, 2) })
+  const told = new Promise((resolve) => wrong.on('error', resolve))
+  connect(db, wrong)
+  assert.equal((await told).code, 'ERR_ENCRYPTION_KEY')
+  assert.equal(await wrong.get('a'), null)
+})

@@ -1,0 +1,194 @@
+//! Blocks of feeds without a database, wanted one by one or in ranges: asked for with complete proofs.
+
+use super::{MAX_UNVERIFIED, Peer, State};
+use crate::db::error::{Code, Error};
+use crate::db::raw::RAW;
+use crate::feed::{self, FeedError};
+use crate::store::ReadTxn;
+use crate::types::FeedKey;
+use crate::wire::limits::MAX_REQUEST_BLOCKS;
+use crate::wire::{Blocks, RequestId};
+
+/// Ranges asked for over one connection at a time: most of its requests are left to whole feeds.
+const MAX_ASKS: usize = 64;
+
+/// What was asked for.
+#[derive(Clone, Copy)]
+pub(super) struct Ask {
+    feed: FeedKey,
+    start: u64,
+}
+
+impl State {
+    /// Asks for what is wanted, the other side announces, and nobody was asked for.
+    pub(super) fn ask_wanted(&mut self, peer: &Peer) {
+        let Some(shared) = self.shared.clone() else { return };
+        let is_able = self.downloads && self.session.remote().is_some_and(|remote| remote.upload);
+        if self.said_done || self.stalled || !is_able {
+            return;
+        }
+        let raw = self.databases(peer).into_iter().find(|open| open.id == RAW);
+        let Some(raw) = raw else { return };
+        let known = |feed: &FeedKey| {
+            let feeds = raw.feeds.read();
+            let here = feeds.get(feed).filter(|here| !here.forked && !here.writable)?;
+            Some((here.length, here.tip))
+        };
+        let mut work = Vec::new();
+        for (feed, remote) in self.remote.iter().filter(|(_, remote)| !remote.inflight.yields) {
+            let Some((length, tip)) = known(feed).filter(|(length, _)| *length < remote.length) else {
+                continue;
+            };
+            let mut wanted = shared.board.wants.lock().of(feed);
+            if tip.max(length) < remote.length && remote.refused_at < remote.announced {
+                // So that its length is known.
+                wanted.push((remote.length - 1, remote.length));
+            }
+            let reach = remote.length;
+            work.extend(wanted.into_iter().map(|(start, end)| (*feed, start, end.min(reach))));
+        }
+        if work.is_empty() {
+            return;
+        }
+        // What cannot be read now is asked for at the next occasion.
+        let Ok(txn) = shared.read() else { return };
+        for (feed, start, end) in work {
+            if self.ask_range(&txn, feed, start, end, peer).is_err() {
+                return;
+            }
+        }
+    }
+
+    fn ask_range(
+        &mut self,
+        txn: &ReadTxn,
+        feed: FeedKey,
+        start: u64,
+        end: u64,
+        peer: &Peer,
+    ) -> Result<(), FeedError> {
+        let Some(shared) = self.shared.clone() else { return Ok(()) };
+        let Some(record) = feed::load(txn, &feed)? else { return Ok(()) };
+        let mut from = start;
+        while let Some((first, last)) = feed::gap(txn, &record, from, end)?
+            && self.asks.len() < MAX_ASKS
+        {
+            let last = last.min(first.saturating_add(MAX_REQUEST_BLOCKS));
+            let free = shared.board.wants.lock().unasked(&feed, first, last);
+            let Some((first, last)) = free else {
+                from = last;
+                continue;
+            };
+            let is_first = self.session.requests_open() == 0;
+            // Announced on a topic that is closed by now, or the session ends.
+            let Ok(id) = self.session.ask(feed, first, last) else { return Ok(()) };
+            shared.board.wants.lock().ask(feed, first, last, peer.0.id);
+            self.asks.insert(id, Ask { feed, start: first });
+            if is_first {
+                self.heard_at = self.ticks;
+            }
+            from = last;
+        }
+        Ok(())
+    }
+
+    /// The other side does not serve what was asked for. False: that was something else.
+    pub(super) fn ask_refused(&mut self, id: RequestId, next: u64, peer: &Peer) -> bool {
+        let Some(Ask { feed, start }) = self.asks.remove(&id) else { return false };
+        self.give_up_from(&feed, next);
+        self.end_ask(&feed, start, peer);
+        true
+    }
+
+    /// The other side is not asked for blocks from `next` on again before it announces more.
+    fn give_up_from(&mut self, feed: &FeedKey, next: u64) {
+        if let Some(remote) = self.remote.get_mut(feed) {
+            remote.length = remote.length.min(next);
+            remote.refused_at = remote.announced;
+            remote.inflight.yields = true;
+        }
+    }
+
+    fn end_ask(&mut self, feed: &FeedKey, start: u64, peer: &Peer) {
+        if let Some(shared) = &self.shared {
+            shared.board.wants.lock().answered(feed, start, peer.0.id);
+        }
+        self.released = true;
+    }
+
+    /// Hands blocks that were asked for apart to the owner thread. They come back if they were not.
+    pub(super) fn received_apart(
+        &mut self,
+        feed: FeedKey,
+        blocks: Blocks,
+        finished: bool,
+        peer: &Peer,
+    ) -> Option<Blocks> {
+        let Some((id, ask)) = blocks.answer.and_then(|id| Some((id, *self.asks.get(&id)?))) else {
+            return Some(blocks);
+        };
+        if finished {
+            self.asks.remove(&id);
+        }
+        self.is_answered(peer);
+        let shared = self.shared.clone()?;
+        let remote = self.remote.entry(feed).or_default();
+        remote.received_blocks = remote.received_blocks.saturating_add(blocks.blocks.len() as u64);
+        let bytes = super::fetch::cost(&blocks);
+        self.unverified += bytes;
+        shared.windowed_job(
+            move |work| work.ingest_apart(feed, &super::fetch::received(&blocks)),
+            peer.clone(),
+            move |peer, result| peer.stored_apart(&ask, finished, bytes, result),
+        );
+        None
+    }
+}
+
+impl Peer {
+    /// The owner thread is done with what was received.
+    fn stored_apart(
+        &self,
+        ask: &Ask,
+        finished: bool,
+        bytes: usize,
+        result: Result<Result<(), FeedError>, Error>,
+    ) {
+        let contradicts = matches!(result, Ok(Err(FeedError::Fork(_))));
+        let failure = match result {
+            // A contradiction is found by who holds the feed from its beginning; here nothing of it was stored.
+            Ok(Ok(()) | Err(FeedError::Fork(_) | FeedError::Gap { .. })) => None,
+            Ok(Err(error)) => {
+                let what = format!("the other side sent blocks that are refused: {error}");
+                Some(Error::new(Code::Protocol, what))
+            }
+            Err(error) => Some(error),
+        };
+        let failed = failure.is_some();
+        let goes_on = self.with_state(|state, peer| {
+            let was_full = state.unverified >= MAX_UNVERIFIED;
+            state.unverified -= bytes.min(state.unverified);
+            if contradicts {
+                // Of another history than what is here: it is not asked again before it announces more.
+                state.give_up_from(&ask.feed, ask.start);
+            }
+            if finished || failed {
+                state.end_ask(&ask.feed, ask.start, peer);
+            }
+            match failure {
+                Some(error) if state.shared.is_some() => {
+                    state.session.finish(crate::wire::CloseReason::Protocol);
+                    state.fail(error);
+                }
+                _ => state.refresh(None, peer),
+            }
+            was_full && state.unverified < MAX_UNVERIFIED
+        });
+        if failed {
+            self.leave();
+        } else if goes_on {
+            (self.0.wake)();
+        }
+        self.hand_over();
+    }
+}
