@@ -239,9 +239,9 @@ impl Session {
         self.error.as_ref()
     }
 
-    /// Bytes of messages in pieces that have come so far.
+    /// Bytes of messages in pieces that have come so far, and of the message that is not whole yet.
     pub fn pieced(&self) -> u64 {
-        self.pieced
+        self.pieced.saturating_add(self.inbox.len() as u64)
     }
 
     pub fn role(&self) -> Role {

@@ -4,7 +4,7 @@ use crate::attacker::*;
 use crate::scene::Scene;
 use multi_hyperbee::wire::Config;
 
-/// As src/db/peer/mod.rs has them.
+/// As src/db/peer has them.
 const STALL_PATIENCE: u32 = 10;
 const FEED_PATIENCE: u32 = 60;
 const OWN_FEED_PATIENCE: u32 = 5;

@@ -297,7 +297,7 @@ impl State {
         self.check_synced(peer);
     }
 
-    fn say_growth(&mut self, id: TopicId, grown: Option<&BTreeSet<FeedKey>>, peer: &Peer) {
+    pub(super) fn say_growth(&mut self, id: TopicId, grown: Option<&BTreeSet<FeedKey>>, peer: &Peer) {
         self.announce_new(id, self.own_allowed, peer);
         for (key, feed) in self.topic_feeds(id, peer) {
             if grown.is_some_and(|grown| !grown.contains(&key)) || (feed.writable && !self.own_allowed) {
@@ -324,29 +324,9 @@ impl State {
                 && self.session.have(&state) == Ok(false)
                 && let Some(said) = self.topics.get_mut(&id).and_then(|shown| shown.said.get_mut(&key))
             {
-                // It is said at the next occasion, the next tick at the latest.
                 *said = before;
+                self.owes_lengths = true;
             }
-        }
-    }
-
-    /// Pushes blocks. Those that wait already are gone on with: a peer that does not read makes us remember one range of
-    /// each feed.
-    fn serve_push(&mut self, feed: FeedKey, next: u64, end: u64) {
-        let continued =
-            |serving: &&mut Serving| serving.answer.is_none() && serving.feed == feed && serving.end == next;
-        match self.serving.iter_mut().find(continued) {
-            Some(serving) => serving.end = end,
-            None => self.serving.push_back(Serving { answer: None, feed, next, end, apart: false }),
-        }
-    }
-
-    /// Says once per topic that nothing of the own feeds is held back any more.
-    fn say_own_said(&mut self, id: TopicId, peer: &Peer) {
-        let waiting = self.topic_feeds(id, peer).iter().any(|(_, feed)| feed.waits_to_leave());
-        let Some(shown) = self.topics.get_mut(&id) else { return };
-        if self.own_allowed && !waiting && !std::mem::replace(&mut shown.said_own, true) {
-            let _ = self.session.access(id, OWN_FEED_SAID, &[]);
         }
     }
 

@@ -13,9 +13,9 @@ use crate::wire::{Blocks, FeedState, ProofNode, RequestId};
 /// What was asked of a feed over this connection and is not stored yet.
 #[derive(Default)]
 pub(super) struct Inflight {
-    request: Option<RequestId>,
+    pub(super) request: Option<RequestId>,
     /// The tick in which it was asked for, or something of it last came.
-    asked_at: u32,
+    pub(super) asked_at: u32,
     /// It was refused: others may ask first whoever has it.
     pub(super) yields: bool,
     /// What of it has not come: from, to (exclusive).
@@ -181,52 +181,6 @@ impl State {
                     Err(_) => self.release(&key, peer),
                 }
             }
-        }
-    }
-
-    /// Lets others fetch what was asked here and does not come. What comes late is taken all the same.
-    pub(super) fn notice_stall(&mut self, peer: &Peer) {
-        let pieced = self.session.pieced();
-        if pieced.saturating_sub(std::mem::replace(&mut self.pieced, pieced)) >= super::MIN_PIECE_PROGRESS {
-            self.is_answered(peer);
-        }
-        let Some(shared) = &self.shared else { return };
-        let ticks = self.ticks;
-        let is_late = |since: u32, patience: u32| ticks.saturating_sub(since) >= patience;
-        let is_silent = self.session.requests_open() > 0 && is_late(self.heard_at, super::STALL_PATIENCE);
-        let mut claims = shared.board.claims.lock();
-        let held = claims.len();
-        let remote = &self.remote;
-        claims.retain(|feed, holder| {
-            let is_owed = |remote: &RemoteFeed| {
-                let Inflight { request, asked_at, .. } = remote.inflight;
-                request.is_some() && is_late(asked_at, super::FEED_PATIENCE)
-            };
-            *holder != peer.0.id || !(is_silent || remote.get(feed).is_some_and(is_owed))
-        });
-        self.released |= claims.len() < held;
-        drop(claims);
-        if is_silent && !std::mem::replace(&mut self.stalled, true) {
-            self.released |= shared.board.wants.lock().give_up(peer.0.id);
-            self.tell_progress(peer);
-        }
-    }
-
-    /// Something came that was asked for.
-    pub(super) fn is_answered(&mut self, peer: &Peer) {
-        self.heard_at = self.ticks;
-        if std::mem::take(&mut self.stalled) {
-            self.tell_progress(peer);
-        }
-    }
-
-    /// What was refused may be asked for again, now that others could have asked.
-    pub(super) fn fetch_refused(&mut self, peer: &Peer) {
-        let yielding = self.remote.values_mut().filter(|remote| remote.inflight.yields);
-        let yielded = yielding.map(|remote| remote.inflight.yields = false).count();
-        if yielded > 0 {
-            self.fetch(peer);
-            self.ask_wanted(peer);
         }
     }
 

@@ -24,6 +24,7 @@ mod own;
 mod relay;
 mod scope;
 mod serve;
+mod stall;
 mod status;
 mod transport;
 
@@ -57,17 +58,6 @@ const OWN_FEED_PATIENCE: u32 = 5;
 /// Ticks after which it is offered although a connection claims more of it than is here and shows none of that: nobody's
 /// claim keeps us silent.
 const CLAIM_PATIENCE: u32 = 30;
-
-/// Ticks without an answer after which what was asked of a connection may be fetched over another: a peer that announces
-/// and does not deliver, whatever else it says, keeps nobody from the feed.
-const STALL_PATIENCE: u32 = 10;
-
-/// Ticks after which one feed of which nothing came may be fetched over another, though answers about others come: a peer
-/// that serves one feed cannot hold another.
-const FEED_PATIENCE: u32 = 60;
-
-/// Bytes of a message in pieces that count, between two ticks, as an answer that goes on: a byte now and then does not.
-const MIN_PIECE_PROGRESS: u64 = 1 << 10;
 
 /// What a received message counts while it waits for the owner thread, besides its blocks and nodes: messages without
 /// blocks are not free.
@@ -124,7 +114,7 @@ struct State {
     heard_at: u32,
     /// Bytes that had come in pieces at the last tick.
     pieced: u64,
-    /// An answer is due and none has come for [`STALL_PATIENCE`]: others may fetch what was asked here.
+    /// An answer is due and none has come for [`stall::STALL_PATIENCE`]: others may fetch what was asked here.
     stalled: bool,
     ticks: u32,
     own_allowed: bool,
@@ -132,6 +122,8 @@ struct State {
     awaited: BTreeMap<Topic, u32>,
     /// Ticks for which more of an own feed was claimed and nothing of it delivered.
     claimed: u32,
+    /// Lengths wait until the last one said has left.
+    owes_lengths: bool,
     /// Announced feeds are being looked at: others wait for that.
     is_meeting: bool,
     /// Ticks that own blocks have waited to leave.

@@ -61,6 +61,7 @@ impl Peer {
             own_allowed: false,
             awaited: BTreeMap::new(),
             claimed: 0,
+            owes_lengths: false,
             is_meeting: false,
             waited: 0,
             is_noting: false,

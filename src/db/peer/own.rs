@@ -3,7 +3,7 @@
 use super::{CLAIM_PATIENCE, OWN_FEED_PATIENCE, Peer, State};
 use crate::db::board::PublishedFeed;
 use crate::types::FeedKey;
-use crate::wire::{FeedState, Topic};
+use crate::wire::{FeedState, Topic, TopicId};
 use std::sync::atomic::Ordering;
 
 impl State {
@@ -41,6 +41,14 @@ impl State {
             );
         }
         own
+    }
+
+    /// An own feed is fetched over another connection: what this one claims cannot come.
+    fn is_another_asked(&self, peer: &Peer) -> bool {
+        let own = self.own_feeds(peer);
+        let Some(shared) = &self.shared else { return false };
+        let claims = shared.board.claims.lock();
+        own.iter().any(|(key, _)| claims.get(key).is_some_and(|holder| *holder != peer.0.id))
     }
 
     /// Blocks of a feed came and fitted: a claim to have more of it may be waited for again.
@@ -138,7 +146,7 @@ impl State {
         if peer.0.unheard.load(Ordering::Acquire) {
             self.note_heard(peer);
         }
-        if peer.0.claims.load(Ordering::Acquire) {
+        if peer.0.claims.load(Ordering::Acquire) && !self.is_another_asked(peer) {
             self.claimed = self.claimed.saturating_add(1);
         }
         if self.ticks >= OWN_FEED_PATIENCE {
@@ -146,6 +154,15 @@ impl State {
         }
         if self.own_feeds(peer).iter().any(|(_, feed)| feed.waits_to_leave()) {
             self.waited = self.waited.saturating_add(1);
+        }
+    }
+
+    /// Says once per topic that nothing of the own feeds is held back any more.
+    pub(super) fn say_own_said(&mut self, id: TopicId, peer: &Peer) {
+        let waiting = self.topic_feeds(id, peer).iter().any(|(_, feed)| feed.waits_to_leave());
+        let Some(shown) = self.topics.get_mut(&id) else { return };
+        if self.own_allowed && !waiting && !std::mem::replace(&mut shown.said_own, true) {
+            let _ = self.session.access(id, super::driver::OWN_FEED_SAID, &[]);
         }
     }
 }

@@ -6,6 +6,7 @@ use crate::db::error::Error;
 use crate::feed::{self, FeedError};
 use crate::merkle::Known;
 use crate::store::ReadTxn;
+use crate::types::FeedKey;
 use crate::wire::limits::MAX_BLOCKS_PER_MESSAGE;
 use crate::wire::{Blocks, Head, ProofNode};
 
@@ -22,9 +23,25 @@ enum Served {
 }
 
 impl State {
+    /// Pushes blocks. Those that wait already are gone on with: a peer that does not read makes us remember one range of
+    /// each feed.
+    pub(super) fn serve_push(&mut self, feed: FeedKey, next: u64, end: u64) {
+        let continued =
+            |serving: &&mut Serving| serving.answer.is_none() && serving.feed == feed && serving.end == next;
+        match self.serving.iter_mut().find(continued) {
+            Some(serving) => serving.end = end,
+            None => self.serving.push_back(Serving { answer: None, feed, next, end, apart: false }),
+        }
+    }
+
     /// Reads blocks until enough is queued, a message of each feed in turn.
     pub(super) fn fill(&mut self, wanted: usize, peer: &Peer) {
         let Some(shared) = self.shared.clone() else { return };
+        if std::mem::take(&mut self.owes_lengths) {
+            for id in self.topics.keys().copied().collect::<Vec<_>>() {
+                self.say_growth(id, None, peer);
+            }
+        }
         let wanted = wanted.min(MAX_OUTGOING);
         if self.serving.is_empty() || self.session.outgoing() >= wanted {
             return;

@@ -1,0 +1,64 @@
+//! A connection that owes blocks gives way to others: when it says nothing, says other things, or refuses and claims again.
+
+use super::driver::RemoteFeed;
+use super::fetch::Inflight;
+use super::{Peer, State};
+
+/// Ticks without an answer after which what was asked of a connection may be fetched over another: a peer that announces
+/// and does not deliver, whatever else it says, keeps nobody from the feed.
+pub(super) const STALL_PATIENCE: u32 = 10;
+
+/// Ticks after which one feed of which nothing came may be fetched over another, though answers about others come: a peer
+/// that serves one feed cannot hold another.
+const FEED_PATIENCE: u32 = 60;
+
+/// Bytes of messages not yet whole that count, between two ticks, as an answer that goes on: a byte now and then does not.
+const MIN_PIECE_PROGRESS: u64 = 1 << 10;
+
+impl State {
+    /// Lets others fetch what was asked here and does not come. What comes late is taken all the same.
+    pub(super) fn notice_stall(&mut self, peer: &Peer) {
+        let pieced = self.session.pieced();
+        if pieced.saturating_sub(std::mem::replace(&mut self.pieced, pieced)) >= MIN_PIECE_PROGRESS {
+            self.is_answered(peer);
+        }
+        let Some(shared) = &self.shared else { return };
+        let ticks = self.ticks;
+        let is_late = |since: u32, patience: u32| ticks.saturating_sub(since) >= patience;
+        let is_silent = self.session.requests_open() > 0 && is_late(self.heard_at, STALL_PATIENCE);
+        let mut claims = shared.board.claims.lock();
+        let held = claims.len();
+        let remote = &self.remote;
+        claims.retain(|feed, holder| {
+            let is_owed = |remote: &RemoteFeed| {
+                let Inflight { request, asked_at, .. } = remote.inflight;
+                request.is_some() && is_late(asked_at, FEED_PATIENCE)
+            };
+            *holder != peer.0.id || !(is_silent || remote.get(feed).is_some_and(is_owed))
+        });
+        self.released |= claims.len() < held;
+        drop(claims);
+        if is_silent && !std::mem::replace(&mut self.stalled, true) {
+            self.released |= shared.board.wants.lock().give_up(peer.0.id);
+            self.tell_progress(peer);
+        }
+    }
+
+    /// Something came that was asked for.
+    pub(super) fn is_answered(&mut self, peer: &Peer) {
+        self.heard_at = self.ticks;
+        if std::mem::take(&mut self.stalled) {
+            self.tell_progress(peer);
+        }
+    }
+
+    /// What was refused may be asked for again, now that others could have asked.
+    pub(super) fn fetch_refused(&mut self, peer: &Peer) {
+        let yielding = self.remote.values_mut().filter(|remote| remote.inflight.yields);
+        let yielded = yielding.map(|remote| remote.inflight.yields = false).count();
+        if yielded > 0 {
+            self.fetch(peer);
+            self.ask_wanted(peer);
+        }
+    }
+}
