@@ -212,12 +212,14 @@ impl State {
     /// Hands blocks to the owner thread, which verifies and stores them.
     pub(super) fn received(&mut self, feed: FeedKey, blocks: Blocks, finished: bool, peer: &Peer) {
         let end = blocks.start.saturating_add(blocks.blocks.len() as u64);
-        if blocks.answer.is_some() {
+        let is_answer = blocks.answer.is_some();
+        if is_answer {
             self.is_answered(peer);
         }
-        let ticks = self.ticks;
         let remote = self.remote.entry(feed).or_default();
-        remote.inflight.asked_at = ticks;
+        if is_answer {
+            remote.inflight.asked_at = self.ticks;
+        }
         remote.length = remote.length.max(end);
         remote.announced = remote.announced.max(end);
         remote.received_blocks = remote.received_blocks.saturating_add(blocks.blocks.len() as u64);
