@@ -128,7 +128,7 @@ fn an_endless_frame_is_refused_once_it_cannot_be_a_message() {
     let mut scene = Scene::new();
     let mut attacker = Attacker::member(&scene.a);
     attacker.bytes(&varints(&[limits::MAX_FRAME as u64]));
-    let zeros = [16; 1 << 16];
+    let zeros = vec![16; 1 << 16];
     let mut sent = 0;
     while attacker.failed().is_none() {
         attacker.bytes(&zeros);

@@ -6,6 +6,9 @@ use multi_hyperbee::db::{DatabaseOptions, Db, Store};
 use multi_hyperbee::types::FeedKey;
 use std::time::Duration;
 
+/// An attacker, and what it does in each second.
+type Acting<'a> = (&'a mut Attacker, &'a mut dyn FnMut(&mut Attacker));
+
 pub struct Scene {
     /// The victim, and the third device.
     pub a: Db,
@@ -68,11 +71,7 @@ impl Scene {
     }
 
     /// As [`Scene::undisturbed`], within so many seconds, in each of which the attackers do something.
-    pub fn undisturbed_within(
-        &mut self,
-        seconds: u32,
-        attackers: &mut [(&mut Attacker, &mut dyn FnMut(&mut Attacker))],
-    ) {
+    pub fn undisturbed_within(&mut self, seconds: u32, attackers: &mut [Acting<'_>]) {
         self.round += 1;
         let [from_a, from_c] = ["a", "c"].map(|who| format!("{who}/{}", self.round));
         put(&self.a, &from_a, "{}");
