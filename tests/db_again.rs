@@ -68,6 +68,10 @@ fn written(db: &Db, pairs: &[(&str, &str)]) {
     }
 }
 
+fn put_one(db: &Db, key: &str) {
+    put(db, key, "{}");
+}
+
 /// `early` before the copy is made; `later` by the original afterwards.
 fn copied(early: impl Fn(&Db), later: impl Fn(&Db)) -> Copied {
     let dir = tempfile::tempdir().unwrap();
@@ -128,6 +132,21 @@ fn what_was_written_before_contact_comes_again_after_what_had_left() {
     edit(&peer, "new", |text| text.replace(r#""x""#, r#""x","z""#));
     sync(&copy, &peer);
     assert_eq!(get(&copy, "new").as_deref(), Some(r#"{"list":["w","x","z"]}"#));
+}
+
+#[test]
+fn it_comes_again_though_the_store_was_closed_before_contact() {
+    let Copied { copy, peer, _dir: dir, stores } = copied(|a| put_one(a, "early"), |a| put_one(a, "later"));
+    put_one(&copy, "new");
+    copy.close().wait().unwrap();
+    stores[1].close().wait().unwrap();
+    // Nothing of the own feed is in memory now, its secret key neither.
+    let store = open(&dir.path().join("copy"));
+    let copy = create(&store);
+    sync(&copy, &peer);
+    for key in ["early", "later", "new"] {
+        assert!(get(&copy, key).is_some() && get(&peer, key).is_some(), "{key}");
+    }
 }
 
 #[test]

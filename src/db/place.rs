@@ -372,7 +372,14 @@ impl Work<'_, '_> {
         {
             self.engine.feeds.insert(*key, record);
         }
-        Ok(self.engine.feeds.get_mut(key))
+        let Some(record) = self.engine.feeds.get_mut(key) else { return Ok(None) };
+        if let Some(secret) = record.secret.as_mut().filter(|secret| !secret.is_open()) {
+            for open in self.engine.board.databases.read().values() {
+                // One that opens with no key that is here is refused where it is needed.
+                let _ = secret.open(*key, open.space.sealing().encryption_key());
+            }
+        }
+        Ok(Some(record))
     }
 
     pub fn feed_or_new(&mut self, key: &FeedKey) -> Result<&mut feed::FeedRecord, Failure> {

@@ -63,6 +63,10 @@ impl Secret {
         self.sealed.as_ref()
     }
 
+    pub fn is_open(&self) -> bool {
+        self.seed.is_some()
+    }
+
     /// Refused while it is sealed.
     pub fn seed(&self, feed: FeedKey) -> Result<&Seed, FeedError> {
         self.seed.as_ref().ok_or(FeedError::Locked { feed })

@@ -76,6 +76,8 @@ pub fn act(replica: &mut Replica, values: &[String], answer: Answer) -> Result<(
     let is_older = replica.is_mute();
     let may_refuse = is_older || replica.cautious;
     let optimistic = !before.writable;
+    // Whether the encryption key is the right one is known from the creator's first block on.
+    let unsure = replica.is_unsure().map_err(wrong)?;
     let result = append(replica, values, optimistic, answer);
     replica.settle();
     replica.learn_own()?;
@@ -103,7 +105,8 @@ pub fn act(replica: &mut Replica, values: &[String], answer: Answer) -> Result<(
         Ok(None) if now == known => Ok(()),
         Err(error) if now == known => {
             count("append: refused");
-            let stranger = error.code == Code::NotWritable && !before.writable && !replica.optimistic;
+            let may_not = !before.writable && (!replica.optimistic || unsure);
+            let stranger = error.code == Code::NotWritable && may_not;
             let full = error.code == Code::DiskFull && replica.is_full;
             if stranger || full || error.code == Code::Restored && may_refuse {
                 Ok(())

@@ -251,6 +251,13 @@ impl Replica {
         Ok(())
     }
 
+    /// Whether it is encrypted, and nothing of the creator's is here.
+    pub fn is_unsure(&self) -> Result<bool, multi_hyperbee::db::Error> {
+        let creator = self.database();
+        let has_it = self.db().progress()?.iter().any(|feed| feed.key == creator && feed.have > 0);
+        Ok(self.encrypted && !has_it)
+    }
+
     /// Whether less of the own feed is here than was written.
     pub fn is_mute(&self) -> bool {
         self.mute.is_some()
