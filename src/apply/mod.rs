@@ -118,7 +118,7 @@ impl AppliedState {
     /// `cursor ‖ version varint ‖ clock varint ‖ generation varint ‖ open wave ‖ counted (count varint, feed 32 each) ‖ final length varint ‖ final standing ‖ final position`,
     /// where `open wave = 0x00 | 0x01 ‖ shared varint ‖ past ‖ membership` and `final position = 0x00 | 0x01 ‖ time u64 ‖ tick varint ‖
     /// writer 32 ‖ seq varint`.
-    fn encode(&self) -> Vec<u8> {
+    pub fn encode(&self) -> Vec<u8> {
         let mut out = Vec::new();
         self.cursor.encode_into(&mut out);
         put_varint(&mut out, self.version);
@@ -144,7 +144,7 @@ impl AppliedState {
         out
     }
 
-    fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
+    pub fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
         let mut reader = Reader::new(bytes);
         let cursor = Cursor::decode(&mut reader)?;
         let version = reader.varint("the version")?;

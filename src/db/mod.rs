@@ -36,6 +36,7 @@ mod owner;
 mod peer;
 mod place;
 mod reads;
+mod reread;
 mod restore;
 mod rows;
 mod state_hash;
@@ -71,6 +72,8 @@ pub use members::{FeedProgress, Member};
 pub use open::discovery_key;
 pub use peer::{Peer, PeerEvent, PeerOptions, Transport};
 pub use reads::{History, HistoryEntry, Range, Scan, ViewEntry};
+#[doc(hidden)]
+pub use reread::{reread_access, reread_row};
 pub use store::{Store, StoreOptions};
 pub use verify::{Damage, Progress, Report, Stage};
 pub use write::{Expect, Write, Written};

@@ -17,7 +17,7 @@ use crate::view;
 use std::ops::Bound;
 
 /// Why a row cannot be read.
-type Unreadable = Box<dyn std::error::Error>;
+pub type Unreadable = Box<dyn std::error::Error>;
 
 impl Verifier<'_> {
     pub(super) fn rows(&mut self) -> Result<(), Error> {
@@ -46,7 +46,7 @@ impl Verifier<'_> {
 }
 
 /// Without a wildcard: a new table says here what its rows are.
-fn check(table: Table, key: &[u8], value: &[u8]) -> Result<(), Unreadable> {
+pub fn check(table: Table, key: &[u8], value: &[u8]) -> Result<(), Unreadable> {
     match table {
         Table::Feeds => {
             FeedRecord::decode(FeedKey::try_from(key)?, value)?;
