@@ -5,7 +5,7 @@ use super::admit::InviteRow;
 use super::again::Kept;
 use super::rows::{DatabaseRow, MemberRow, StateRow};
 use super::verify::{Unreadable, check_row};
-use crate::apply::AppliedState;
+use crate::apply::{AppliedState, Row};
 use crate::causal::{ControlBatch, Controls, OrderState, Past};
 use crate::codec::{DecodeError, Reader};
 use crate::feed::FeedRecord;
@@ -32,6 +32,11 @@ pub fn reread_row(table: Table, key: &[u8], value: &[u8]) -> Result<Option<Vec<u
         Table::Forks => Parting::decode(&mut reader)?.encode_into(&mut out),
         Table::Applied => out = AppliedState::decode(value)?.encode(),
         Table::Witnesses => out = Witness::decode(key, value)?.value(),
+        Table::Sequence => {
+            // The writer is named by its number in this store.
+            let row = Row::decode(value, |_| Some(FeedKey([0; 32])))?;
+            out = row.encode(reader.u32("the writer")?);
+        }
         _ => return Ok(None),
     }
     Ok(Some(out))
