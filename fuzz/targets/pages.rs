@@ -53,7 +53,10 @@ fn follow(file: &[u8], rows: u64) {
     let mut found = 0;
     for table in Table::ALL {
         let all = snapshot.range(table, Bound::Unbounded, Bound::Unbounded).expect("a range");
-        found += all.map(|row| row.expect("a row").1.len()).count() as u64;
+        for row in all {
+            row.expect("a row");
+            found += 1;
+        }
     }
     assert_eq!(found, rows);
     drop(snapshot);

@@ -46,7 +46,9 @@ impl Model {
             self.counting.iter().map(|at| &self.all[*at]).filter(|written| written.key == key).collect();
         changes.sort_by_key(|written| written.position);
         let mut state = State::empty();
-        changes.iter().for_each(|written| state.fold(&written.change));
+        for written in changes {
+            state.fold(&written.change);
+        }
         state
     }
 
@@ -78,9 +80,9 @@ impl Model {
                 entry::Change::List(&text)
             }
         };
-        let of_feed = self.all.iter().filter(|written| written.feed == feed);
+        let mut of_feed = self.all.iter().filter(|written| written.feed == feed);
         let seq = of_feed.clone().count() as u64;
-        let last = of_feed.last().map_or(Effective::default(), |written| written.position.effective);
+        let last = of_feed.next_back().map_or(Effective::default(), |written| written.position.effective);
         let effective = match u64::from(bytes.u8() % 4) {
             0 if seq > 0 => Effective { time: last.time, tick: last.tick + 1 },
             later => Effective { time: last.time + later, tick: 0 },
