@@ -17,7 +17,7 @@ const SECONDS_EACH = 20
 const MEGABYTES = 1024
 /** Longer inputs, and more of one target, are not kept: a clone stays small and `cargo test` quick. */
 const KEPT_BYTES = 1024
-const KEPT_FILES = 150
+const KEPT_FILES = 60
 
 const root = path.join(__dirname, '..', 'fuzz')
 
