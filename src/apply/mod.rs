@@ -115,10 +115,10 @@ impl AppliedState {
         self.open_wave.as_ref().map_or_else(|| self.cursor.standing().members(), |wave| &wave.members)
     }
 
-    /// `cursor ‖ version varint ‖ clock varint ‖ generation varint ‖ open wave ‖ counted (count varint, feed 32 each) ‖ final length varint ‖ final standing ‖ final position`,
+    /// `cursor ‖ version varint ‖ clock varint ‖ generation varint ‖ open wave ‖ counted (count varint, feed 32 each, ascending) ‖ final length varint ‖ final standing ‖ final position`,
     /// where `open wave = 0x00 | 0x01 ‖ shared varint ‖ past ‖ membership` and `final position = 0x00 | 0x01 ‖ time u64 ‖ tick varint ‖
     /// writer 32 ‖ seq varint`.
-    fn encode(&self) -> Vec<u8> {
+    pub fn encode(&self) -> Vec<u8> {
         let mut out = Vec::new();
         self.cursor.encode_into(&mut out);
         put_varint(&mut out, self.version);
@@ -144,7 +144,7 @@ impl AppliedState {
         out
     }
 
-    fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
+    pub fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
         let mut reader = Reader::new(bytes);
         let cursor = Cursor::decode(&mut reader)?;
         let version = reader.varint("the version")?;
@@ -160,7 +160,11 @@ impl AppliedState {
         let count = reader.length("the feeds that count", reader.remaining() / 32)?;
         let mut counted = BTreeSet::new();
         for _ in 0..count {
-            counted.insert(FeedKey(reader.array("a feed that counts")?));
+            let feed = FeedKey(reader.array("a feed that counts")?);
+            if counted.last().is_some_and(|last| *last >= feed) {
+                return Err(DecodeError::Malformed { what: "the feeds that count" });
+            }
+            counted.insert(feed);
         }
         let length = reader.varint("the final length")?;
         let standing = Standing::decode(&mut reader)?;
@@ -186,7 +190,7 @@ impl Row {
     ///   ‖ clock varint ‖ changes: count varint, each as `causal` has it
     /// flags = outcome (0 ignored, 1 applied, 2 rejected, 3 silent) + 4 if it ended a step + 8 if it was optimistic
     /// ```
-    fn encode(&self, feed: u32) -> Vec<u8> {
+    pub fn encode(&self, feed: u32) -> Vec<u8> {
         let Placement { turn: Turn { at, end }, taken, changes } = &self.placement;
         let mut out = feed.to_be_bytes().to_vec();
         put_varint(&mut out, at.seq);
@@ -211,7 +215,7 @@ impl Row {
         out
     }
 
-    fn decode(bytes: &[u8], writer: impl Fn(u32) -> Option<FeedKey>) -> Result<Self, DecodeError> {
+    pub fn decode(bytes: &[u8], writer: impl Fn(u32) -> Option<FeedKey>) -> Result<Self, DecodeError> {
         let what = "a position of the sequence";
         let mut reader = Reader::new(bytes);
         let writer = writer(reader.u32(what)?).ok_or(DecodeError::Malformed { what })?;
@@ -227,7 +231,7 @@ impl Row {
             tag => return Err(DecodeError::UnknownTag { what, tag: tag.into() }),
         };
         let begin = reader.varint(what)?;
-        let end = begin.saturating_add(reader.varint(what)?);
+        let end = begin.checked_add(reader.varint(what)?).ok_or(DecodeError::Malformed { what })?;
         let clock = reader.varint(what)?;
         let count = reader.varint(what)?;
         let mut changes = Vec::new();
@@ -235,7 +239,8 @@ impl Row {
             changes.push(Change::decode(&mut reader)?);
         }
         reader.finish(what)?;
-        let turn = Turn { at: Position { effective, writer, seq }, end: seq.saturating_add(entries) };
+        let last = seq.checked_add(entries).ok_or(DecodeError::Malformed { what })?;
+        let turn = Turn { at: Position { effective, writer, seq }, end: last };
         let placement = Placement { turn, taken: flags & TAKEN != 0, changes };
         let optimistic = flags & OPTIMISTIC != 0;
         Ok(Self { placement, outcome, optimistic, begin, end, clock })
@@ -341,5 +346,37 @@ mod tests {
         let bytes = state.encode();
         assert_eq!(AppliedState::decode(&bytes), Ok(state));
         assert!((0..bytes.len()).all(|cut| AppliedState::decode(&bytes[..cut]).is_err()));
+    }
+
+    #[test]
+    fn a_state_has_one_form() {
+        let mut state = AppliedState::new(FeedKey([1; 32]));
+        state.counted = BTreeSet::from([FeedKey([8; 32]), FeedKey([9; 32])]);
+        let bytes = state.encode();
+        let at = bytes.windows(32).position(|feed| feed == [8; 32]).unwrap();
+        for (first, second) in [(9, 8), (8, 8)] {
+            let mut other = bytes.clone();
+            other[at..at + 32].fill(first);
+            other[at + 32..at + 64].fill(second);
+            assert!(AppliedState::decode(&other).is_err(), "{first}, {second}");
+        }
+        assert_eq!(AppliedState::decode(&bytes), Ok(state));
+    }
+
+    #[test]
+    fn a_row_whose_ends_lie_beyond_all_numbers_is_refused() {
+        let placement =
+            Placement { turn: Turn { at: position(3), end: 5 }, taken: true, changes: Vec::new() };
+        let (outcome, optimistic) = (Outcome::Applied, true);
+        let row = Row { placement, outcome, optimistic, begin: 10, end: 12, clock: 2 };
+        let bytes = row.encode(1);
+        // At 4: seq and entries; at 16: where the writes begin, and how many they are.
+        for at in [4, 16] {
+            assert_eq!(bytes[at + 1], 2);
+            let mut far = Vec::new();
+            put_varint(&mut far, u64::MAX - 1);
+            let other = [&bytes[..at], &far, &bytes[at + 1..]].concat();
+            assert!(Row::decode(&other, |_| Some(FeedKey([1; 32]))).is_err(), "at {at}");
+        }
     }
 }

@@ -49,7 +49,7 @@ impl InviteRow {
         [&database.to_be_bytes()[..], id].concat()
     }
 
-    fn encode(&self) -> Vec<u8> {
+    pub fn encode(&self) -> Vec<u8> {
         let mut out = self.proof_key.to_vec();
         out.extend_from_slice(&self.expires_ms.to_be_bytes());
         out.extend_from_slice(&self.uses.to_be_bytes());

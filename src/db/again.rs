@@ -33,7 +33,7 @@ pub(super) struct Kept {
 }
 
 impl Kept {
-    fn encode(&self) -> Vec<u8> {
+    pub fn encode(&self) -> Vec<u8> {
         let mut out = self.effective.time.to_be_bytes().to_vec();
         put_varint(&mut out, self.effective.tick);
         out.extend_from_slice(&self.block);

@@ -38,6 +38,7 @@ mod place;
 mod raw;
 mod reads;
 mod relay;
+mod reread;
 mod restore;
 mod rows;
 mod state_hash;
@@ -76,6 +77,8 @@ pub use open::discovery_key;
 pub use peer::{Idle, Peer, PeerEvent, PeerFeed, PeerOptions, PeerStatus, Transport};
 pub use reads::{History, HistoryEntry, Range, Scan, ViewEntry};
 pub use relay::{MAX_RELAY_BYTES, MAX_RELAY_FEEDS, RelayLimits};
+#[doc(hidden)]
+pub use reread::{reread_access, reread_row};
 pub use status::{FeedStatus, Reason, StoreStatus, SyncStatus, Why};
 pub use store::{Store, StoreOptions};
 pub use verify::{Damage, Progress, Report, Stage};

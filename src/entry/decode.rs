@@ -9,6 +9,9 @@ use crate::codec::limits::{
 use crate::codec::{DecodeError, Reader};
 use crate::types::{Effective, FeedKey, Link, Stamp};
 
+/// Bytes of the shortest link: feed, length, root.
+const MIN_LINK: usize = 32 + 1 + 16;
+
 impl<'a> Entry<'a> {
     pub fn decode(block: &'a [u8]) -> Result<Self, EntryError> {
         let mut reader = Reader::new(block);
@@ -44,6 +47,10 @@ impl BatchHead {
             return Err(DecodeError::Malformed { what: "the batch length" });
         }
         let count = reader.length("the number of links", MAX_LINKS)?;
+        let missing = count.saturating_mul(MIN_LINK).saturating_sub(reader.remaining());
+        if missing > 0 {
+            return Err(DecodeError::Truncated { what: "the links", missing });
+        }
         let mut links: Vec<Link> = Vec::with_capacity(count);
         for _ in 0..count {
             let link = Link {

@@ -131,6 +131,17 @@ fn links_out_of_order_or_empty_fail() {
     }
 }
 
+#[test]
+fn more_links_than_the_bytes_can_hold_are_refused_before_anything_is_reserved() {
+    let head = BatchHead { timestamp: 1, length: 1, links: Vec::new(), optimistic: false };
+    let mut bytes = Entry { place: Place::First(head), op: Op::Acknowledgement }.encode();
+    let at = bytes.len() - 2;
+    assert_eq!(bytes[at], 0);
+    bytes[at] = 100;
+    let error = DecodeError::Truncated { what: "the links", missing: 4_899 };
+    assert_eq!(Entry::decode(&bytes), Err(EntryError::Invalid(error)));
+}
+
 proptest! {
     #[test]
     fn whatever_decodes_encodes_back(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {

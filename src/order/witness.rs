@@ -29,7 +29,7 @@ fn key(database: u32, feed: u32, writer: u32, seq: u64) -> Vec<u8> {
 }
 
 impl Witness {
-    fn value(&self) -> Vec<u8> {
+    pub fn value(&self) -> Vec<u8> {
         let mut out = self.time.to_be_bytes().to_vec();
         put_varint(&mut out, self.length);
         out.extend_from_slice(&self.root);

@@ -26,12 +26,15 @@ pub mod limits;
 mod message;
 mod outbox;
 mod requests;
+mod reread;
 mod session;
 mod topics;
 mod transfer;
 mod transport;
 
 pub use error::{CloseReason, CommandError, ProtocolError};
+#[doc(hidden)]
+pub use reread::reread;
 pub use session::Session;
 
 use crate::types::{FeedKey, Hash, ShortRoot};

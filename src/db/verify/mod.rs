@@ -9,6 +9,8 @@ mod views;
 use super::error::{Code, Error};
 use super::events::{Replier, Reply};
 use super::store::{Shared, Store};
+pub(super) use rows::{Unreadable, check as check_row};
+
 use crate::store::Snapshot;
 use crate::types::FeedKey;
 use std::fmt;

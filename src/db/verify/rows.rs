@@ -18,7 +18,7 @@ use std::collections::BTreeMap;
 use std::ops::Bound;
 
 /// Why a row cannot be read.
-type Unreadable = Box<dyn std::error::Error>;
+pub type Unreadable = Box<dyn std::error::Error>;
 
 impl Verifier<'_> {
     pub(super) fn rows(&mut self) -> Result<(), Error> {
@@ -54,7 +54,7 @@ fn space_of(spaces: &BTreeMap<u32, Option<Space>>, key: &[u8]) -> Option<Space> 
 }
 
 /// Without a wildcard: a new table says here what its rows are.
-fn check(space: Option<&Space>, table: Table, key: &[u8], value: &[u8]) -> Result<(), Unreadable> {
+pub fn check(space: Option<&Space>, table: Table, key: &[u8], value: &[u8]) -> Result<(), Unreadable> {
     match table {
         Table::Feeds => {
             FeedRecord::decode(FeedKey::try_from(key)?, value)?;
