@@ -3,9 +3,9 @@
 use super::bytes::Bytes;
 use multi_hyperbee::crdt::{Change, State, parse_object};
 use multi_hyperbee::entry::{self, BatchHead, Entry, Op, Place};
-use multi_hyperbee::store::{Environment, Location, Options, Table, WriteTxn};
+use multi_hyperbee::store::{Environment, Location, Options, Read as _, ReadTxn, Table, WriteTxn};
 use multi_hyperbee::types::{Effective, FeedKey, Position};
-use multi_hyperbee::view::{self, Added, Bounds, HistoryCursor, Removed, ScanCursor, Seen, Writers};
+use multi_hyperbee::view::{self, Added, Bounds, HistoryCursor, Removed, ScanCursor, Seen, Space, Writers};
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
 use std::sync::LazyLock;
@@ -108,13 +108,14 @@ impl Model {
         let removed: Vec<_> =
             gone.iter().map(of).map(|w| Removed { feed: w.feed, position: w.position }).collect();
         self.version += 1;
-        view::merge(txn, DATABASE, &writers, KEYS[key], added, &removed, self.version, 0).expect("a merge");
+        let space = Space::plain(DATABASE);
+        view::merge(txn, &space, &writers, KEYS[key], added, &removed, self.version, 0).expect("a merge");
         txn.put(Table::Log, &view::log_key(DATABASE, self.version), KEYS[key]).expect("a put");
         self.counting = self.counting.symmetric_difference(toggled).copied().collect();
         self.rows.insert((key, self.version), self.folded(key).encode());
     }
 
-    fn check_scan(&self, txn: &WriteTxn<'_>, bytes: &mut Bytes<'_>) {
+    fn check_scan(&self, txn: &ReadTxn, bytes: &mut Bytes<'_>) {
         let version = u64::from(bytes.u8()) % (self.version + 1);
         let mut bound = || match (bytes.u8() % 3, bytes.below(KEYS.len())) {
             (0, _) => Bound::Unbounded,
@@ -140,8 +141,8 @@ impl Model {
         if reverse {
             expected.reverse();
         }
-        let mut cursor =
-            ScanCursor::new(DATABASE, version, Bounds { from: from.clone(), to: to.clone(), reverse });
+        let bounds = Bounds { from: from.clone(), to: to.clone(), reverse };
+        let mut cursor = ScanCursor::new(Space::plain(DATABASE), version, bounds);
         let mut found = Vec::new();
         let mut seen = 0;
         while cursor
@@ -157,7 +158,7 @@ impl Model {
         assert_eq!(found, expected, "{from:?} to {to:?} at {version}, reverse: {reverse}");
     }
 
-    fn check_history(&self, txn: &WriteTxn<'_>, bytes: &mut Bytes<'_>) {
+    fn check_history(&self, txn: &ReadTxn, bytes: &mut Bytes<'_>) {
         let (from, to) = (u64::from(bytes.u8() % 8), u64::from(bytes.u8()));
         let (prefix, reverse) = (bytes.pick(&KEYS), bytes.chance(50));
         let to = to.min(self.version);
@@ -172,7 +173,7 @@ impl Model {
             expected.reverse();
         }
         let mut found = Vec::new();
-        let mut cursor = HistoryCursor::new(DATABASE, prefix.to_vec(), from, to, reverse);
+        let mut cursor = HistoryCursor::new(Space::plain(DATABASE), prefix.to_vec(), from, to, reverse);
         let more = cursor.visit(txn, |row| {
             found.push((row.version, row.key.to_vec(), row.row.decode_state()?.encode()));
             Ok(Seen::More)
@@ -203,13 +204,30 @@ pub fn view(bytes: &[u8]) {
             model.toggle(&mut txn, key, &toggled);
         }
     }
+    txn.commit().expect("a commit");
+    let txn = STORE.read().expect("a transaction");
+    let space = Space::plain(DATABASE);
     for ((key, version), state) in &model.rows {
-        let row = view::newest(&txn, DATABASE, KEYS[*key], Some(*version)).expect("a read").expect("a row");
+        let row = view::newest(&txn, &space, KEYS[*key], Some(*version)).expect("a read").expect("a row");
         assert_eq!(&row.decode_state().expect("a state").encode(), state, "version {version}");
     }
     for _ in 0..4 {
         model.check_scan(&txn, &mut bytes);
         model.check_history(&txn, &mut bytes);
     }
-    // Dropped, not committed: the next input finds an empty store.
+    drop(txn);
+    empty();
+}
+
+/// The next input finds a store without rows.
+fn empty() {
+    let mut txn = STORE.write().expect("a transaction");
+    for table in [Table::Blocks, Table::View, Table::Log, Table::Diffs] {
+        let rows = txn.range(table, Bound::Unbounded, Bound::Unbounded).expect("a range");
+        let keys: Vec<Vec<u8>> = rows.map(|row| row.expect("a row").0.to_vec()).collect();
+        for key in keys {
+            txn.delete(table, &key).expect("a deletion");
+        }
+    }
+    txn.commit().expect("a commit");
 }
