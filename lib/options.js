@@ -15,8 +15,7 @@ const MAX_TIMER_MS = 2 ** 31 - 1
 const HANDLERS = ['apply', 'open', 'update', 'close']
 
 /** Options of api.md that this version does not have yet, and what is refused until it does. */
-const NOT_YET = {
-}
+const NOT_YET = {}
 
 /**
  * The constructor's arguments in either form, checked.
