@@ -4,6 +4,8 @@ const test = require('node:test')
 const assert = require('node:assert')
 const fs = require('node:fs')
 const path = require('node:path')
+const { execFile } = require('node:child_process')
+const { promisify } = require('node:util')
 const { MultiHyperbee, collect, connect, converge, directory, open } = require('./helpers.js')
 const { Store } = require('..')
 
@@ -90,4 +92,46 @@ test('who joins with the invite has the key; who joins with another is told so',
   connect(db, wrong)
   assert.equal((await told).code, 'ERR_ENCRYPTION_KEY')
   assert.equal(await wrong.get('a'), null)
+})
+
+/** Refusals of all kinds, printed as a user would print them; and what nobody listens to. */
+const PRINTS = `
+  const MultiHyperbee = require(${JSON.stringify(path.join(__dirname, '..'))})
+  const encryptionKey = Buffer.alloc(32, 1)
+  const folder = process.argv[1]
+  const tell = (promise) => promise.then(() => console.error('accepted'), (error) => console.error(error))
+  const main = async () => {
+    const db = new MultiHyperbee(folder, { encryptionKey })
+    await db.put('needle-in-a-key', { text: 'needle-in-a-value' })
+    const circle = { text: 'needle-in-a-value' }
+    circle.circle = circle
+    for (const value of ['needle-in-a-value', 7, [circle], circle, { text: 'needle-in-a-value'.repeat(1 << 20) }]) {
+      await tell((async () => db.put('needle-in-a-key', value))())
+    }
+    await tell((async () => db.put('needle-in-a-key'.repeat(200), {}))())
+    await tell((async () => db.del('needle-in-a-key', { cas: () => { throw new TypeError('refused') } }))())
+    await tell((async () => db.checkout(99).get('needle-in-a-key'))())
+    console.error(db, db.stats, db.status(), await db.getHeader())
+    await db.close()
+    await tell((async () => db.get('needle-in-a-key'))())
+    const apply = async (nodes, view) => { await view.put('needle-in-a-key', nodes[0].value); throw new Error('apply') }
+    const bee = new MultiHyperbee(folder, null, { name: 'apply', encryptionKey, apply, valueEncoding: 'utf-8' })
+    await tell(bee.append('needle-in-a-value'))
+    await tell(bee.update())
+    console.error(bee, bee.status())
+    await bee.close()
+    const other = new MultiHyperbee(folder, { encryptionKey: Buffer.alloc(32, 2) })
+    await tell(other.ready())
+    await other.close()
+  }
+  main()`
+
+test('what is printed of an encrypted database shows neither keys nor values', async (t) => {
+  const { stdout, stderr } = await promisify(execFile)(process.execPath, ['-e', PRINTS, directory(t)])
+  assert.equal(stdout, '')
+  assert.ok(stderr.split('ERR_').length > 6, stderr)
+  for (const encoding of ['utf8', 'hex', 'base64']) {
+    const needle = Buffer.from('needle-in-a-').toString(encoding)
+    assert.equal(stderr.includes(needle), false, `${encoding}: ${stderr}`)
+  }
 })

@@ -9,7 +9,8 @@
 mod support;
 
 use multi_hyperbee::db::{
-    Code, DatabaseOptions, Db, EncryptionKey, Error, Event, FeedChoice, Location, Range, Store, StoreOptions,
+    Code, DatabaseOptions, Db, EncryptionKey, Error, Event, FeedChoice, Location, Range, RelayLimits, Store,
+    StoreOptions,
 };
 use multi_hyperbee::seal::block::{FORMAT, OVERHEAD, epoch_of};
 use multi_hyperbee::store::{Environment, Options, Read as _, Table};
@@ -93,6 +94,45 @@ fn no_file_shows_keys_or_values_here_or_at_a_replica_or_in_a_copy() {
     store.close().wait().unwrap();
     let files = files(plain.path());
     assert!(NEEDLES.iter().all(|needle| files.iter().any(|file| holds(file, needle.as_bytes()))));
+}
+
+#[test]
+fn two_members_who_never_meet_sync_through_a_relay_whose_disk_shows_nothing() {
+    let folders = [(); 3].map(|()| tempfile::tempdir().unwrap());
+    let [a, b, middle] = [0, 1, 2].map(|n: usize| open(folders[n].path()));
+    let one = a.database(sealed(1)).wait().unwrap();
+    let key = one.info().unwrap().key;
+    let two = b.database(DatabaseOptions { key: Some(key), ..sealed(1) }).wait().unwrap();
+    let local = two.info().unwrap().local;
+    one.add_writer(local, false).wait().unwrap();
+    write_needles(&one);
+    // Neither key nor apply: the database's own key alone.
+    let limits = Some(RelayLimits::default());
+    let options = DatabaseOptions { key: Some(key), relay: limits, ..DatabaseOptions::default() };
+    let relay = middle.database(options).wait().unwrap();
+    let pass = |member: &Db, done: &dyn Fn() -> bool| {
+        let wire = connect(member, &relay);
+        carry_until(&[&wire], done);
+        wire.close();
+    };
+    let have = |db: &Db, feed| {
+        db.progress()
+            .unwrap()
+            .iter()
+            .find(|progress| progress.key == feed)
+            .map_or(0, |progress| progress.have)
+    };
+    let length = have(&one, key);
+    pass(&one, &|| have(&relay, key) == length);
+    pass(&two, &|| get(&two, "needle-in-a-key").is_some() && two.status().unwrap().writable);
+    put(&two, "needle-in-a-key/3", r#"{"needle-named-property":"needle-in-a-value"}"#);
+    let length = have(&two, local);
+    pass(&two, &|| have(&relay, local) == length);
+    pass(&one, &|| get(&one, "needle-in-a-key/3").is_some());
+    assert_eq!(one.state_hash().unwrap(), two.state_hash().unwrap());
+    must_show_nothing(folders[2].path());
+    middle.close().wait().unwrap();
+    must_show_nothing(folders[2].path());
 }
 
 #[test]
