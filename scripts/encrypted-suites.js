@@ -47,7 +47,9 @@ if (first === undefined) {
   node(NODE)
 } else if (first === 'all') {
   rust(['--lib', '--test', 'db*', '--test', 'apply_reference', '--test', 'crash', '--test', 'simulator'])
-  const tests = fs.readdirSync(path.join(root, '__test__')).filter((name) => name.endsWith('.test.js'))
+  const tests = fs
+    .readdirSync(path.join(root, '__test__'))
+    .filter((name) => name.endsWith('.test.js') && name !== 'fixtures.test.js')
   node(tests.map((name) => path.join('__test__', name)))
 } else {
   node([first, ...others])
