@@ -4,12 +4,14 @@
 mod support;
 
 use multi_hyperbee::codec::Reader;
-use multi_hyperbee::db::{Code, Db, Event, Location, Store, StoreOptions, Subscription};
+use multi_hyperbee::db::{
+    Code, DatabaseOptions, Db, Event, Location, RelayLimits, Store, StoreOptions, Subscription,
+};
 use multi_hyperbee::merkle::Parting;
 use multi_hyperbee::types::FeedKey;
 use std::path::Path;
 use std::sync::Arc;
-use support::{carry_until, connect, create, get, join, put, put_write};
+use support::{Wire, carry_until, connect, create, get, join, put, put_write};
 use tempfile::TempDir;
 
 fn open(dir: &Path) -> Store {
@@ -255,4 +257,37 @@ fn a_third_history_is_not_taken_and_holds_up_only_who_built_on_it() {
     for db in [&creator, &other, &misled] {
         assert!(get(db, "one").is_some() && get(db, "two").is_none() && get(db, "three").is_none());
     }
+}
+
+#[test]
+fn who_joins_after_a_fork_agrees_with_those_who_saw_it() {
+    let Forked { creator, one, two, other, _stores, _dir, .. } = forked();
+    let wires = [connect(&creator, &other), connect(&one, &creator), connect(&two, &other)];
+    carry_until(&wires.each_ref(), || agree(&[&creator, &other, &one, &two]));
+    let store = support::memory();
+    let late = join(&store, creator.info().unwrap().key);
+    let wire = connect(&late, &other);
+    carry_until(&[&wire], || agree(&[&other, &late]));
+    assert!(get(&late, "one/2").is_some() && get(&late, "two/0").is_none());
+}
+
+#[test]
+fn two_who_meet_through_a_relay_alone_get_both_branches_and_the_proof() {
+    let Forked { creator, one, two, other, _stores, _dir, .. } = forked();
+    let store = support::memory();
+    let key = creator.info().unwrap().key;
+    let relay_of = |key| {
+        let relay = Some(RelayLimits::default());
+        DatabaseOptions { key: Some(key), relay, ..DatabaseOptions::default() }
+    };
+    let relay = store.database(relay_of(key)).wait().unwrap();
+    let wires = [connect(&creator, &relay), connect(&other, &relay), connect(&one, &creator)];
+    carry_until(&wires.each_ref(), || agree(&[&creator, &other, &one]));
+    wires.iter().for_each(Wire::close);
+    // And one that is opened again.
+    relay.close().wait().unwrap();
+    let relay = store.database(relay_of(key)).wait().unwrap();
+    let wires = [connect(&two, &relay), connect(&creator, &relay)];
+    carry_until(&wires.each_ref(), || agree(&[&creator, &two]));
+    wires.iter().for_each(Wire::close);
 }

@@ -95,7 +95,8 @@ impl Work<'_, '_> {
     }
 
     fn engine_local(&self, id: u32) -> Option<FeedKey> {
-        self.engine.databases.get(&id).map(|database| database.row.local)
+        let database = self.engine.databases.get(&id).filter(|database| !database.row.relay)?;
+        Some(database.row.local)
     }
 
     fn keep_blocks(&mut self, record: &FeedRecord, from: u64, databases: &[u32]) -> Result<(), Failure> {
@@ -123,6 +124,9 @@ impl Work<'_, '_> {
     pub fn is_open_everywhere(&self, feed: &FeedKey) -> Result<bool, Failure> {
         for row in self.txn.range(Table::Databases, Bound::Included(&[0]), Bound::Excluded(&[1]))? {
             let row = DatabaseRow::decode(row?.1).map_err(|error| Failure::damaged(&error))?;
+            if row.relay {
+                continue;
+            }
             let has_it = self.txn.get(Table::Members, &MemberRow::key_of(row.id, feed))?.is_some();
             if has_it && self.engine.board.database(row.id).is_none() {
                 return Ok(false);

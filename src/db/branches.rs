@@ -11,7 +11,6 @@ use crate::feed::{self, FeedRecord};
 use crate::merkle::Parting;
 use crate::order::{self, OrderError, Witness};
 use crate::types::FeedKey;
-use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Blocks of a branch that does not count which are fetched though nobody has linked them: what a key that signs two
@@ -27,9 +26,12 @@ impl Work<'_, '_> {
         for branch in feed::branches(key, parting) {
             let Some(number) = self.feed(&branch)?.map(|record| record.id) else { continue };
             let database = self.database(id)?;
-            if let Entry::Vacant(vacant) = database.members.entry(branch) {
+            // Its name may have been heard before the proof.
+            if database.members.get(&branch).is_none_or(|member| member.halt != Halt::Branch) {
                 let (added, merged, until, halt, stranger) = (false, 0, 0, Halt::Branch, false);
-                vacant.insert(MemberRow { feed: number, added, merged, until, halt, stranger });
+                let member = MemberRow { feed: number, added, merged, until, halt, stranger };
+                database.members.insert(branch, member);
+                database.behind.remove(&branch);
                 database.writers.insert(number, branch);
                 database.dirty.members.insert(branch);
                 self.engine.effects.feeds.insert(branch);
@@ -52,9 +54,17 @@ impl Work<'_, '_> {
         let is_stranger = database.is_stranger(key) && !database.row.open;
         let number = self.database(id)?.members.get(key).map(|member| member.feed);
         let found = number.map(|number| order::witnesses(self.txn, id, number)).transpose()?;
-        let linked = found.iter().flatten().map(|witness| witness.length).max().unwrap_or(0).max(length);
+        let database = self.database(id)?;
+        let vouches = |witness: &&Witness| {
+            let writer = database.writers.get(&witness.writer);
+            database.row.open || writer.is_some_and(|writer| !database.is_stranger(writer))
+        };
+        let linked = found.iter().flatten().filter(vouches).map(|witness| witness.length).max();
+        let linked = linked.unwrap_or(0).max(length);
         for branch in feed::branches(key, &parting) {
-            let Some(record) = self.feed(&branch)?.cloned() else { continue };
+            // Its name may be known before the feed reaches to where it begins.
+            let known = self.feed(&branch)?.cloned().filter(|record| record.branch.is_some());
+            let Some(record) = known else { continue };
             let base = feed::byte_length_at(self.txn, &record, parting.common)?;
             let is_chosen = match chosen {
                 Some(chosen) => chosen == branch,
@@ -120,9 +130,14 @@ impl Work<'_, '_> {
                 database.named_indexers()
             };
             indexers.insert(creator);
+            // Which strangers are known differs between replicas: where there may be any, indexers alone decide.
+            let all_speak = !database.row.optimistic;
             for witness in found {
                 let Some(writer) = database.writers.get(&witness.writer) else { continue };
                 let class = u8::from(!indexers.contains(writer));
+                if class > 0 && !all_speak {
+                    continue;
+                }
                 all.push(((class, witness.time, *writer, witness.seq), witness));
             }
         }
@@ -185,6 +200,13 @@ impl Work<'_, '_> {
             taken_out.insert(id, pending);
         }
         feed::adopt(self.txn, record, branch)?;
+        for id in databases {
+            // What could not be read may have been of the other branch.
+            let database = self.database(*id)?;
+            if database.members.get(&key).is_some_and(|member| member.halt == Halt::Frozen) {
+                database.set_halt(&key, Halt::None);
+            }
+        }
         self.engine.feeds.insert(key, record.clone());
         self.engine.effects.feeds.insert(key);
         Ok(taken_out)

@@ -162,15 +162,20 @@ impl Feed {
     /// The block, if it is here. A sealed one is opened as long as the encrypted database it belongs to is open; else it
     /// is as it travels.
     pub fn get(&self, seq: u64) -> Result<Option<Vec<u8>>, Error> {
-        let sealing = self.shared()?.board.sealing_of(&self.key).blocks(self.key);
+        let sealing = self.shared()?.board.sealing_of(&self.key);
         self.with_record(|txn, record| {
-            let Some(block) = feed::block(txn, record.id, seq)? else {
-                return Ok(feed::apart(txn, record, seq)?);
+            let block = match feed::block(txn, record.id, seq)? {
+                Some(block) => Some(block.to_vec()),
+                None => feed::apart(txn, record, seq)?,
             };
-            if !sealing.is_encrypted() || !seal::is_sealed(block) {
-                return Ok(Some(block.to_vec()));
+            // What a branch holds was sealed for its feed.
+            let sealing = sealing.blocks(*record.signer());
+            match block {
+                Some(block) if sealing.is_encrypted() && seal::is_sealed(&block) => {
+                    Ok(Some(sealing.open(seq, &block)?.into_owned()))
+                }
+                block => Ok(block),
             }
-            Ok(Some(sealing.open(seq, block)?.into_owned()))
         })
     }
 

@@ -181,6 +181,11 @@ impl Work<'_, '_> {
         let mut pending: BTreeMap<u32, Pending> = BTreeMap::new();
         if record.length >= parting.common {
             feed::branch_off(self.txn, &record, &parting)?;
+            for branch in feed::branches(&key, &parting) {
+                if self.engine.feeds.get(&branch).is_some_and(|known| known.branch.is_none()) {
+                    self.engine.feeds.remove(&branch);
+                }
+            }
             for id in &databases {
                 self.add_branches(*id, &key, &parting)?;
             }

@@ -49,7 +49,7 @@ impl Work<'_, '_> {
             let parting = feed::load_parting(self.txn, &feed)?;
             if parting.is_none_or(|parting| record.length >= parting.common) {
                 // It was on its way when the fork was found.
-                return Ok(Ok(()));
+                return Ok(Err(FeedError::Forked { feed }));
             }
             // Whatever branch its head is of: it signs the common part.
             (record.cover, record.tip) = (None, None);

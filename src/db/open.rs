@@ -54,6 +54,9 @@ impl Work<'_, '_> {
             )
             .into());
         }
+        // A relay opens nothing, so the store's key is not its own.
+        let keyless = DatabaseOptions { encryption_key: None, ..options.clone() };
+        let options = if options.relay.is_some() { &keyless } else { options };
         let row = match self.txn.get(Table::Databases, &DatabaseRow::key_of(&name))? {
             Some(row) => {
                 let row = DatabaseRow::decode(row).map_err(|error| Failure::damaged(&error))?;

@@ -110,7 +110,13 @@ impl DatabaseState {
     }
 
     fn others(&self) -> impl Iterator<Item = FeedKey> {
-        self.members.keys().filter(|feed| !self.is_kept(feed)).copied()
+        // A forked feed and its branches go together or not at all: they stay.
+        let is_forked =
+            |feed: &FeedKey, member: &MemberRow| self.forks.contains_key(feed) || member.halt == Halt::Branch;
+        self.members
+            .iter()
+            .filter(move |(feed, member)| !self.is_kept(feed) && !is_forked(feed, member))
+            .map(|(feed, _)| *feed)
     }
 }
 
@@ -129,7 +135,11 @@ impl Work<'_, '_> {
     pub fn start_relay(&mut self, id: u32) -> Result<(), Failure> {
         let feeds: Vec<FeedKey> = self.database(id)?.members.keys().copied().collect();
         for feed in feeds {
-            if self.database(id)?.members.get(&feed).is_some_and(|member| member.until != u64::MAX)
+            let database = self.database(id)?;
+            let is_forked = database.forks.contains_key(&feed);
+            let wants_less = |member: &MemberRow| member.until != u64::MAX && member.halt != Halt::Branch;
+            if !is_forked
+                && database.members.get(&feed).is_some_and(wants_less)
                 && let Some(member) = self.database(id)?.member_mut(&feed)
             {
                 member.until = u64::MAX;
@@ -157,8 +167,12 @@ impl Work<'_, '_> {
     fn raise(&mut self, id: u32, feed: &FeedKey) -> Result<(), Failure> {
         let cost = self.feed(feed)?.map_or(0, |record| cost_of(record));
         let database = self.database(id)?;
+        let is_forked = database.forks.contains_key(feed);
         if let Some(member) = database.member_mut(feed) {
-            (member.added, member.until) = (true, u64::MAX);
+            member.added = true;
+            if !is_forked && member.halt != Halt::Branch {
+                member.until = u64::MAX;
+            }
         }
         if let Some(relay) = &mut database.relay {
             relay.take(false, cost);

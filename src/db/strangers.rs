@@ -10,7 +10,7 @@
 
 use super::engine::{DatabaseState, Work};
 use super::error::Failure;
-use super::rows::MemberRow;
+use super::rows::{Halt, MemberRow};
 use crate::store::Table;
 use crate::types::FeedKey;
 use std::collections::BTreeSet;
@@ -42,7 +42,8 @@ impl DatabaseState {
     fn may_be_met(&self, feed: &FeedKey) -> bool {
         self.members.get(feed).is_none_or(|member| {
             let is_linked_alone = member.until > 0 && member.until < u64::MAX && !member.added;
-            is_linked_alone && !member.stranger
+            let is_forked = self.forks.contains_key(feed) || member.halt == Halt::Branch;
+            is_linked_alone && !member.stranger && !is_forked
         })
     }
 
@@ -114,6 +115,7 @@ impl Work<'_, '_> {
         let until = length.saturating_add(MAX_STRANGER_BLOCKS);
         let database = self.database(id)?;
         if database.is_stranger(&feed)
+            && !database.forks.contains_key(&feed)
             && let Some(member) = database.member_mut(&feed)
         {
             member.until = member.until.max(until);

@@ -56,13 +56,16 @@ fn rank(side: &Side) -> ([u8; 32], u64) {
 }
 
 /// Makes the two branches of `record`, with what is here of either, unless they are here already. `record` reaches to
-/// the common length at least.
+/// the common length at least. Who heard a branch's name before the proof has an empty feed under it: no key signs it.
 pub fn branch_off(txn: &mut WriteTxn<'_>, record: &FeedRecord, parting: &Parting) -> Result<(), FeedError> {
     for side in &parting.sides {
         let key = branch_key(&record.key, parting.common, &side.leaf);
-        if load(txn, &key)?.is_none() {
-            make(txn, record, parting.common, side, key)?;
-        }
+        let branch = match load(txn, &key)? {
+            None => create(txn, key, None)?,
+            Some(known) if known.branch.is_none() && known.length == 0 => known,
+            Some(_) => continue,
+        };
+        make(txn, record, parting.common, side, branch)?;
     }
     Ok(())
 }
@@ -72,9 +75,8 @@ fn make(
     record: &FeedRecord,
     base: u64,
     side: &Side,
-    key: FeedKey,
+    mut branch: FeedRecord,
 ) -> Result<(), FeedError> {
-    let mut branch = create(txn, key, None)?;
     branch.branch = Some(BranchOf { feed: record.key, base });
     let mut tree = TreeWriter::open(&*txn, branch.id, 0)?;
     for seq in 0..base {

@@ -166,7 +166,7 @@ fn verify(txn: &impl Read, record: &FeedRecord, received: &Received<'_>) -> Resu
     }
     let head = proved(received)?;
     if ![record.head, record.cover, record.tip].contains(&Some(head)) {
-        Head { length, byte_length, root: head.root, signature }.verify(&record.key)?;
+        Head { length, byte_length, root: head.root, signature }.verify(record.signer())?;
     }
     compare_heads(&StoredTree { txn, feed_id: record.id }, record, &head)?;
     Ok(head)
@@ -188,7 +188,7 @@ pub fn apart(txn: &impl Read, record: &FeedRecord, seq: u64) -> Result<Option<Ve
     let key = block_key(record.id, start);
     let row = txn.get(Table::Parts, &key)?.ok_or(corrupt(record))?;
     let mut part = Part::decode(&key, row).map_err(|_| corrupt(record))?;
-    let is_whole = proved(&part.received()).is_ok_and(|head| head.verify(&record.key).is_ok());
+    let is_whole = proved(&part.received()).is_ok_and(|head| head.verify(record.signer()).is_ok());
     let at = usize::try_from(seq - start).unwrap_or(usize::MAX);
     if is_whole && at < part.blocks.len() {
         Ok(Some(part.blocks.swap_remove(at)))

@@ -1,6 +1,7 @@
 //! Feeds that a peer announces and a database does not know: some databases take them in.
 
 use super::{Peer, State};
+use crate::db::rows::Halt;
 use crate::db::strangers::MAX_STRANGERS;
 use crate::types::FeedKey;
 use crate::wire::{FeedState, TopicId, TopicKind};
@@ -29,7 +30,9 @@ impl State {
                 let is_unknown = |state: &&FeedState| match feeds.get(&state.feed) {
                     None => state.length > 0,
                     Some(feed) => {
-                        !feed.stranger && !feed.added && feed.until > 0 && feed.until < state.length
+                        let is_forked = feed.forked || feed.halt == Halt::Branch;
+                        let is_linked_alone = !feed.added && feed.until > 0 && feed.until < state.length;
+                        !feed.stranger && !is_forked && is_linked_alone
                     }
                 };
                 announced.iter().filter(is_unknown).map(|state| state.feed).collect()
