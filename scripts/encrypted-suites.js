@@ -23,10 +23,12 @@ const RUST = [
   'db_again',
   'db_apply',
   'db_diverged',
+  'db_fork',
   'db_handlers',
   'db_members',
   'db_past',
   'db_reads',
+  'db_relay',
   'db_writes'
 ]
 const NODE = ['apply', 'batch', 'conflicts', 'diffs', 'handlers', 'hyperbee', 'kv', 'past', 'replication']

@@ -75,9 +75,15 @@ struct Forked {
 }
 
 fn forked() -> Forked {
+    forked_in(&|store, key| key.map_or_else(|| create(store), |key| join(store, key)))
+}
+
+/// `open` opens a database of a store: its own, or that with a key.
+fn forked_in(open_db: &dyn Fn(&Store, Option<FeedKey>) -> Db) -> Forked {
     let dir = tempfile::tempdir().unwrap();
     let [first, third] = [support::memory(), support::memory()];
-    let creator = create(&first);
+    let join = |store: &Store, key| open_db(store, Some(key));
+    let creator = open_db(&first, None);
     let key = creator.info().unwrap().key;
     let (from, to) = (dir.path().join("one"), dir.path().join("two"));
     let second = open(&from);
@@ -260,15 +266,24 @@ fn a_third_history_is_not_taken_and_holds_up_only_who_built_on_it() {
 }
 
 #[test]
-fn who_joins_after_a_fork_agrees_with_those_who_saw_it() {
-    let Forked { creator, one, two, other, _stores, _dir, .. } = forked();
-    let wires = [connect(&creator, &other), connect(&one, &creator), connect(&two, &other)];
-    carry_until(&wires.each_ref(), || agree(&[&creator, &other, &one, &two]));
-    let store = support::memory();
-    let late = join(&store, creator.info().unwrap().key);
-    let wire = connect(&late, &other);
-    carry_until(&[&wire], || agree(&[&other, &late]));
-    assert!(get(&late, "one/2").is_some() && get(&late, "two/0").is_none());
+fn who_joins_after_a_fork_hears_of_the_branches_before_the_proof_and_agrees_all_the_same() {
+    let open_mode = |store: &Store, key| {
+        let options = DatabaseOptions { open: true, key, ..DatabaseOptions::default() };
+        store.database(options).wait().unwrap()
+    };
+    // In open mode the names of the branches are taken in like any other announced feed's.
+    for is_open in [false, true] {
+        let Forked { creator, one, two, other, _stores, _dir, .. } =
+            if is_open { forked_in(&open_mode) } else { forked() };
+        let wires = [connect(&creator, &other), connect(&one, &creator), connect(&two, &other)];
+        carry_until(&wires.each_ref(), || agree(&[&creator, &other, &one, &two]));
+        let store = support::memory();
+        let key = creator.info().unwrap().key;
+        let late = if is_open { open_mode(&store, Some(key)) } else { join(&store, key) };
+        let wire = connect(&late, &other);
+        carry_until(&[&wire], || agree(&[&other, &late]));
+        assert!(get(&late, "one/2").is_some() && get(&late, "two/0").is_none());
+    }
 }
 
 #[test]
@@ -284,10 +299,15 @@ fn two_who_meet_through_a_relay_alone_get_both_branches_and_the_proof() {
     let wires = [connect(&creator, &relay), connect(&other, &relay), connect(&one, &creator)];
     carry_until(&wires.each_ref(), || agree(&[&creator, &other, &one]));
     wires.iter().for_each(Wire::close);
-    // And one that is opened again.
+    // A relay that is opened again, and one that comes when all has happened.
     relay.close().wait().unwrap();
     let relay = store.database(relay_of(key)).wait().unwrap();
     let wires = [connect(&two, &relay), connect(&creator, &relay)];
     carry_until(&wires.each_ref(), || agree(&[&creator, &two]));
     wires.iter().for_each(Wire::close);
+    let [store, third] = [support::memory(), support::memory()];
+    let relay = store.database(relay_of(key)).wait().unwrap();
+    let late = join(&third, key);
+    let wires = [connect(&other, &relay), connect(&relay, &late)];
+    carry_until(&wires.each_ref(), || agree(&[&other, &late]));
 }

@@ -220,11 +220,14 @@ impl State {
                 said_own: false,
                 unmet: BTreeMap::new(),
                 told_forks: BTreeSet::new(),
+                early_forks: BTreeMap::new(),
                 access: super::access::Talk::default(),
                 relaying: super::relay::Relaying::default(),
                 compared: super::compare::Compared::default(),
             },
         );
+        // Whoever does not know a fork yet would take the branches' names for feeds.
+        self.say_forks(id, peer);
         self.announce_new(id, false, peer);
         // The announcement ends the first vector, also an empty one.
         let _ = self.session.announce(id, &[], true);
@@ -286,8 +289,9 @@ impl State {
         self.note_claims(peer);
         self.allow_own(peer);
         for id in self.topics.keys().copied().collect::<Vec<_>>() {
-            self.say_growth(id, grown, peer);
+            self.take_early_forks(id, peer);
             self.say_forks(id, peer);
+            self.say_growth(id, grown, peer);
             self.say_own_said(id, peer);
             self.talk_access(id, peer);
             self.talk_relay(id, peer);

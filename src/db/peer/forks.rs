@@ -7,6 +7,10 @@ use crate::feed;
 use crate::merkle::Parting;
 use crate::types::FeedKey;
 use crate::wire::{CloseReason, TopicId};
+use std::collections::BTreeSet;
+
+/// Proofs kept of feeds that are not known here yet, for each topic: bounds what made-up ones can fill.
+const MAX_EARLY_FORKS: usize = 64;
 
 /// The message that shows a fork of a feed of the topic: `feed 32 ‖ parting`.
 pub(super) const FORK: u8 = 3;
@@ -53,9 +57,34 @@ impl State {
             Ok(found) => found,
             Err(error) => return self.broke_off(&error.to_string()),
         };
-        let is_here = self.topic_feeds(id, peer).iter().any(|(feed, here)| *feed == key && !here.forked);
+        let here = self.topic_feeds(id, peer).into_iter().find(|(feed, _)| *feed == key);
         let Some(shown) = self.topics.get_mut(&id) else { return };
-        if !is_here || !shown.told_forks.insert(key) {
+        match here {
+            None if shown.early_forks.len() < MAX_EARLY_FORKS => {
+                shown.early_forks.insert(key, parting);
+            }
+            Some((_, feed)) if !feed.forked => self.look_at_fork(id, key, parting, peer),
+            _ => {}
+        }
+    }
+
+    /// What was shown before its feed was known.
+    pub(super) fn take_early_forks(&mut self, id: TopicId, peer: &Peer) {
+        if self.topics.get(&id).is_none_or(|shown| shown.early_forks.is_empty()) {
+            return;
+        }
+        let known: Vec<FeedKey> = self.topic_feeds(id, peer).into_iter().map(|(key, _)| key).collect();
+        for key in known {
+            let early = self.topics.get_mut(&id).and_then(|shown| shown.early_forks.remove(&key));
+            if let Some(parting) = early {
+                self.look_at_fork(id, key, parting, peer);
+            }
+        }
+    }
+
+    fn look_at_fork(&mut self, id: TopicId, key: FeedKey, parting: Parting, peer: &Peer) {
+        let Some(shown) = self.topics.get_mut(&id) else { return };
+        if !shown.told_forks.insert(key) {
             return;
         }
         let Some(shared) = &self.shared else { return };
@@ -72,6 +101,12 @@ impl State {
                 peer.leave();
             },
         );
+    }
+
+    /// The names of branches whose feeds are not known here yet.
+    pub(super) fn early_branches(&self, id: TopicId) -> BTreeSet<FeedKey> {
+        let early = self.topics.get(&id).into_iter().flat_map(|shown| &shown.early_forks);
+        early.flat_map(|(key, parting)| feed::branches(key, parting)).collect()
     }
 
     fn broke_off(&mut self, why: &str) {

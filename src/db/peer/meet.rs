@@ -11,6 +11,10 @@ impl State {
     /// Hands on what was announced on a database's topic, if that database takes such feeds. Who has just joined does not
     /// know whether it does: then some of them are kept until the creator's word is here.
     pub(super) fn meet_strangers(&mut self, id: TopicId, announced: &[FeedState], peer: &Peer) {
+        let branches = self.early_branches(id);
+        let feeds: Vec<FeedState> =
+            announced.iter().filter(|state| !branches.contains(&state.feed)).copied().collect();
+        let announced = feeds.as_slice();
         let databases = self.databases(peer);
         let (Some(shared), Some(shown)) = (&self.shared, self.topics.get_mut(&id)) else { return };
         if shown.topic.kind != TopicKind::Database {

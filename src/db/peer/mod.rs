@@ -34,6 +34,7 @@ pub use transport::{PeerEvent, PeerOptions, Transport};
 use super::error::{Code, Error};
 use super::events::Wake;
 use super::store::Shared;
+use crate::merkle::Parting;
 use crate::types::FeedKey;
 use crate::wire::{CloseReason, FeedState, RequestId, Session, Topic, TopicId};
 use driver::{RemoteFeed, Serving};
@@ -155,6 +156,8 @@ struct Shown {
     said_own: bool,
     /// Feeds whose fork was shown on it, or by the other side.
     told_forks: BTreeSet<FeedKey>,
+    /// Proofs of forks of feeds that are not known here yet.
+    early_forks: BTreeMap<FeedKey, Parting>,
     /// Feeds announced before it was known whether the database takes in such as it does not know, or while others are
     /// looked at.
     unmet: BTreeMap<FeedKey, FeedState>,

@@ -48,6 +48,7 @@ impl State {
     /// Gives the owner thread what the other side has announced, once, and again when it turns out to be a writer of a
     /// kept feed.
     fn give(&mut self, id: TopicId, open: &OpenDatabase, peer: &Peer) {
+        let branches = self.early_branches(id);
         let Some(shown) = self.topics.get_mut(&id) else { return };
         let (given, proved) = (&mut shown.relaying.given, shown.access.proved());
         let feeds = open.feeds.read();
@@ -59,6 +60,7 @@ impl State {
             is_wanted && given.get(*feed).is_none_or(|before| keeps && !before)
         };
         let news: Vec<FeedKey> = shown.announced.iter().filter(is_news).copied().collect();
+        let news: Vec<FeedKey> = news.into_iter().filter(|feed| !branches.contains(feed)).collect();
         drop(feeds);
         if news.is_empty() {
             return;
