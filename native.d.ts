@@ -58,6 +58,15 @@ export declare class NativeDb {
   stateHash(): Promise<Buffer>
   /** Packed writes in, packed results out. Queued before this returns; the promise holds the event loop. */
   write(writes: Buffer): Promise<Buffer>
+  /** `callback` is called when there are events, once until they are taken. */
+  subscribe(callback: () => void): void
+  takeEvents(): Array<NativeEvent>
+  replicate(options: NativePeerOptions, wake: () => void): NativePeer
+  attach(merge: boolean, resolve: boolean): NativeRunner
+  /** Whether one of the keys (any, if there are none) is still to be merged by a handle that is there. */
+  isMerging(keys: Array<Buffer>): boolean
+  /** The entry of the state that `base` names, packed as `getInto` does; the current one where that is not kept. */
+  entryAt(key: Buffer, base: string, form: number): Buffer | null
   addPeer(feed: Buffer): Promise<boolean>
   removePeer(feed: Buffer): Promise<boolean>
   /** One packed result. */
@@ -76,16 +85,6 @@ export declare class NativeDb {
   applied(writer: Buffer, length: number): boolean
   isFlushed(): boolean
   progress(): Array<NativeProgress>
-  syncStatus(): NativeSyncStatus
-  /** `callback` is called when there are events, once until they are taken. */
-  subscribe(callback: () => void): void
-  takeEvents(): Array<NativeEvent>
-  replicate(options: NativePeerOptions, wake: () => void): NativePeer
-  attach(merge: boolean, resolve: boolean): NativeRunner
-  /** Whether one of the keys (any, if there are none) is still to be merged by a handle that is there. */
-  isMerging(keys: Array<Buffer>): boolean
-  /** The entry of the state that `base` names, packed as `getInto` does; the current one where that is not kept. */
-  entryAt(key: Buffer, base: string, form: number): Buffer | null
   /** Pairs of entries, left and right, of the keys that differ; one that is absent has no value. */
   compare(left: number | undefined | null, right: number | undefined | null, range: NativeRange, form: number): NativeCursor
   /** The last version committed before the end of that millisecond since 1970. */
@@ -100,6 +99,7 @@ export declare class NativeDb {
   feedHistory(feed: Buffer, from: number, to: number, reverse: boolean): NativeDiffs
   /** All diffs of a key, in the shared order, from the effective time of `timestamp` on. */
   keyDiffs(key: Buffer, timestamp?: string | undefined | null): NativeDiffs
+  syncStatus(): NativeSyncStatus
 }
 
 /** Diffs being read. It pins nothing between calls. */
@@ -113,11 +113,11 @@ export declare class NativeDiffs {
 export declare class NativeFeed {
   info(): NativeFeedInfo
   get(seq: number): Buffer | null
-  /** Length and byte length after the append. Queued before this returns. */
-  append(blocks: Array<Buffer>): Promise<[number, number]>
   hasAll(start: number, end: number): boolean
   want(start: number, end: number): void
   unwant(start: number, end: number): void
+  /** Length and byte length after the append. Queued before this returns. */
+  append(blocks: Array<Buffer>): Promise<[number, number]>
   treeHash(length?: number | undefined | null): Buffer
   /** `callback` is called after appends, once until `rearm`. */
   subscribe(callback: () => void): void
@@ -174,6 +174,7 @@ export declare class NativeRunner {
 
 /** One handle on a store. */
 export declare class NativeStore {
+  status(): NativeStoreStatus
   /** `path` null: a private temporary store. */
   static open(path: string | undefined | null, readOnly: boolean): Promise<NativeStore>
   close(): Promise<undefined>
@@ -186,7 +187,6 @@ export declare class NativeStore {
   feed(key?: Buffer | undefined | null, name?: string | undefined | null, secret?: Buffer | undefined | null): Promise<NativeFeed>
   replicate(options: NativePeerOptions, wake: () => void): NativePeer
   verify(wake: () => void): NativeVerification
-  status(): NativeStoreStatus
 }
 
 /** A verification under way. */
@@ -236,6 +236,12 @@ export interface NativeDamage {
   why: string
 }
 
+export interface NativeDatabaseStatus {
+  name: string
+  key: Buffer
+  status: NativeSyncStatus
+}
+
 export interface NativeDbInfo {
   name: string
   key: Buffer
@@ -243,6 +249,7 @@ export interface NativeDbInfo {
   local: Buffer
   keyEncoding: string
   valueEncoding: string
+  encrypted: boolean
   apply: boolean
   optimistic: boolean
 }
@@ -253,6 +260,7 @@ export interface NativeDbOptions {
   keyEncoding: string
   valueEncoding: string
   secret?: Buffer
+  encryptionKey?: Buffer
   open: boolean
   apply: boolean
   optimistic: boolean
@@ -294,6 +302,15 @@ export interface NativeFeedInfo {
   contiguous: number
 }
 
+export interface NativeFeedStatus {
+  key: Buffer
+  have: number
+  placed: number
+  want: number
+  writable: boolean
+  reason?: NativeReason
+}
+
 export interface NativeFinality {
   length: number
   /** Milliseconds since 1970. */
@@ -324,41 +341,6 @@ export interface NativeMember {
   removedBy?: Buffer
 }
 
-/** `handshake_hash`: the stream is already encrypted, and this is its hash. */
-export interface NativePeerOptions {
-  initiator: boolean
-  handshakeHash?: Buffer
-  live: boolean
-  download: boolean
-  upload: boolean
-  userData?: Buffer
-}
-
-export interface NativeProgress {
-  key: Buffer
-  have: number
-  placed: number
-  want: number
-}
-
-export interface NativeReason {
-  code: string
-  message: string
-  feed?: Buffer
-  on?: Buffer
-  length?: number
-  peer?: number
-}
-
-export interface NativeFeedStatus {
-  key: Buffer
-  have: number
-  placed: number
-  want: number
-  writable: boolean
-  reason?: NativeReason
-}
-
 export interface NativePeerFeed {
   key: Buffer
   ours: number
@@ -368,6 +350,16 @@ export interface NativePeerFeed {
   received: number
   sent: number
   idle?: string
+}
+
+/** `handshake_hash`: the stream is already encrypted, and this is its hash. */
+export interface NativePeerOptions {
+  initiator: boolean
+  handshakeHash?: Buffer
+  live: boolean
+  download: boolean
+  upload: boolean
+  userData?: Buffer
 }
 
 export interface NativePeerStatus {
@@ -383,24 +375,11 @@ export interface NativePeerStatus {
   feeds: Array<NativePeerFeed>
 }
 
-export interface NativeSyncStatus {
-  synced: boolean
-  feeds: Array<NativeFeedStatus>
-  unlisted: number
-  peers: Array<NativePeerStatus>
-  reason?: NativeReason
-}
-
-export interface NativeDatabaseStatus {
-  name: string
+export interface NativeProgress {
   key: Buffer
-  status: NativeSyncStatus
-}
-
-export interface NativeStoreStatus {
-  databases: Array<NativeDatabaseStatus>
-  peers: Array<NativePeerStatus>
-  reason?: NativeReason
+  have: number
+  placed: number
+  want: number
 }
 
 /** Either `diff` is there, with `current` (packed as `getInto` does) if there is a value; or `a` and `b` are. */
@@ -419,6 +398,15 @@ export interface NativeRange {
   lte?: Buffer
   reverse: boolean
   limit?: number
+}
+
+export interface NativeReason {
+  code: string
+  message: string
+  feed?: Buffer
+  on?: Buffer
+  length?: number
+  peer?: number
 }
 
 export interface NativeReport {
@@ -440,6 +428,20 @@ export interface NativeStats {
   merged: number
   folded: number
   searched: number
+}
+
+export interface NativeStoreStatus {
+  databases: Array<NativeDatabaseStatus>
+  peers: Array<NativePeerStatus>
+  reason?: NativeReason
+}
+
+export interface NativeSyncStatus {
+  synced: boolean
+  feeds: Array<NativeFeedStatus>
+  unlisted: number
+  peers: Array<NativePeerStatus>
+  reason?: NativeReason
 }
 
 export interface NativeVerifyProgress {
