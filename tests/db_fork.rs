@@ -299,12 +299,7 @@ fn two_who_meet_through_a_relay_alone_get_both_branches_and_the_proof() {
     let wires = [connect(&creator, &relay), connect(&other, &relay), connect(&one, &creator)];
     carry_until(&wires.each_ref(), || agree(&[&creator, &other, &one]));
     wires.iter().for_each(Wire::close);
-    // A relay that is opened again, and one that comes when all has happened.
-    relay.close().wait().unwrap();
-    let relay = store.database(relay_of(key)).wait().unwrap();
-    let wires = [connect(&two, &relay), connect(&creator, &relay)];
-    carry_until(&wires.each_ref(), || agree(&[&creator, &two]));
-    wires.iter().for_each(Wire::close);
+    // One that comes when all has happened.
     let [store, third] = [support::memory(), support::memory()];
     let relay = store.database(relay_of(key)).wait().unwrap();
     let late = join(&third, key);
