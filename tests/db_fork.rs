@@ -288,7 +288,7 @@ fn who_joins_after_a_fork_hears_of_the_branches_before_the_proof_and_agrees_all_
 
 #[test]
 fn two_who_meet_through_a_relay_alone_get_both_branches_and_the_proof() {
-    let Forked { creator, one, two, other, _stores, _dir, .. } = forked();
+    let Forked { creator, one, other, _stores, _dir, .. } = forked();
     let store = support::memory();
     let key = creator.info().unwrap().key;
     let relay_of = |key| {
