@@ -4,14 +4,12 @@
 mod support;
 
 use multi_hyperbee::codec::Reader;
-use multi_hyperbee::db::{
-    Code, DatabaseOptions, Db, Event, Location, RelayLimits, Store, StoreOptions, Subscription,
-};
+use multi_hyperbee::db::{Code, DatabaseOptions, Db, Event, Location, Store, StoreOptions, Subscription};
 use multi_hyperbee::merkle::Parting;
 use multi_hyperbee::types::FeedKey;
 use std::path::Path;
 use std::sync::Arc;
-use support::{Wire, carry_until, connect, create, get, join, put, put_write};
+use support::{carry_until, connect, create, get, join, put, put_write};
 use tempfile::TempDir;
 
 fn open(dir: &Path) -> Store {
@@ -284,25 +282,4 @@ fn who_joins_after_a_fork_hears_of_the_branches_before_the_proof_and_agrees_all_
         carry_until(&[&wire], || agree(&[&other, &late]));
         assert!(get(&late, "one/2").is_some() && get(&late, "two/0").is_none());
     }
-}
-
-#[test]
-fn two_who_meet_through_a_relay_alone_get_both_branches_and_the_proof() {
-    let Forked { creator, one, other, _stores, _dir, .. } = forked();
-    let store = support::memory();
-    let key = creator.info().unwrap().key;
-    let relay_of = |key| {
-        let relay = Some(RelayLimits::default());
-        DatabaseOptions { key: Some(key), relay, ..DatabaseOptions::default() }
-    };
-    let relay = store.database(relay_of(key)).wait().unwrap();
-    let wires = [connect(&creator, &relay), connect(&other, &relay), connect(&one, &creator)];
-    carry_until(&wires.each_ref(), || agree(&[&creator, &other, &one]));
-    wires.iter().for_each(Wire::close);
-    // One that comes when all has happened.
-    let [store, third] = [support::memory(), support::memory()];
-    let relay = store.database(relay_of(key)).wait().unwrap();
-    let late = join(&third, key);
-    let wires = [connect(&other, &relay), connect(&relay, &late)];
-    carry_until(&wires.each_ref(), || agree(&[&other, &late]));
 }
