@@ -20,6 +20,7 @@ mod board;
 mod branches;
 mod compare;
 mod conflicts;
+mod create;
 mod database;
 mod diffs;
 mod engine;
