@@ -16,6 +16,7 @@ const {
   collect,
   plain
 } = require('./helpers.js')
+const { wire } = require('./rough.js')
 
 test('two replicas edit offline, meet, and agree', async (t) => {
   const a = await open(t)
@@ -57,7 +58,7 @@ test('over a socket: catch-up of many entries, synced on both sides', async (t) 
   const synced = once(b, 'synced')
   const [, stream] = await connectTcp(t, a, b)
   const [of] = await synced
-  assert.equal(of, stream)
+  if (wire !== 'cut') assert.equal(of, stream)
   await converge(a, b)
   assert.equal((await collect(b.createReadStream())).length, 5000)
   assert.deepEqual(await a.heads(), await b.heads())
