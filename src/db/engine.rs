@@ -317,7 +317,7 @@ impl<'e, 't> Work<'e, 't> {
                 )?;
             }
             if database.dirty.order {
-                order::save_order(self.txn, *id, &database.order)?;
+                order::save_order(self.txn, *id, &mut database.order)?;
             }
             for feed in &database.dirty.members {
                 if let Some(member) = database.members.get(feed) {
