@@ -7,13 +7,13 @@ use std::time::Duration;
 
 use heed::{CompactionOption, Error};
 
+use super::StoreError;
 use super::check;
 use super::environment::{Environment, Options};
 use super::location::Location;
 use super::opened::{COMPACTING, DATA_FILE, Opened};
 use super::tables::Table;
 use super::txn::{Read, ReadTxn};
-use super::StoreError;
 
 /// Rows between two calls of the progress callback.
 const ROWS_PER_CALL: u64 = 16_384;
@@ -71,7 +71,8 @@ impl Environment {
         progress: &mut dyn FnMut(Compacting, u64, u64) -> bool,
     ) -> Result<(), StoreError> {
         let file = dir.join(DATA_FILE);
-        let mut tell = |what, done, total| if progress(what, done, total) { Ok(()) } else { Err(StoreError::Stopped) };
+        let mut tell =
+            |what, done, total| if progress(what, done, total) { Ok(()) } else { Err(StoreError::Stopped) };
         tell(Compacting::Copy, 0, 0)?;
         Opened::clear_creating(dir)?;
         let copied = self.with_map(|opened| {
@@ -123,9 +124,7 @@ impl Environment {
                     bytes += key.len() + value.len();
                     chunk.push((key, value));
                 }
-                copy.write_with(|to| {
-                    chunk.iter().try_for_each(|(key, value)| to.append(table, key, value))
-                })?;
+                copy.write_with(|to| chunk.iter().try_for_each(|(key, value)| to.append(table, key, value)))?;
                 done += u64::try_from(chunk.len()).unwrap_or(u64::MAX);
                 tell(Compacting::Copy, done, total)?;
             }
@@ -152,9 +151,10 @@ fn walk(
     }
     match walk.damages.first() {
         None => Ok(()),
-        Some(first) => {
-            Err(StoreError::Corrupt { path: PathBuf::from(dir), why: format!("the copy is damaged: {first}") })
-        }
+        Some(first) => Err(StoreError::Corrupt {
+            path: PathBuf::from(dir),
+            why: format!("the copy is damaged: {first}"),
+        }),
     }
 }
 

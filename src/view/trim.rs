@@ -36,13 +36,7 @@ fn version_of(row: &[u8]) -> Result<u64, ViewError> {
 
 /// Raises the floor to `to`, or by `most` versions if that is less, and takes away what nobody can see from there on.
 /// Returns the floor as it is then. Whoever calls this knows that nobody reads below, and that `to` was published.
-pub fn trim(
-    txn: &mut WriteTxn<'_>,
-    space: &Space,
-    to: u64,
-    most: u64,
-    dead: Dead,
-) -> Result<u64, ViewError> {
+pub fn trim(txn: &mut WriteTxn<'_>, space: &Space, to: u64, most: u64, dead: Dead) -> Result<u64, ViewError> {
     let database = space.database();
     let from = floor(txn, database)?;
     let to = to.min(from.saturating_add(most));
@@ -57,7 +51,8 @@ pub fn trim(
     }
     // All is read before anything is taken away: what cannot be read leaves all as it was.
     let mut gone = Vec::new();
-    for (name, version) in written.iter().map(|(version, name)| (name, *version)).collect::<BTreeMap<_, _>>() {
+    for (name, version) in written.iter().map(|(version, name)| (name, *version)).collect::<BTreeMap<_, _>>()
+    {
         older(txn, database, name, version, &mut gone)?;
         if dead == Dead::Go && version < to {
             let row = view_key(database, name, version);

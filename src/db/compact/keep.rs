@@ -65,7 +65,10 @@ mod tests {
         keepers.remove(2);
         assert_eq!(keepers.keep(), Keep::Versions(3));
         let floor = |versions, newest| Keep::Versions(versions).floor(newest);
-        assert_eq!((floor(1, 7), floor(0, 7), floor(3, 7), floor(9, 7)), (Some(7), Some(7), Some(5), Some(0)));
+        assert_eq!(
+            (floor(1, 7), floor(0, 7), floor(3, 7), floor(9, 7)),
+            (Some(7), Some(7), Some(5), Some(0))
+        );
         assert_eq!(Keep::All.floor(7), None);
     }
 }

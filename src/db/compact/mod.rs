@@ -8,10 +8,10 @@ mod pins;
 mod store;
 mod trim;
 
-pub(super) use keep::Keepers;
-pub use keep::Keep;
-pub(super) use pins::{Pin, Pins};
 pub use held::Held;
+pub use keep::Keep;
+pub(super) use keep::Keepers;
+pub(super) use pins::{Pin, Pins};
 pub use store::StoreCompacted;
 pub use trim::{Compacted, Compaction};
 

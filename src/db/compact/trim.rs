@@ -9,9 +9,9 @@ use crate::db::store::Shared;
 use crate::store::{Read as _, Table};
 use crate::view::{self, Dead};
 use std::ops::Bound;
+use std::sync::Arc;
 use std::sync::Weak;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::Arc;
 
 /// Versions that one transaction of a compaction passes: some milliseconds, after which others write.
 const SLICE: u64 = 1_000;
