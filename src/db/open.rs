@@ -33,7 +33,7 @@ impl Db {
             let open = work.open_database(&options)?;
             let shared = weak.upgrade().ok_or_else(Error::closed)?;
             open.handles.fetch_add(1, Ordering::AcqRel);
-            Ok(Db::new(shared, open))
+            Ok(Db::new(shared, open, options.history))
         })
     }
 }
