@@ -267,6 +267,12 @@ impl Inner {
     /// Refuses a version that the view does not have.
     pub fn must_be_here(&self, version: u64, txn: &ReadTxn) -> Result<u64, Error> {
         let latest = self.version(txn)?;
+        if version < latest && version <= super::repair::dropped(txn, self.open.id)? {
+            let message = format!(
+                "version {version} is gone: the view was made anew by a repair, which keeps no past; the latest is {latest}"
+            );
+            return Err(Error::new(Code::VersionGone, message));
+        }
         // Whoever runs `apply` reads what a wave that is not through has written.
         if version <= latest || version <= self.open.written.load(Ordering::Acquire) {
             return Ok(version);

@@ -91,6 +91,11 @@ impl StateHash {
         self.commits.fetch_add(1, Ordering::AcqRel);
     }
 
+    /// Rows that it was made from are gone: it is computed from the beginning again.
+    pub fn forget(&self) {
+        *self.reached.lock() = Reached::default();
+    }
+
     /// Changes with every commit that concerns the database.
     pub fn commits(&self) -> u64 {
         self.commits.load(Ordering::Acquire)
@@ -274,6 +279,13 @@ pub(super) fn version(txn: &ReadTxn, database: u32) -> Result<u64, Error> {
 fn keep(shared: &Shared, database: u32, hash: Option<(u64, LatticeHash)>) {
     if let Some((version, hash)) = hash {
         // Nobody needs to know: what is not kept is computed again.
-        drop(shared.job(move |work| Ok(view::keep_hash(work.txn, database, version, &hash)?)));
+        drop(shared.job(move |work| {
+            // Of a database that is being made anew it may be the hash of what is going.
+            let repairs = work.engine.board.repairing.lock().contains(&database);
+            if !repairs {
+                view::keep_hash(work.txn, database, version, &hash)?;
+            }
+            Ok(())
+        }));
     }
 }

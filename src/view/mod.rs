@@ -22,6 +22,7 @@ mod merge;
 mod rows;
 mod scan;
 mod space;
+mod sweep;
 mod whole;
 
 pub use check::{KeyFlaw, check_folds, check_log, check_row, count_indexed, hash_anew, is_indexed};
@@ -33,6 +34,7 @@ pub use merge::{Added, Merged, Removed, Writers, change_of, find_base, latest_ch
 pub use rows::{Row, log_key, newest, put_position, read_position};
 pub use scan::{Bounds, HistoryCursor, HistoryRow, ScanCursor, ScanRow, Seen};
 pub use space::{Opened, Space, Stored};
+pub use sweep::{sweep, sweep_log};
 pub use whole::{write_back, write_whole, written_between};
 
 use crate::codec::DecodeError;

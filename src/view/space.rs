@@ -106,6 +106,13 @@ impl Space {
         self.keys.as_deref()
     }
 
+    /// Forgets the keys that ranges go by: rows that they were read from are gone.
+    pub fn forget_keys(&self) {
+        if let Some(keys) = &self.keys {
+            keys.forget();
+        }
+    }
+
     /// The same rows for whoever reads all of them, in the order in which they stand.
     pub(super) fn by_rows(&self) -> Self {
         Self { keys: None, ..self.clone() }

@@ -6,10 +6,11 @@ use crate::causal::WalkSource as _;
 use crate::db::engine::counted_by_choice;
 use crate::db::error::Error;
 use crate::db::handler::HandlerRow;
+use crate::db::repair;
 use crate::db::rows::{DatabaseRow, MemberRow, StateRow};
 use crate::entry::Op;
 use crate::order::{self, Batches, OrderError, read_blocks};
-use crate::seal::BlockSealing;
+use crate::seal::{BlockSealing, Sealing};
 use crate::store::{Read as _, Table};
 use crate::types::{FeedKey, Position};
 use crate::view::{self, KeyFlaw, Space, ViewError, Writers};
@@ -17,16 +18,16 @@ use std::collections::BTreeMap;
 use std::ops::Bound;
 
 /// A database as it stands in the snapshot, open or not.
-struct Stored {
-    name: String,
-    row: DatabaseRow,
+pub(super) struct Stored {
+    pub name: String,
+    pub row: DatabaseRow,
     version: u64,
     /// The last one given: in apply mode more than are published, while a wave is not through.
     given: u64,
     applied: Option<AppliedState>,
     /// Rows of the view are the built-in fold of their diffs.
     is_folded: bool,
-    members: BTreeMap<FeedKey, MemberRow>,
+    pub members: BTreeMap<FeedKey, MemberRow>,
 }
 
 impl Verifier<'_> {
@@ -36,8 +37,18 @@ impl Verifier<'_> {
             self.found.databases += 1;
             let Some(stored) = self.stored(name, row)? else { continue };
             let space = self.space_of(&stored.row);
+            if self.marked.contains(&stored.row.id) {
+                let why = "its repair has begun and is not done: call verify({ repair: true }) again";
+                self.say(&stored.name, Ok(Some(Damage::new(Stage::Views, why))));
+                continue;
+            }
+            // A relay has placed nothing.
+            if stored.row.relay {
+                continue;
+            }
             if let Some(space) = &space {
                 self.folds(&stored, space)?;
+                self.order(&stored, space)?;
             }
             if stored.row.apply {
                 self.sequence(&stored);
@@ -74,7 +85,11 @@ impl Verifier<'_> {
         if row.check.is_none() {
             return Some(Space::plain(row.id));
         }
-        self.store.upgrade()?.board.database(row.id).map(|open| open.space.clone())
+        if let Some(open) = self.store.upgrade()?.board.database(row.id) {
+            return Some(open.space.clone());
+        }
+        let key = self.key.filter(|key| Some(key.check(&row.key)) == row.check)?;
+        Some(Space::new(row.id, Sealing::new(Some(key), &row.key)))
     }
 
     pub(super) fn spaces(&self) -> Result<BTreeMap<u32, Option<Space>>, Error> {
@@ -212,7 +227,8 @@ impl Verifier<'_> {
 
     fn log(&mut self, stored: &Stored) {
         let (txn, id) = (self.snapshot.txn(), stored.row.id);
-        let log = view::check_log(txn, id, stored.given, || self.step(Stage::Views, 0));
+        let after = repair::dropped(txn, id).unwrap_or_default();
+        let log = view::check_log(txn, id, after, stored.given, || self.step(Stage::Views, 0));
         let why = |version| format!("version {version} is missing, in the log or in the view");
         let log = log.map(|gap| gap.map(|version| Damage::new(Stage::Views, why(version))));
         self.say(&stored.name, log.map_err(|error: ViewError| error.to_string()));
@@ -235,7 +251,9 @@ impl Verifier<'_> {
             return Err(Error::closed());
         }
         let why = format!("the state hash kept of version {version} is not that of its content");
-        let differs = anew.map(|anew| (anew != kept).then(|| Damage::new(Stage::Views, why)));
+        let table = Some(Table::Hashes.name().to_owned());
+        let differs =
+            anew.map(|anew| (anew != kept).then(|| Damage { table, ..Damage::new(Stage::Views, why) }));
         self.say(&stored.name, differs.map_err(|error| error.to_string()));
         Ok(())
     }
