@@ -155,6 +155,7 @@ struct World {
 }
 
 fn world(kind: Kind) -> World {
+    std::panic::set_hook(Box::new(|info| eprintln!("{info}")));
     let dir = tempfile::tempdir().unwrap();
     let store = open(dir.path());
     let a = kind.open(&store, None);
@@ -248,22 +249,27 @@ fn must_be_mended(world: &World, dir: &Path, what: &str) {
 }
 
 /// Tables whose rows are compared with something, so that whatever changes in a value is found.
-const NAMED: [Table; 11] = [
+const NAMED: [Table; 8] = [
     Table::Blocks,
     Table::Tree,
     Table::Pasts,
     Table::Effectives,
     Table::Controls,
     Table::Order,
-    Table::View,
     Table::Log,
     Table::Hashes,
-    Table::Sequence,
-    Table::Applied,
 ];
 
 /// Others: some changes of their values leave what is just as possible.
-const OTHERS: [Table; 4] = [Table::Feeds, Table::Databases, Table::Diffs, Table::Commits];
+const OTHERS: [Table; 7] = [
+    Table::Applied,
+    Table::View,
+    Table::Sequence,
+    Table::Feeds,
+    Table::Databases,
+    Table::Diffs,
+    Table::Commits,
+];
 
 fn flips_are_mended(kind: Kind, seeds: u64) {
     let world = world(kind);
@@ -283,9 +289,7 @@ fn flips_are_mended(kind: Kind, seeds: u64) {
             let store = open(dir.path());
             let report = kind.verify(&store, false);
             store.close().wait().unwrap();
-            // In apply mode a value that can be read may be what `apply` gave.
-            let is_given = kind.apply && !kind.encrypted && table == Table::View;
-            if NAMED.contains(&table) && !is_given {
+            if NAMED.contains(&table) || (kind.encrypted && table == Table::View) {
                 assert!(!report.is_clean(), "{what}: not named");
             }
             if !report.is_clean() {
@@ -339,7 +343,12 @@ fn a_block_that_nobody_has_is_never_served_and_stays_named_and_comes_back_with_a
         let device = kind.open(&store, None);
         for _ in 0..2 {
             let repaired = kind.repair(&store);
-            let seqs: Vec<_> = repaired.waiting.iter().filter_map(|damage| damage.seq).collect();
+            let seqs: Vec<_> = repaired
+                .waiting
+                .iter()
+                .filter(|damage| damage.database.is_none())
+                .filter_map(|damage| damage.seq)
+                .collect();
             assert_eq!((seqs, repaired.remaining), (vec![7, 8, 21], vec![]), "{kind:?}");
         }
         let feed = store.feed(FeedChoice::Key(world.local)).wait().unwrap();
@@ -450,9 +459,9 @@ fn a_repair_that_was_interrupted_is_named_and_goes_on() {
                 "{:?}",
                 said(&report)
             );
-            if phase == 1 && !kind.apply {
+            if phase < 3 && !kind.apply {
                 let Device::Merge(db) = kind.open(&store, None) else { panic!() };
-                assert!(get(&db, "key 3").is_some());
+                assert!(get(&db, "key 4").is_some());
                 let refused = db.write(vec![support::put_write("k", "{}")]).wait();
                 let refused = refused.map(|mut all| all.remove(0)).and_then(|one| one);
                 assert_eq!(refused.unwrap_err().code, Code::Corrupt);

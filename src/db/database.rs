@@ -267,7 +267,9 @@ impl Inner {
     /// Refuses a version that the view does not have.
     pub fn must_be_here(&self, version: u64, txn: &ReadTxn) -> Result<u64, Error> {
         let latest = self.version(txn)?;
-        if version < latest && version <= super::repair::dropped(txn, self.open.id)? {
+        let dropped = if version < latest { super::repair::dropped(txn, self.open.id)? } else { 0 };
+        // In apply mode nothing is there at the version itself, and `apply` begins with that.
+        if version < dropped || (version == dropped && dropped > 0 && !self.open.info.apply) {
             let message = format!(
                 "version {version} is gone: the view was made anew by a repair, which keeps no past; the latest is {latest}"
             );

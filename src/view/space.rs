@@ -175,6 +175,18 @@ impl Space {
         self.open(row, value).map(Some)
     }
 
+    /// The version of a key's newest row, which is not opened.
+    pub fn newest_version(&self, txn: &impl Read, key: &[u8]) -> Result<Option<u64>, ViewError> {
+        let name = self.name(key);
+        let from = view_key(self.database, &name, u64::MAX);
+        let row = txn.first(Table::View, Bound::Included(&from), Bound::Unbounded)?;
+        let Some((row, _)) = row.filter(|(row, _)| row.get(..PREFIX) == from.get(..PREFIX)) else {
+            return Ok(None);
+        };
+        let (found, version) = split_view_key(row)?;
+        Ok((*found == *name).then_some(version))
+    }
+
     /// The newest row of a key at version `at` (none: now).
     pub fn newest<'t>(
         &self,

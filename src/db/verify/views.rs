@@ -2,7 +2,7 @@
 
 use super::{Damage, Stage, Verifier};
 use crate::apply::{self, AppliedState};
-use crate::causal::WalkSource as _;
+use crate::causal::{Turn, WalkSource as _};
 use crate::db::engine::counted_by_choice;
 use crate::db::error::Error;
 use crate::db::handler::HandlerRow;
@@ -51,7 +51,7 @@ impl Verifier<'_> {
                 self.order(&stored, space)?;
             }
             if stored.row.apply {
-                self.sequence(&stored);
+                self.sequence(&stored, space.as_ref());
             } else if let Some(space) = &space {
                 let indexed = self.index(&stored, space);
                 self.say(&stored.name, indexed.map_err(|error| error.to_string()));
@@ -163,12 +163,22 @@ impl Verifier<'_> {
     }
 
     /// In apply mode: the sequence is whole, and what readers see was given.
-    fn sequence(&mut self, stored: &Stored) {
+    fn sequence(&mut self, stored: &Stored, space: Option<&Space>) {
         let Some(state) = &stored.applied else { return };
         let writers: Writers = stored.members.iter().map(|(feed, member)| (member.feed, *feed)).collect();
         let writer = |number| writers.get(&number).copied();
         let (txn, id) = (self.snapshot.txn(), stored.row.id);
-        let flaw = apply::check(txn, id, state, writer, || self.step(Stage::Views, 0));
+        let batches = space.map(|space| {
+            let sealing = space.sealing();
+            Batches { txn, database: id, sealing, numbers: &stored.members }
+        });
+        let stands = |turn: &Turn| {
+            batches.as_ref().is_none_or(|batches| {
+                let batch = batches.batch(turn.at.writer, turn.at.seq);
+                batch.is_ok_and(|batch| batch.end == turn.end && batch.effective == turn.at.effective)
+            })
+        };
+        let flaw = apply::check(txn, id, state, writer, stands, || self.step(Stage::Views, 0));
         let damage = flaw.map(|flaw| flaw.map(|flaw| Damage::new(Stage::Views, flaw)));
         self.say(&stored.name, damage.map_err(|error| error.to_string()));
         let is_given = if state.open_wave.is_some() {
