@@ -92,6 +92,11 @@ impl StateHash {
         self.commits.fetch_add(1, Ordering::AcqRel);
     }
 
+    /// Rows that it was made from are gone: it is computed from the beginning again.
+    pub fn forget(&self) {
+        *self.reached.lock() = Reached::default();
+    }
+
     /// Changes with every commit that concerns the database.
     pub fn commits(&self) -> u64 {
         self.commits.load(Ordering::Acquire)
@@ -277,7 +282,10 @@ fn keep(shared: &Shared, database: u32, hash: Option<(u64, LatticeHash)>) {
         // Nobody needs to know: what is not kept is computed again.
         drop(shared.job(move |work| {
             // A compaction may have kept a later one, and trimmed up to it.
-            if version > view::kept_hash(work.txn, database)?.0 {
+            let is_later = version > view::kept_hash(work.txn, database)?.0;
+            // Of a database that is being made anew it may be the hash of what is going.
+            let repairs = work.engine.board.repairing.lock().contains(&database);
+            if is_later && !repairs {
                 view::keep_hash(work.txn, database, version, &hash)?;
             }
             Ok(())

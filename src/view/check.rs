@@ -208,30 +208,29 @@ pub fn count_indexed(txn: &impl Read, database: u32) -> Result<u64, ViewError> {
     Ok(rows.fold(0, |count, _| count + 1))
 }
 
-/// Compares the log with the view: versions without a gap up to `last`, each with the row it names. Returns the first
+/// Compares the log with the view: versions after `after` without a gap up to `last`, each with the row it names. Returns the first
 /// version that is missing or whose row is.
 pub fn check_log(
     txn: &impl Read,
     database: u32,
+    after: u64,
     last: u64,
     mut visit: impl FnMut() -> bool,
 ) -> Result<Option<u64>, ViewError> {
     let (from, to) = (log_key(database, 0), log_key(database, u64::MAX));
-    let mut expected = None;
+    let mut expected = after.saturating_add(1);
     for row in txn.range(Table::Log, Bound::Included(&from), Bound::Included(&to))? {
         let (row, key) = row?;
         let version = Reader::new(row.get(4..).unwrap_or_default()).u64("a version")?;
-        let wanted = expected.unwrap_or(version);
-        if version != wanted || txn.get(Table::View, &view_key(database, key, version))?.is_none() {
-            return Ok(Some(wanted));
+        if version != expected || txn.get(Table::View, &view_key(database, key, version))?.is_none() {
+            return Ok(Some(expected));
         }
-        expected = Some(version.saturating_add(1));
+        expected = version.saturating_add(1);
         if !visit() {
             return Ok(None);
         }
     }
-    let reached = expected.map_or(0, |expected| expected - 1);
-    Ok((reached != last).then_some(reached.saturating_add(1)))
+    Ok((expected.saturating_sub(1) != last).then_some(expected))
 }
 
 /// The state hash of a version, computed from all of its content and from nothing that was kept.

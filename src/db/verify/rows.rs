@@ -7,6 +7,7 @@ use crate::db::admit::InviteRow;
 use crate::db::again::Kept;
 use crate::db::error::Error;
 use crate::db::handler;
+use crate::db::repair::check_mark;
 use crate::db::rows::{DatabaseRow, MemberRow, StateRow};
 use crate::feed::{self, FeedRecord};
 use crate::merkle::Parting;
@@ -70,8 +71,9 @@ pub fn check(space: Option<&Space>, table: Table, key: &[u8], value: &[u8]) -> R
             FeedRecord::decode(FeedKey::try_from(key)?, value)?;
             Ok(())
         }
-        // Named numbers and marks, each read by its owner; and what was compared with its hashes, with its feed.
-        Table::Meta | Table::Blocks | Table::Tree => Ok(()),
+        // What was compared with its hashes, with its feed.
+        Table::Blocks | Table::Tree => Ok(()),
+        Table::Meta => check_mark(key, value).unwrap_or(Ok(())).map_err(Into::into),
         Table::Databases => match key.first() {
             Some(0) => DatabaseRow::decode(value).map(|_| ()).map_err(Into::into),
             Some(1) if key.len() == 5 => StateRow::decode(value).map(|_| ()).map_err(Into::into),
@@ -99,6 +101,7 @@ pub fn check(space: Option<&Space>, table: Table, key: &[u8], value: &[u8]) -> R
         Table::Witnesses => Ok(Witness::decode(key, value).map(drop)?),
         Table::Unmerged => Ok(handler::check_row(space, key, value).map_err(Error::from)?),
         Table::Parts => Ok(feed::check_part(key, value)?),
+        Table::Holes => Ok(feed::check_hole(key, value)?),
         Table::Commits => Err("a row of commits".into()),
     }
 }
