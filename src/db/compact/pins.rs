@@ -23,15 +23,14 @@ pub(in crate::db) struct Pin {
 }
 
 impl Pins {
-    /// Pins a version; none: it is given up already. Version 0, the empty view, needs no rows.
+    /// Pins a version; none: it is given up already. Version 0, the empty view, is always there; what came after it may
+    /// be gone.
     pub fn hold(self: &Arc<Self>, version: u64) -> Option<Pin> {
         let mut held = self.0.lock();
-        if version != 0 {
-            if version < held.floor {
-                return None;
-            }
-            *held.pinned.entry(version).or_default() += 1;
+        if version != 0 && version < held.floor {
+            return None;
         }
+        *held.pinned.entry(version).or_default() += 1;
         Some(Pin { pins: Arc::clone(self), version })
     }
 
@@ -63,7 +62,6 @@ impl Pin {
     /// Nothing below `version` is read any more; never goes back.
     pub fn advance(&mut self, version: u64) {
         if version > self.version
-            && self.version != 0
             && let Some(pin) = self.pins.hold(version)
         {
             *self = pin;
@@ -90,16 +88,17 @@ mod tests {
         assert_eq!(pins.raise(12), 5);
         drop(also);
         assert_eq!(pins.raise(12), 9);
-        assert!(pins.hold(8).is_none() && pins.hold(0).is_some());
+        assert!(pins.hold(8).is_none());
         let mut nine = nine.unwrap();
         nine.advance(11);
         assert_eq!((pins.raise(12), pins.lowest()), (11, Some(11)));
         drop(nine);
         assert_eq!((pins.raise(12), pins.lowest()), (12, None));
         assert!(pins.hold(11).is_none());
-        // An empty view needs nothing, and holds nothing.
-        let empty = pins.hold(0);
-        assert_eq!(pins.raise(13), 13);
+        // The empty view is always there, and what comes after it stays too.
+        let empty = pins.hold(0).unwrap();
+        assert_eq!(pins.raise(13), 0);
         drop(empty);
+        assert_eq!(pins.raise(13), 13);
     }
 }
