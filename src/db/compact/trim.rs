@@ -6,6 +6,7 @@ use crate::db::engine::Work;
 use crate::db::error::{Code, Error, Failure};
 use crate::db::events::{Event, Reply};
 use crate::db::store::Shared;
+use crate::fault::{self, Fault};
 use crate::store::{Read as _, Table};
 use crate::view::{self, Dead};
 use std::ops::Bound;
@@ -174,7 +175,8 @@ impl Work<'_, '_> {
         if to <= from {
             return Ok(from);
         }
-        let (space, dead) = (open.space.clone(), if open.info.apply { Dead::Go } else { Dead::Stay });
+        let is_whole = open.info.apply || fault::is(Fault::TombstoneDropped);
+        let (space, dead) = (open.space.clone(), if is_whole { Dead::Go } else { Dead::Stay });
         let reached = view::trim(self.txn, &space, to, most, dead)?;
         let (low, high) = (view::log_key(id, 0), view::log_key(id, reached));
         let mut gone = Vec::new();
