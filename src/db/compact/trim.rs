@@ -8,7 +8,7 @@ use crate::db::events::{Event, Reply};
 use crate::db::store::Shared;
 use crate::fault::{self, Fault};
 use crate::store::{Read as _, Table};
-use crate::view::{self, Dead};
+use crate::view::{self, Dead, LatticeHash};
 use std::ops::Bound;
 use std::sync::Arc;
 use std::sync::Weak;
@@ -16,6 +16,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Versions that one transaction of a compaction passes: some milliseconds, after which others write.
 const SLICE: u64 = 1_000;
+
+/// Versions over which the state hash is brought forward on one read transaction, before they are trimmed: a key that was
+/// written many times in them is looked at twice.
+const HASHED_AT_ONCE: u64 = 20_000;
 
 /// Versions too many that a commit leaves before it trims: so the state hash is written seldom.
 const TRIM_AFTER: u64 = 256;
@@ -134,6 +138,9 @@ pub(super) fn trim_all(
             shared.job(move |work| work.trim_slice(id, keep, goal))
         };
         let slice = slice.wait()?;
+        if begun.is_none() && slice.goal > slice.reached {
+            hash_ahead(shared, id, slice.goal, stop)?;
+        }
         let first = *begun.get_or_insert(slice);
         let versions = slice.reached - first.from;
         progress(CompactProgress {
@@ -147,7 +154,35 @@ pub(super) fn trim_all(
     }
 }
 
+/// Nothing goes past the state hash: it is brought forward first, while others write.
+fn hash_ahead(shared: &Weak<Shared>, id: u32, goal: u64, stop: &AtomicBool) -> Result<(), Error> {
+    loop {
+        go_on(stop)?;
+        let shared = shared.upgrade().filter(|shared| !shared.is_closed()).ok_or_else(Error::closed)?;
+        let open = shared.board.database(id).ok_or_else(Error::closed)?;
+        let txn = shared.read()?;
+        let (from, mut hash) = view::kept_hash(&txn, id)?;
+        let reached = view::advance(&txn, &open.space, &mut hash, from, goal, HASHED_AT_ONCE)?;
+        // Queued after the read has ended: a full queue waits for the owner, which may wait for reads to end.
+        drop(txn);
+        if reached == from {
+            return Ok(());
+        }
+        let kept = shared.job(move |work| work.keep_hash(id, reached, &hash));
+        drop(shared);
+        kept.wait()?;
+    }
+}
+
 impl Work<'_, '_> {
+    /// Unless a later one is kept, up to which versions may have gone.
+    pub fn keep_hash(&mut self, id: u32, version: u64, hash: &LatticeHash) -> Result<(), Failure> {
+        if version > view::kept_hash(self.txn, id)?.0 {
+            view::keep_hash(self.txn, id, version, hash)?;
+        }
+        Ok(())
+    }
+
     /// Goes on to `goal`, which the first slice finds.
     fn trim_slice(&mut self, id: u32, keep: Option<Keep>, goal: Option<u64>) -> Result<Slice, Failure> {
         let open = self.engine.board.database(id).ok_or_else(Error::closed)?;
@@ -213,6 +248,7 @@ impl Work<'_, '_> {
         for (id, database) in &self.engine.databases {
             let grown = database.state.version.saturating_sub(database.published);
             let open = self.engine.board.database(*id).filter(|_| grown > 0 && !database.row.relay);
+            let open = open.filter(|open| !open.keepers.has_failed());
             let keep = open.as_ref().map_or(Keep::All, |open| open.keepers.keep());
             if let Some(wanted) = keep.floor(database.published) {
                 due.push((*id, wanted, grown));
@@ -225,7 +261,12 @@ impl Work<'_, '_> {
             }
             match self.trim(id, wanted, grown.saturating_mul(2).max(TRIM_AT_LEAST)) {
                 // What cannot be read is no reason not to write: it is told, and all stays.
-                Err(Failure::Refused(error)) => self.event(id, Event::Error { error }),
+                Err(Failure::Refused(error)) => {
+                    let open = self.engine.board.database(id);
+                    if open.is_some_and(|open| open.keepers.fail()) {
+                        self.event(id, Event::Error { error });
+                    }
+                }
                 trimmed => drop(trimmed?),
             }
         }
