@@ -297,6 +297,7 @@ fn step(setup: &Setup, random: &mut Random) -> Step {
         95..96 => Step::Part { groups: random.next() },
         96 => Step::Heal,
         97 => Step::Compact { at, seed },
+        98 if random.chance(60) => Step::Compact { at, seed },
         _ => Step::Rest,
     }
 }

@@ -1,5 +1,6 @@
 //! Versions that somebody reads: no floor passes them.
 
+use crate::fault::{self, Fault};
 use parking_lot::Mutex;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -22,6 +23,13 @@ pub(in crate::db) struct Pin {
     version: u64,
 }
 
+impl Held {
+    fn lowest(&self) -> Option<u64> {
+        let lowest = self.pinned.keys().next().copied();
+        lowest.filter(|_| !fault::is(Fault::PinIgnored))
+    }
+}
+
 impl Pins {
     /// Pins a version; none: it is given up already. Version 0, the empty view, is always there; what came after it may
     /// be gone.
@@ -36,13 +44,13 @@ impl Pins {
 
     /// The lowest that is pinned.
     pub fn lowest(&self) -> Option<u64> {
-        self.0.lock().pinned.keys().next().copied()
+        self.0.lock().lowest()
     }
 
     /// Makes `to` the floor, or the lowest that is pinned if that is less.
     pub fn raise(&self, to: u64) -> u64 {
         let mut held = self.0.lock();
-        let to = held.pinned.keys().next().map_or(to, |lowest| to.min(*lowest));
+        let to = held.lowest().map_or(to, |lowest| to.min(lowest));
         held.floor = held.floor.max(to);
         to
     }
