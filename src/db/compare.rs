@@ -24,6 +24,7 @@ impl Db {
             let latest = inner.version(txn)?;
             let (left, right) = (left.unwrap_or(latest), right.unwrap_or(latest));
             inner.must_be_here(left.max(right), txn)?;
+            inner.must_be_here(left.min(right), txn)?;
             let cursor =
                 CompareCursor::new(inner.open.space.clone(), left.min(right), left.max(right), bounds);
             Ok(Comparison { db: self.clone(), cursor, left: limit, left_is_old: left < right })

@@ -209,10 +209,11 @@ impl Work<'_, '_> {
         let open = self.engine.board.database(id).ok_or_else(Error::closed)?;
         // In apply mode it is gone, and so is what the floor named.
         if !open.info.apply {
-            let next = view::sweep(self.txn, id, from, mark.floor, ROWS)?;
-            let is_all = view::sweep_log(self.txn, id, mark.floor, ROWS)?;
-            if next.is_some() || !is_all {
-                return Ok(Piece::More(next.or_else(|| from.map(<[u8]>::to_vec))));
+            if !view::sweep_log(self.txn, id, mark.floor, ROWS)? {
+                return Ok(Piece::More(None));
+            }
+            if let Some(next) = view::sweep(self.txn, id, from, mark.floor, ROWS)? {
+                return Ok(Piece::More(Some(next)));
             }
         }
         open.space.forget_keys();

@@ -13,7 +13,7 @@ use super::repair::{Repaired, marked, repair};
 use super::store::{Shared, Store};
 pub(super) use rows::{Unreadable, check as check_row};
 
-use crate::feed::FeedCheck;
+use crate::feed::{FeedCheck, MAX_FLAWS};
 use crate::seal::EncryptionKey;
 use crate::store::Snapshot;
 use crate::types::FeedKey;
@@ -23,6 +23,9 @@ use std::sync::{Arc, Weak};
 
 /// Damages that are described; the rest is counted. Bounds a report.
 const MAX_DAMAGES: usize = 1_000;
+
+/// Flaws of one feed that one pass of a repair mends: bounds what it remembers.
+const MAX_MENDED: usize = 65_536;
 
 /// Steps between two calls of the progress callback.
 const STEPS_PER_CALL: u64 = 256;
@@ -216,6 +219,8 @@ struct Verifier<'s> {
     key: Option<&'s EncryptionKey>,
     progress: &'s mut dyn FnMut(Progress),
     steps: u64,
+    /// Flaws of one feed that are looked for one by one.
+    most_flaws: usize,
     /// Databases that are being made anew.
     marked: BTreeSet<u32>,
     found: Report,
@@ -236,6 +241,7 @@ impl<'s> Verifier<'s> {
             key: options.encryption_key.as_ref(),
             progress,
             steps: 0,
+            most_flaws: if options.repair { MAX_MENDED } else { MAX_FLAWS },
             marked: BTreeSet::new(),
             found: Report::default(),
             flawed: Vec::new(),
