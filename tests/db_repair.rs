@@ -4,6 +4,7 @@
     clippy::unwrap_used,
     clippy::indexing_slicing,
     clippy::panic,
+    clippy::semicolon_if_nothing_returned,
     clippy::too_many_lines,
     reason = "a test that cannot go on should stop"
 )]
@@ -100,7 +101,7 @@ impl Device {
             Device::Merge(db) => {
                 put(db, &format!("key {}", n % 17), &format!(r#"{{"number":{n},"list":[1,2,3]}}"#));
                 edit(db, &format!("key {}", n % 17), |text| text.replace("[1,", "[0,1,"));
-                if n % 5 == 0 {
+                if n.is_multiple_of(5) {
                     del(db, &format!("key {}", n % 17));
                 }
             }
@@ -155,7 +156,9 @@ struct World {
 }
 
 fn world(kind: Kind) -> World {
-    if std::env::var_os("SIMDBG").is_some() { std::panic::set_hook(Box::new(|info| eprintln!("{info}"))); }
+    if std::env::var_os("SIMDBG").is_some() {
+        std::panic::set_hook(Box::new(|info| eprintln!("{info}")));
+    }
     let dir = tempfile::tempdir().unwrap();
     let store = open(dir.path());
     let a = kind.open(&store, None);
@@ -338,7 +341,9 @@ fn a_block_that_nobody_has_is_never_served_and_stays_named_and_comes_back_with_a
         let world = world(kind);
         let dir = world.copy();
         tamper(dir.path(), |txn| {
-            [7, 8, 21].into_iter().for_each(|seq| spoil(txn, 0, seq));
+            for seq in [7, 8, 21] {
+                spoil(txn, 0, seq);
+            }
             Ok(())
         });
         let store = open(dir.path());

@@ -54,13 +54,13 @@ impl Work<'_, '_> {
         name: &str,
         row: &DatabaseRow,
         key: Option<&EncryptionKey>,
-    ) -> Result<bool, Failure> {
+    ) -> bool {
         if self.engine.board.database(row.id).is_some() {
-            return Ok(true);
+            return true;
         }
         let key = key.filter(|key| row.check.is_some_and(|check| key.check(&row.key) == check));
         if row.check.is_some() && key.is_none() {
-            return Ok(false);
+            return false;
         }
         let info = DbInfo {
             name: name.to_owned(),
@@ -78,7 +78,7 @@ impl Work<'_, '_> {
         let space = Space::new(row.id, Sealing::new(key, &row.key));
         let open = Arc::new(OpenDatabase::new(row.id, info, space, Duration::from_mins(1)));
         self.engine.board.databases.write().insert(row.id, open);
-        Ok(true)
+        true
     }
 
     /// Marks a database as one to be made anew, unless it is.

@@ -164,7 +164,7 @@ impl Store {
         let weak = Arc::downgrade(&shared);
         let spawned = std::thread::Builder::new()
             .name("multi-hyperbee verify".into())
-            .spawn(move || run(weak, &options, begun, Box::new(progress), replier));
+            .spawn(move || run(&weak, &options, begun, Box::new(progress), replier));
         match spawned {
             Ok(_) => reply,
             Err(error) => Reply::ready(Err(Error::new(
@@ -180,7 +180,7 @@ fn begin(shared: &Shared) -> Reply<Snapshot> {
 }
 
 fn run(
-    store: Weak<Shared>,
+    store: &Weak<Shared>,
     options: &VerifyOptions,
     begun: Reply<Snapshot>,
     mut progress: Box<dyn FnMut(Progress)>,
@@ -188,13 +188,13 @@ fn run(
 ) {
     let mut pass = |begun: Reply<Snapshot>| {
         let snapshot = begun.wait()?;
-        Verifier::new(&store, options, &snapshot, &mut *progress)?.all()
+        Verifier::new(store, options, &snapshot, &mut *progress).all()
     };
     let verified = pass(begun).and_then(|found| {
         if !options.repair {
             return Ok(found.report);
         }
-        repair(&store, options, found, || {
+        repair(store, options, found, || {
             let shared = store.upgrade().ok_or_else(Error::closed)?;
             pass(begin(&shared))
         })
@@ -234,8 +234,8 @@ impl<'s> Verifier<'s> {
         options: &'s VerifyOptions,
         snapshot: &'s Snapshot,
         progress: &'s mut dyn FnMut(Progress),
-    ) -> Result<Self, Error> {
-        Ok(Self {
+    ) -> Self {
+        Self {
             store,
             snapshot,
             key: options.encryption_key.as_ref(),
@@ -246,7 +246,7 @@ impl<'s> Verifier<'s> {
             found: Report::default(),
             flawed: Vec::new(),
             unread: Vec::new(),
-        })
+        }
     }
 
     fn all(mut self) -> Result<Found, Error> {
