@@ -454,7 +454,11 @@ fn a_repair_that_was_interrupted_is_named_and_goes_on() {
                 let mark = [&[phase, version, version][..], &[0; 8]].concat();
                 if phase == 2 {
                     for table in [Table::Order, Table::Applied] {
-                        txn.delete(table, &[0, 0, 0, 1])?;
+                        let rows = txn.range(table, Bound::Unbounded, Bound::Unbounded)?;
+                        let keys: Vec<_> = rows.map(|row| row.unwrap().0.to_vec()).collect();
+                        for key in keys {
+                            txn.delete(table, &key)?;
+                        }
                     }
                 }
                 txn.put(Table::Meta, b"repair \0\0\0\x01", &mark)

@@ -298,6 +298,7 @@ impl<'e, 't> Work<'e, 't> {
     /// Signs the heads, once each, and writes the rows that change with every commit.
     pub fn finish(&mut self) -> Result<(), Failure> {
         self.finish_feeds()?;
+        self.trim_as_it_goes()?;
         let now = ntp64(self.now());
         for (id, database) in &mut self.engine.databases {
             let dirty = &database.dirty;
@@ -328,7 +329,7 @@ impl<'e, 't> Work<'e, 't> {
                 )?;
             }
             if database.dirty.order {
-                order::save_order(self.txn, *id, &database.order)?;
+                order::save_order(self.txn, *id, &mut database.order)?;
             }
             for feed in &database.dirty.members {
                 if let Some(member) = database.members.get(feed) {

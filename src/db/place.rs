@@ -420,7 +420,14 @@ pub(super) fn keep(
 ) -> Result<(), Failure> {
     let own = Effective { time: facts.timestamp, tick: 0 };
     let past = has_read.then_some(past);
-    order::note_placed(txn, database, number, facts.seq, past, (effective != own).then_some(effective))?;
+    order::note_placed(
+        txn,
+        database,
+        (facts.writer, number),
+        facts.seq,
+        past,
+        (effective != own).then_some(effective),
+    )?;
     if let Some(control) = ControlBatch::of(facts, effective) {
         order::save_control(txn, database, number, &control)?;
     }

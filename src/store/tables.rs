@@ -52,7 +52,7 @@ pub enum Table {
     Members,
     /// Causal pasts of placed batches that read links (`order`).
     ///
-    /// Key: database u32 ‖ feed u32 ‖ seq u64. Value: (public key 32 ‖ length varint)*, counted.
+    /// Key: database u32 ‖ feed u32 ‖ seq u64. Value: since varint ‖ (public key 32 ‖ length varint)*, counted.
     Pasts,
     /// Effective timestamps of placed batches that are not their own (`order`).
     ///
@@ -64,7 +64,8 @@ pub enum Table {
     Controls,
     /// What is placed and what of it counts (`order`).
     ///
-    /// Key: database u32. Value: an order state of `causal`, without the controls.
+    /// Key: database u32. Value: the head of an order state of `causal`.
+    /// Key: database u32 ‖ public key 32. Value: what that state says of the feed.
     Order,
     /// Invites that this device has issued (`db`).
     ///

@@ -208,7 +208,7 @@ pub fn count_indexed(txn: &impl Read, database: u32) -> Result<u64, ViewError> {
     Ok(rows.fold(0, |count, _| count + 1))
 }
 
-/// Compares the log with the view: versions after `after` without a gap up to `last`, each with the row it names. Returns the first
+/// Compares the log with the view: versions without a gap up to `last` (that is `after` where the log is empty), each with the row it names. Returns the first
 /// version that is missing or whose row is.
 pub fn check_log(
     txn: &impl Read,
@@ -218,19 +218,21 @@ pub fn check_log(
     mut visit: impl FnMut() -> bool,
 ) -> Result<Option<u64>, ViewError> {
     let (from, to) = (log_key(database, 0), log_key(database, u64::MAX));
-    let mut expected = after.saturating_add(1);
+    let mut expected = None;
     for row in txn.range(Table::Log, Bound::Included(&from), Bound::Included(&to))? {
         let (row, key) = row?;
         let version = Reader::new(row.get(4..).unwrap_or_default()).u64("a version")?;
-        if version != expected || txn.get(Table::View, &view_key(database, key, version))?.is_none() {
-            return Ok(Some(expected));
+        let wanted = expected.unwrap_or(version);
+        if version != wanted || txn.get(Table::View, &view_key(database, key, version))?.is_none() {
+            return Ok(Some(wanted));
         }
-        expected = version.saturating_add(1);
+        expected = Some(version.saturating_add(1));
         if !visit() {
             return Ok(None);
         }
     }
-    Ok((expected.saturating_sub(1) != last).then_some(expected))
+    let reached = expected.map_or(after, |expected| expected - 1);
+    Ok((reached != last).then_some(reached.saturating_add(1)))
 }
 
 /// The state hash of a version, computed from all of its content and from nothing that was kept.

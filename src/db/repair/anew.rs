@@ -123,11 +123,11 @@ impl Work<'_, '_> {
         let is_apply = open.info.apply;
         let seen = if is_apply { SEEN.as_slice() } else { &[] };
         for table in DERIVED.iter().chain(seen) {
-            if self.take_out(id, *table)? {
+            if self.take_rows_out(id, *table)? {
                 return Ok(Piece::More(None));
             }
         }
-        if self.take_out(id, Table::Unmerged)? {
+        if self.take_rows_out(id, Table::Unmerged)? {
             return Ok(Piece::More(None));
         }
         open.space.forget_keys();
@@ -153,7 +153,7 @@ impl Work<'_, '_> {
     }
 
     /// Takes rows of a database out of a table. True: there may be more.
-    fn take_out(&mut self, id: u32, table: Table) -> Result<bool, Failure> {
+    fn take_rows_out(&mut self, id: u32, table: Table) -> Result<bool, Failure> {
         let (from, to) = (id.to_be_bytes(), id.saturating_add(1).to_be_bytes());
         let mut gone = Vec::new();
         for row in self.txn.range(table, Bound::Included(&from), Bound::Excluded(&to))? {
@@ -186,8 +186,10 @@ impl Work<'_, '_> {
         let (version, clock) = (database.state.version, database.clock.last());
         // Nobody is told of what is on the way.
         if more {
-            let Some(database) = self.engine.databases.remove(&id) else { return Err(under_repair().into()) };
-            order::save_order(self.txn, id, &database.order)?;
+            let Some(mut database) = self.engine.databases.remove(&id) else {
+                return Err(under_repair().into());
+            };
+            order::save_order(self.txn, id, &mut database.order)?;
             for (feed, member) in &database.members {
                 self.txn.put(Table::Members, &MemberRow::key_of(id, feed), &member.encode())?;
             }

@@ -159,7 +159,10 @@ impl Store {
             Err(error) => return Reply::ready(Err(error)),
         };
         let (replier, reply) = Reply::channel();
-        // Between two commits: what is queued before is in the state that is checked.
+        if options.repair && shared.environment().is_ok_and(|environment| environment.is_read_only()) {
+            let message = "a store that is opened for reading only is not repaired: open it without readOnly";
+            return Reply::ready(Err(Error::new(Code::ReadOnly, message)));
+        }
         let begun = begin(&shared);
         let weak = Arc::downgrade(&shared);
         let spawned = std::thread::Builder::new()
@@ -176,7 +179,15 @@ impl Store {
 }
 
 fn begin(shared: &Shared) -> Reply<Snapshot> {
-    shared.job(|work| Ok(work.engine.environment().snapshot()?))
+    match shared.environment() {
+        // Nothing is committed, and no job is taken.
+        Ok(environment) if environment.is_read_only() => {
+            Reply::ready(environment.snapshot().map_err(Error::from))
+        }
+        // Between two commits: what is queued before is in the state that is checked.
+        Ok(_) => shared.job(|work| Ok(work.engine.environment().snapshot()?)),
+        Err(error) => Reply::ready(Err(error)),
+    }
 }
 
 fn run(

@@ -53,7 +53,7 @@ impl Verifier<'_> {
         let mut forks = BTreeMap::new();
         for feed in stored.members.keys() {
             if let Some(record) = feed::load(txn, feed)?
-                && let Some(fork) = forked(txn, space.sealing(), &record)?
+                && let Some(fork) = forked(txn, Some(space.sealing()), &record)?
             {
                 forks.insert(*feed, fork);
             }
