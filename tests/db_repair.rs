@@ -4,6 +4,7 @@
     clippy::unwrap_used,
     clippy::indexing_slicing,
     clippy::panic,
+    clippy::semicolon_if_nothing_returned,
     clippy::too_many_lines,
     reason = "a test that cannot go on should stop"
 )]
@@ -100,7 +101,7 @@ impl Device {
             Device::Merge(db) => {
                 put(db, &format!("key {}", n % 17), &format!(r#"{{"number":{n},"list":[1,2,3]}}"#));
                 edit(db, &format!("key {}", n % 17), |text| text.replace("[1,", "[0,1,"));
-                if n % 5 == 0 {
+                if n.is_multiple_of(5) {
                     del(db, &format!("key {}", n % 17));
                 }
             }
@@ -155,7 +156,9 @@ struct World {
 }
 
 fn world(kind: Kind) -> World {
-    std::panic::set_hook(Box::new(|info| eprintln!("{info}")));
+    if std::env::var_os("SIMDBG").is_some() {
+        std::panic::set_hook(Box::new(|info| eprintln!("{info}")));
+    }
     let dir = tempfile::tempdir().unwrap();
     let store = open(dir.path());
     let a = kind.open(&store, None);
@@ -271,7 +274,9 @@ const OTHERS: [Table; 7] = [
     Table::Commits,
 ];
 
-fn flips_are_mended(kind: Kind, seeds: u64) {
+/// `MULTI_HYPERBEE_REPAIR_SEEDS` makes it more than two of each table.
+fn flips_are_mended(kind: Kind) {
+    let seeds = std::env::var("MULTI_HYPERBEE_REPAIR_SEEDS").map_or(2, |seeds| seeds.parse().unwrap());
     let world = world(kind);
     let mut tables = 0;
     for table in NAMED.into_iter().chain(OTHERS) {
@@ -302,22 +307,22 @@ fn flips_are_mended(kind: Kind, seeds: u64) {
 
 #[test]
 fn flips_are_mended_in_merge_mode() {
-    flips_are_mended(KINDS[0], 4);
+    flips_are_mended(KINDS[0]);
 }
 
 #[test]
 fn flips_are_mended_in_merge_mode_encrypted() {
-    flips_are_mended(KINDS[1], 4);
+    flips_are_mended(KINDS[1]);
 }
 
 #[test]
 fn flips_are_mended_in_apply_mode() {
-    flips_are_mended(KINDS[2], 4);
+    flips_are_mended(KINDS[2]);
 }
 
 #[test]
 fn flips_are_mended_in_apply_mode_encrypted() {
-    flips_are_mended(KINDS[3], 4);
+    flips_are_mended(KINDS[3]);
 }
 
 /// Makes a block nobody's hash fits.
@@ -336,7 +341,9 @@ fn a_block_that_nobody_has_is_never_served_and_stays_named_and_comes_back_with_a
         let world = world(kind);
         let dir = world.copy();
         tamper(dir.path(), |txn| {
-            [7, 8, 21].into_iter().for_each(|seq| spoil(txn, 0, seq));
+            for seq in [7, 8, 21] {
+                spoil(txn, 0, seq);
+            }
             Ok(())
         });
         let store = open(dir.path());
@@ -447,7 +454,11 @@ fn a_repair_that_was_interrupted_is_named_and_goes_on() {
                 let mark = [&[phase, version, version][..], &[0; 8]].concat();
                 if phase == 2 {
                     for table in [Table::Order, Table::Applied] {
-                        txn.delete(table, &[0, 0, 0, 1])?;
+                        let rows = txn.range(table, Bound::Unbounded, Bound::Unbounded)?;
+                        let keys: Vec<_> = rows.map(|row| row.unwrap().0.to_vec()).collect();
+                        for key in keys {
+                            txn.delete(table, &key)?;
+                        }
                     }
                 }
                 txn.put(Table::Meta, b"repair \0\0\0\x01", &mark)
@@ -495,6 +506,48 @@ fn what_readers_saw_stays_until_the_view_is_made_anew_and_then_its_past_is_gone(
     assert_eq!(db.get_entry(b"key 3", Some(version - 3)).unwrap_err().code, Code::VersionGone);
     put(&db, "on", "{}");
     assert!(kind.verify(&store, false).is_clean());
+}
+
+#[test]
+fn rows_that_stand_alone_are_mended_or_taken_out() {
+    type Change = fn(&mut WriteTxn<'_>);
+    fn alter(txn: &mut WriteTxn<'_>, table: Table, from: &[u8], change: impl Fn(&mut Vec<u8>)) {
+        let (key, mut value) = {
+            let row = txn.first(table, Bound::Included(from), Bound::Unbounded).unwrap().unwrap();
+            (row.0.to_vec(), row.1.to_vec())
+        };
+        change(&mut value);
+        txn.put(table, &key, &value).unwrap();
+    }
+    const DATABASE: [u8; 4] = 1_u32.to_be_bytes();
+    let cases: [(&str, Change); 8] = [
+        ("a member cut short", |txn| {
+            alter(txn, Table::Members, &DATABASE, |row| assert!(row.pop().is_some()))
+        }),
+        ("a member with another's number", |txn| alter(txn, Table::Members, &DATABASE, |row| row[3] ^= 1)),
+        ("a state cut short", |txn| alter(txn, Table::Databases, &[1], |row| assert!(row.pop().is_some()))),
+        ("a part of nothing", |txn| txn.put(Table::Parts, &block_key(1, 9), &[1, 2, 3]).unwrap()),
+        ("an invite of nothing", |txn| {
+            txn.put(Table::Invites, &[&DATABASE[..], &[7; 16]].concat(), b"x").unwrap()
+        }),
+        ("the next feed", |txn| txn.put(Table::Meta, b"next-feed", &[0; 4]).unwrap()),
+        ("the next database", |txn| txn.put(Table::Meta, b"next database", &[0]).unwrap()),
+        ("a hole cut short", |txn| txn.put(Table::Holes, &block_key(0, 3), &[]).unwrap()),
+    ];
+    for kind in [KINDS[0], KINDS[3]] {
+        let world = world(kind);
+        for (what, change) in cases {
+            let dir = world.copy();
+            tamper(dir.path(), |txn| {
+                change(txn);
+                Ok(())
+            });
+            let store = open(dir.path());
+            assert!(!kind.verify(&store, false).is_clean(), "{what}");
+            store.close().wait().unwrap();
+            must_be_mended(&world, dir.path(), what);
+        }
+    }
 }
 
 #[test]

@@ -8,7 +8,7 @@ use crate::store::{Read, Table, block_key, tree_key};
 use std::ops::Bound;
 
 /// Flaws of one feed that are described; the rest is counted.
-const MAX_FLAWS: usize = 100;
+pub const MAX_FLAWS: usize = 100;
 
 /// Depths per tier of tree rows.
 const TIER_DEPTH: u32 = 4;
@@ -37,11 +37,13 @@ pub struct FeedCheck {
     pub flaws: Vec<Flaw>,
     /// Flaws beyond those described.
     pub more: u64,
+    /// How many are described.
+    pub most: usize,
 }
 
 impl FeedCheck {
     fn flaw(&mut self, flaw: Flaw) {
-        if self.flaws.len() < MAX_FLAWS {
+        if self.flaws.len() < self.most {
             self.flaws.push(flaw);
         } else {
             self.more = self.more.saturating_add(1);
@@ -113,13 +115,14 @@ fn compare(
 }
 
 /// Compares all of a feed. `progress` is called for each block and says whether to go on; stopped, what was found so
-/// far comes back.
+/// far comes back. `most` flaws are described.
 pub fn check(
     txn: &impl Read,
     record: &FeedRecord,
+    most: usize,
     mut progress: impl FnMut() -> bool,
 ) -> Result<FeedCheck, FeedError> {
-    let mut found = FeedCheck::default();
+    let mut found = FeedCheck { most, ..FeedCheck::default() };
     for head in [record.head, record.cover, record.tip].iter().flatten() {
         if let Err(error) = head.verify(record.signer()) {
             found.flaw(Flaw::Signature { length: head.length, error });
@@ -146,7 +149,7 @@ pub fn check(
             if leaves.is_none() {
                 leaves = Some(Some(blocks.clone()));
             }
-            if suspects.len() <= MAX_FLAWS {
+            if suspects.len() <= most {
                 suspects.push(seq);
             }
         }

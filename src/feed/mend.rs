@@ -254,6 +254,7 @@ fn arbitrate_group(
 
 /// What can be told of a damaged record from its rows.
 fn mend_record(txn: &mut WriteTxn<'_>, record: &mut FeedRecord) -> Result<(), FeedError> {
+    let before = record.clone();
     let Ok(roots) = (StoredTree { txn: &*txn, feed_id: record.id }).roots(record.length) else {
         return Ok(());
     };
@@ -274,7 +275,7 @@ fn mend_record(txn: &mut WriteTxn<'_>, record: &mut FeedRecord) -> Result<(), Fe
         record.byte_length = roots.byte_length();
         cut_beyond(txn, record)?;
     }
-    save(txn, record)
+    if *record == before { Ok(()) } else { save(txn, record) }
 }
 
 /// Takes out rows beyond the length.

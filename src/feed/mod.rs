@@ -32,14 +32,14 @@ mod truncate;
 
 pub use append::Appender;
 pub use branch::{BranchOf, adopt, agreed, branch_off, branches, let_go};
-pub use check::{FeedCheck, Flaw, check};
+pub use check::{FeedCheck, Flaw, MAX_FLAWS, check};
 pub use clear::clear;
 pub use error::{FeedError, Fork};
 pub use fork::{load_parting, mark_forked, parting, save_parting};
 pub use holes::{all_holes, check_hole, contiguous, fill, holes};
 pub use ingest::{Grown, ingest};
 pub use mend::{flipped_back, mend, mended_record};
-pub use parts::{Part, apart, check_part, gap, keep_part, take_reached};
+pub use parts::{Part, apart, check_part, gap, keep_part, take_reached, verify_part};
 pub use receive::{Received, VerifiedBlocks, verify};
 pub use record::{FeedRecord, all, create, each, load, save};
 pub use seed::{Secret, Seed};

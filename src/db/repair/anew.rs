@@ -54,13 +54,13 @@ impl Work<'_, '_> {
         name: &str,
         row: &DatabaseRow,
         key: Option<&EncryptionKey>,
-    ) -> Result<bool, Failure> {
+    ) -> bool {
         if self.engine.board.database(row.id).is_some() {
-            return Ok(true);
+            return true;
         }
         let key = key.filter(|key| row.check.is_some_and(|check| key.check(&row.key) == check));
         if row.check.is_some() && key.is_none() {
-            return Ok(false);
+            return false;
         }
         let info = DbInfo {
             name: name.to_owned(),
@@ -78,7 +78,7 @@ impl Work<'_, '_> {
         let space = Space::new(row.id, Sealing::new(key, &row.key));
         let open = Arc::new(OpenDatabase::new(row.id, info, space, Duration::from_mins(1)));
         self.engine.board.databases.write().insert(row.id, open);
-        Ok(true)
+        true
     }
 
     /// Marks a database as one to be made anew, unless it is.
@@ -211,10 +211,11 @@ impl Work<'_, '_> {
         let open = self.engine.board.database(id).ok_or_else(Error::closed)?;
         // In apply mode it is gone, and so is what the floor named.
         if !open.info.apply {
-            let next = view::sweep(self.txn, id, from, mark.floor, ROWS)?;
-            let is_all = view::sweep_log(self.txn, id, mark.floor, ROWS)?;
-            if next.is_some() || !is_all {
-                return Ok(Piece::More(next.or_else(|| from.map(<[u8]>::to_vec))));
+            if !view::sweep_log(self.txn, id, mark.floor, ROWS)? {
+                return Ok(Piece::More(None));
+            }
+            if let Some(next) = view::sweep(self.txn, id, from, mark.floor, ROWS)? {
+                return Ok(Piece::More(Some(next)));
             }
         }
         open.space.forget_keys();

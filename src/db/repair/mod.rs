@@ -176,7 +176,7 @@ impl Mender<'_> {
         let (id, name_of, row_of) = (row.id, name.to_owned(), row.clone());
         let key = self.options.encryption_key.clone();
         let begun = self.shared()?.job(move |work| {
-            if !work.open_to_repair(&name_of, &row_of, key.as_ref())? {
+            if !work.open_to_repair(&name_of, &row_of, key.as_ref()) {
                 return Ok(false);
             }
             work.begin_anew(id).map(|()| true)

@@ -143,6 +143,12 @@ impl Work<'_, '_> {
         let Ok(feed) = MemberRow::feed_of(key) else { return Ok(Outcome::Stays) };
         let Ok(Some(record)) = feed::load(&*self.txn, &feed) else { return Ok(Outcome::Stays) };
         let id = database_of(key);
+        let kept = self.txn.get(Table::Members, key)?.and_then(|row| MemberRow::decode(row).ok());
+        if let Some(kept) = kept {
+            self.txn.put(Table::Members, key, &MemberRow { feed: record.id, ..kept }.encode())?;
+            self.engine.databases.remove(&id);
+            return Ok(Outcome::Mended(format!("the row of feed {feed} in a database has its number again")));
+        }
         let member = MemberRow {
             feed: record.id,
             added: false,

@@ -21,7 +21,7 @@ impl Verifier<'_> {
                     continue;
                 }
             };
-            let found = feed::check(txn, record, || self.step(Stage::Feeds, total))?;
+            let found = feed::check(txn, record, self.most_flaws, || self.step(Stage::Feeds, total))?;
             blocks += found.blocks;
             if !found.flaws.is_empty() {
                 self.flawed.push((record.key, found.clone()));

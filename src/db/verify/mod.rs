@@ -13,7 +13,7 @@ use super::repair::{Repaired, marked, repair};
 use super::store::{Shared, Store};
 pub(super) use rows::{Unreadable, check as check_row};
 
-use crate::feed::FeedCheck;
+use crate::feed::{FeedCheck, MAX_FLAWS};
 use crate::seal::EncryptionKey;
 use crate::store::Snapshot;
 use crate::types::FeedKey;
@@ -23,6 +23,9 @@ use std::sync::{Arc, Weak};
 
 /// Damages that are described; the rest is counted. Bounds a report.
 const MAX_DAMAGES: usize = 1_000;
+
+/// Flaws of one feed that one pass of a repair mends: bounds what it remembers.
+const MAX_MENDED: usize = 65_536;
 
 /// Steps between two calls of the progress callback.
 const STEPS_PER_CALL: u64 = 256;
@@ -156,11 +159,15 @@ impl Store {
             Err(error) => return Reply::ready(Err(error)),
         };
         let (replier, reply) = Reply::channel();
+        if options.repair && shared.environment().is_ok_and(|environment| environment.is_read_only()) {
+            let message = "a store that is opened for reading only is not repaired: open it without readOnly";
+            return Reply::ready(Err(Error::new(Code::ReadOnly, message)));
+        }
         let begun = begin(&shared);
         let weak = Arc::downgrade(&shared);
         let spawned = std::thread::Builder::new()
             .name("multi-hyperbee verify".into())
-            .spawn(move || run(weak, &options, begun, Box::new(progress), replier));
+            .spawn(move || run(&weak, &options, begun, Box::new(progress), replier));
         match spawned {
             Ok(_) => reply,
             Err(error) => Reply::ready(Err(Error::new(
@@ -184,7 +191,7 @@ fn begin(shared: &Shared) -> Reply<Snapshot> {
 }
 
 fn run(
-    store: Weak<Shared>,
+    store: &Weak<Shared>,
     options: &VerifyOptions,
     begun: Reply<Snapshot>,
     mut progress: Box<dyn FnMut(Progress)>,
@@ -192,13 +199,13 @@ fn run(
 ) {
     let mut pass = |begun: Reply<Snapshot>| {
         let snapshot = begun.wait()?;
-        Verifier::new(&store, options, &snapshot, &mut *progress)?.all()
+        Verifier::new(store, options, &snapshot, &mut *progress).all()
     };
     let verified = pass(begun).and_then(|found| {
         if !options.repair {
             return Ok(found.report);
         }
-        repair(&store, options, found, || {
+        repair(store, options, found, || {
             let shared = store.upgrade().ok_or_else(Error::closed)?;
             pass(begin(&shared))
         })
@@ -223,6 +230,8 @@ struct Verifier<'s> {
     key: Option<&'s EncryptionKey>,
     progress: &'s mut dyn FnMut(Progress),
     steps: u64,
+    /// Flaws of one feed that are looked for one by one.
+    most_flaws: usize,
     /// Databases that are being made anew.
     marked: BTreeSet<u32>,
     found: Report,
@@ -236,18 +245,19 @@ impl<'s> Verifier<'s> {
         options: &'s VerifyOptions,
         snapshot: &'s Snapshot,
         progress: &'s mut dyn FnMut(Progress),
-    ) -> Result<Self, Error> {
-        Ok(Self {
+    ) -> Self {
+        Self {
             store,
             snapshot,
             key: options.encryption_key.as_ref(),
             progress,
             steps: 0,
+            most_flaws: if options.repair { MAX_MENDED } else { MAX_FLAWS },
             marked: BTreeSet::new(),
             found: Report::default(),
             flawed: Vec::new(),
             unread: Vec::new(),
-        })
+        }
     }
 
     fn all(mut self) -> Result<Found, Error> {

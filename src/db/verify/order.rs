@@ -23,16 +23,21 @@ impl Verifier<'_> {
         };
         match self.compare_order(stored, space, &order) {
             Ok(None) => Ok(()),
-            Ok(Some(damage)) => self.say_one(stored, damage),
+            Ok(Some(damage)) => {
+                self.say_one(stored, damage);
+                Ok(())
+            }
             Err(Failure::Store(error)) => Err(error.into()),
             Err(Failure::Refused(_)) if !self.is_open() => Err(Error::closed()),
-            Err(Failure::Refused(error)) => self.say_one(stored, Damage::new(Stage::Views, error)),
+            Err(Failure::Refused(error)) => {
+                self.say_one(stored, Damage::new(Stage::Views, error));
+                Ok(())
+            }
         }
     }
 
-    fn say_one(&mut self, stored: &Stored, damage: Damage) -> Result<(), Error> {
+    fn say_one(&mut self, stored: &Stored, damage: Damage) {
         self.damage(Damage { database: Some(stored.name.clone()), ..damage });
-        Ok(())
     }
 
     fn compare_order(
