@@ -13,14 +13,14 @@ impl World {
         self.end_lines(&mut Random::new(5), |_| true)?;
         let older = self.bring_back()?;
         self.all_are_back = true;
-        for a in 0..self.setup.devices {
+        for a in 0..self.devices.len() {
             for b in 0..a {
                 self.connect(a, b, Kind::Whole, &mut Random::new(6))?;
             }
         }
         // What strangers say is fetched on request alone.
         for feed in self.feeds() {
-            (0..self.setup.devices).try_for_each(|at| self.wake(at, feed))?;
+            (0..self.devices.len()).try_for_each(|at| self.wake(at, feed))?;
         }
         self.rest()?;
         self.write_again(&older)?;
@@ -54,7 +54,7 @@ impl World {
         if !self.setup.has(Mode::Apply) {
             return Ok(());
         }
-        for _ in 0..4 + 2 * self.setup.devices {
+        for _ in 0..4 + 2 * self.devices.len() {
             let mut any = false;
             for device in &mut self.devices {
                 let Some(replica) = device.replica(Mode::Apply) else { continue };

@@ -46,6 +46,7 @@ mod faults;
 mod finish;
 #[path = "../naive/fold.rs"]
 mod fold;
+mod fork;
 #[cfg(not(feature = "faults"))]
 mod found;
 mod line;
