@@ -132,8 +132,9 @@ pub fn all(replicas: &mut [&mut Replica], shared: bool, lying: bool) -> Result<(
     for (at, found) in replicas.iter_mut().enumerate() {
         replica(found, lying).map_err(|what| format!("at {at}, at rest: {what}"))?;
     }
-    let ledgers: BTreeMap<FeedKey, &Vec<Vec<u8>>> =
-        replicas.iter().map(|replica| (replica.local(), &replica.ledger)).collect();
+    let past = replicas.iter().flat_map(|replica| replica.past.iter().map(|(feed, blocks)| (*feed, blocks)));
+    let now = replicas.iter().map(|replica| (replica.local(), &replica.ledger));
+    let ledgers: BTreeMap<FeedKey, &Vec<Vec<u8>>> = past.chain(now).collect();
     let forked: BTreeSet<FeedKey> =
         replicas.iter().filter(|replica| replica.forks).map(|replica| replica.local()).collect();
     let mut hashes = Vec::new();

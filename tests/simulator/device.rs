@@ -215,6 +215,10 @@ impl Device {
         Ok(())
     }
 
+    pub fn forget_backup(&mut self) {
+        self.backup = None;
+    }
+
     pub fn has_backup(&self) -> bool {
         self.backup.is_some()
     }

@@ -49,7 +49,9 @@ mod fold;
 mod fork;
 #[cfg(not(feature = "faults"))]
 mod found;
+mod liar;
 mod line;
+mod local;
 mod members;
 mod model;
 #[path = "../naive/order.rs"]

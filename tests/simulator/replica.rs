@@ -57,6 +57,8 @@ pub struct Replica {
     pub lied_to: Cell<bool>,
     /// It was put back once.
     restored: bool,
+    /// Feeds it wrote before, whole.
+    pub past: Vec<(FeedKey, Vec<Vec<u8>>)>,
     /// Its key signs, or may sign, two histories: of its own feed nothing is certain any more.
     pub forks: bool,
     /// Some feed of the database has two histories: what shows is what all agree in, not what the model says.
@@ -159,6 +161,7 @@ impl Replica {
             is_full: false,
             lied_to: Cell::new(false),
             restored: false,
+            past: Vec::new(),
             forks: false,
             is_weak: false,
         }
@@ -180,9 +183,19 @@ impl Replica {
             mute: self.mute,
             loose: self.loose.clone(),
             kept: None,
+            past: self.past.clone(),
             lied_to: self.lied_to.clone(),
             ..*self
         }
+    }
+
+    /// It writes another feed from now on.
+    pub fn change_local(&mut self, secret: [u8; 32], local: FeedKey) {
+        self.key = Some(self.database());
+        self.secret = secret;
+        let before = std::mem::replace(&mut self.open.as_mut().unwrap().local, local);
+        self.past.push((before, std::mem::take(&mut self.ledger)));
+        self.restored = false;
     }
 
     /// What was put back is taken for the newest, wrongly.

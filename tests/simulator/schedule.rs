@@ -32,6 +32,9 @@ impl Step {
             | Self::Full { at, .. }
             | Self::Backup { at, .. }
             | Self::Fork { at, .. }
+            | Self::Lie { at, .. }
+            | Self::Local { at, .. }
+            | Self::Lost { by: at }
             | Self::Restore { at } => [Some(at), None],
             Self::Connect { a, b, .. } | Self::Meet { a, b, .. } => [Some(a), Some(b)],
             Self::Grant { by: at, who, .. }
@@ -52,11 +55,11 @@ impl Step {
 impl Step {
     /// In a seed with a fork the creator alone says who takes part, the forked writer never judges, and nobody else goes
     /// back to a backup.
-    fn spare(&mut self, forking: usize) {
+    fn spare(&mut self, forking: usize, copy: usize) {
         match self {
             Self::Grant { by, who, indexer } => {
                 *by = 0;
-                *indexer &= *who < forking || *who > forking;
+                *indexer &= *who != forking && *who != copy;
             }
             Self::Revoke { by, who } if *who > 0 => *by = 0,
             Self::Revoke { .. } | Self::Restore { .. } => *self = Self::Rest,
@@ -205,6 +208,20 @@ pub enum Step {
         at: usize,
         copied: bool,
     },
+    /// A liar meets it.
+    Lie {
+        at: usize,
+        seed: u64,
+    },
+    /// Apply mode: it writes another feed from now on.
+    Local {
+        at: usize,
+        seed: u64,
+    },
+    /// Apply mode: an indexer who has all of a feed that its writer writes no more declares it lost.
+    Lost {
+        by: usize,
+    },
     /// Devices whose bits differ cannot reach each other.
     Part {
         groups: u64,
@@ -285,7 +302,7 @@ pub fn steps(setup: &Setup, random: &mut Random) -> Vec<Step> {
         steps.push(step(&more, random));
     }
     if let Some(forking) = setup.forking {
-        steps.iter_mut().for_each(|step| step.spare(forking));
+        steps.iter_mut().for_each(|step| step.spare(forking, setup.devices));
     }
     steps
 }
@@ -322,6 +339,9 @@ fn step(setup: &Setup, random: &mut Random) -> Step {
         50..68 => Step::Carry { seed },
         68..74 => Step::Meet { a: at, b: who, once: random.chance(30) },
         74..77 => Step::Cut { seed },
+        77..78 if random.chance(25) => Step::Lie { at, seed },
+        77..78 if setup.forking.is_none() && random.chance(35) => Step::Local { at, seed },
+        77..78 if random.chance(50) => Step::Lost { by },
         77..78 => Step::Tick,
         78..81 => Step::Clock { at, seed },
         81..86 => Step::Grant { by, who, indexer: random.chance(40) },

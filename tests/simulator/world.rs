@@ -173,6 +173,9 @@ impl World {
             }
             Step::Restore { at } => self.restore(at),
             Step::Fork { at, copied } => self.fork(at, copied),
+            Step::Lie { at, seed } => self.lie(at, &mut Random::new(seed)),
+            Step::Lost { by } => self.declare_lost(by),
+            Step::Local { at, seed } => self.set_local(at, &mut Random::new(seed)),
             Step::Part { groups } => {
                 count("partition");
                 self.groups = groups;
