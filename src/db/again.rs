@@ -237,9 +237,9 @@ impl Work<'_, '_> {
         let mut pending = Pending::default();
         for batch in &whole {
             let entries = batch.iter().filter_map(|(_, kept)| Entry::decode(&kept.block).ok());
-            let (places, ops): (Vec<Place>, Vec<Op<'_>>) =
+            let (stands, ops): (Vec<Place>, Vec<Op<'_>>) =
                 entries.map(|entry| (entry.place, entry.op)).unzip();
-            if let (Some((_, first)), Some(Place::First(head))) = (batch.first(), places.into_iter().next()) {
+            if let (Some((_, first)), Some(Place::First(head))) = (batch.first(), stands.into_iter().next()) {
                 self.append_one_again(id, first, head, ops, &mut renamed, &mut pending)?;
             }
         }

@@ -92,6 +92,10 @@ impl Work<'_, '_> {
         self.engine.board.databases.write().insert(id, Arc::clone(&open));
         self.engine.effects.opened.insert(id);
         self.engine.effects.databases.insert(id);
+        // Readers see what they saw; who called for the repair goes on with it.
+        if self.engine.board.repairing.lock().contains(&id) {
+            return Ok(open);
+        }
         let started = self.start_database(id);
         if started.is_err() {
             self.engine.board.databases.write().remove(&id);
@@ -100,7 +104,7 @@ impl Work<'_, '_> {
         started.map(|()| open)
     }
 
-    fn start_database(&mut self, id: u32) -> Result<(), Failure> {
+    pub fn start_database(&mut self, id: u32) -> Result<(), Failure> {
         let members: Vec<FeedKey> = self.database(id)?.members.keys().copied().collect();
         for feed in &members {
             self.feed(feed)?;

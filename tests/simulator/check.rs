@@ -99,10 +99,14 @@ fn reads(replica: &Replica, entries: &[ViewEntry]) -> Result<(), String> {
     same("the scan after a key", found.as_slice(), &entries[entries.len() / 2 + 1..])
 }
 
-/// Every version changed one key, and together they make the view.
+/// Every version that is kept changed one key, and together they make the view.
 fn history(replica: &Replica, version: u64, entries: &[ViewEntry]) -> Result<(), String> {
-    let mut history = replica.db().history(1, None, false).map_err(text)?;
-    let (mut view, mut next) = (BTreeMap::new(), 1);
+    let oldest = replica.db().oldest_version().map_err(text)?.max(1);
+    let mut history = replica.db().history(0, None, false).map_err(text)?;
+    let (mut view, mut next) = (BTreeMap::new(), oldest);
+    if oldest > 1 {
+        view.extend(scan(replica.db(), Some(oldest))?.1.into_iter().map(|entry| (entry.key.clone(), entry)));
+    }
     loop {
         let some = history.next(7, 1 << 20).map_err(text)?;
         if some.is_empty() {

@@ -99,7 +99,12 @@ pub fn replica(replica: &mut Replica) -> Result<(), String> {
     let wanted = expected.positions.iter().map(|position| (place(position.batch), outcome(position.fate)));
     same("the sequence", found.collect::<Vec<_>>(), wanted.collect())?;
     let skip = sequence.len() / VIEWS + 1;
+    let oldest = replica.db().oldest_version().map_err(text)?;
+    let is_kept = |version: u64| version == 0 || version >= oldest;
     for (entry, position) in sequence.iter().zip(&expected.positions).rev().step_by(skip) {
+        if !is_kept(entry.end) {
+            continue;
+        }
         same(
             &format!("the view after {entry:?}"),
             view_at(replica, Some(entry.end))?,

@@ -59,6 +59,10 @@ impl Device {
         self.clock.store(now.saturating_add_signed(self.skew), Ordering::Relaxed);
     }
 
+    pub fn path(&self) -> &Path {
+        self.dir.path()
+    }
+
     pub fn store(&self) -> &Store {
         self.store.as_ref().unwrap()
     }

@@ -38,6 +38,7 @@ mod apply_fn;
 mod apply_user;
 mod check;
 mod check_apply;
+mod compaction;
 mod coverage;
 mod device;
 mod disk;

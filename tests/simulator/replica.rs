@@ -3,8 +3,8 @@
 use super::random::Random;
 use super::schedule::{Mode, Setup};
 use multi_hyperbee::db::{
-    Code, DatabaseOptions, Db, DbStatus, Done, EncryptionKey, Event, FeedChoice, Range, Store, Subscription,
-    ViewEntry,
+    Code, DatabaseOptions, Db, DbStatus, Done, EncryptionKey, Event, FeedChoice, Held, Range, Store,
+    Subscription, ViewEntry,
 };
 use multi_hyperbee::entry::{Entry, Op, Place};
 use multi_hyperbee::types::{FeedKey, Hash, Stamp};
@@ -76,6 +76,8 @@ pub struct Open {
     pub store: Store,
     pub db: Db,
     pub local: FeedKey,
+    /// Versions that a user holds.
+    pub held: Vec<Held>,
     events: Subscription,
     /// What the events so far say.
     version: u64,
@@ -253,7 +255,8 @@ impl Replica {
         let (version, writable) = (status.version, status.writable);
         let store = store.clone();
         self.late = None;
-        self.open = Some(Open { store, db, local, events, version, writers, writable });
+        let held = Vec::new();
+        self.open = Some(Open { store, db, local, held, events, version, writers, writable });
         Ok(())
     }
 
@@ -278,6 +281,31 @@ impl Replica {
         // Whether an acknowledgement may be wanted is a hint; that none is, is forgotten.
         let status = |status| DbStatus { ack_wanted: false, ..status };
         Ok((db.status().map(status).map_err(wrong)?, db.state_hash().map_err(wrong)?, scan(db, None)?))
+    }
+
+    /// Looks at everything; every other time it holds what it sees.
+    pub fn look(&mut self) -> Result<(), String> {
+        let (version, entries) = scan(self.db(), None)?;
+        if self.snapshots.len().is_multiple_of(2) {
+            let held = self.db().hold(Some(version)).map_err(|error| format!("hold {version}: {error}"))?;
+            self.open.as_mut().unwrap().held.push(held);
+        }
+        self.snapshots.push((version, entries));
+        Ok(())
+    }
+
+    /// Versions below are not kept any more; in a backup they may be.
+    pub fn forget_below(&mut self, oldest: u64) {
+        let is_kept = |(version, _): &(u64, Vec<ViewEntry>)| *version == 0 || *version >= oldest;
+        if let Some(kept) = &mut self.kept {
+            kept.snapshots = self.snapshots.iter().take(kept.snapshots).filter(|one| is_kept(one)).count();
+        }
+        self.snapshots.retain(is_kept);
+        // A user who has seen enough lets go.
+        let open = self.open.as_mut().unwrap();
+        if open.held.len() > 2 {
+            open.held.remove(0);
+        }
     }
 
     /// Remembers how it is, for when a backup of now is put back.

@@ -21,6 +21,7 @@ impl Step {
             | Self::Read { at, .. }
             | Self::Snapshot { at }
             | Self::Check { at }
+            | Self::Compact { at, .. }
             | Self::Append { at, .. }
             | Self::Apply { at, .. }
             | Self::Drain { at }
@@ -108,6 +109,11 @@ pub enum Step {
     },
     Check {
         at: usize,
+    },
+    /// Old versions go, and perhaps the file is written anew.
+    Compact {
+        at: usize,
+        seed: u64,
     },
     Connect {
         a: usize,
@@ -350,7 +356,9 @@ fn step(setup: &Setup, random: &mut Random) -> Step {
         95 if random.chance(35) => Step::Backup { at, made: random.chance(50) },
         95 if random.chance(75) => Step::Restore { at },
         95..96 => Step::Part { groups: random.next() },
-        96..98 => Step::Heal,
+        96 => Step::Heal,
+        97 => Step::Compact { at, seed },
+        98 if random.chance(60) => Step::Compact { at, seed },
         _ => Step::Rest,
     }
 }

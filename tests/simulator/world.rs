@@ -5,7 +5,7 @@ use super::coverage::{count, count_if};
 use super::device::Device;
 use super::line::{Kind, Line};
 use super::random::Random;
-use super::replica::{Replica, scan};
+use super::replica::Replica;
 use super::schedule::{Mode, Setup, Step};
 use super::{check, user};
 use multi_hyperbee::db::Error;
@@ -88,12 +88,9 @@ impl World {
             }
             Step::Snapshot { at } => {
                 count("snapshot");
-                for replica in &mut self.devices[at].replicas {
-                    let snapshot = scan(replica.db(), None)?;
-                    replica.snapshots.push(snapshot);
-                }
-                Ok(())
+                self.devices[at].replicas.iter_mut().try_for_each(Replica::look)
             }
+            Step::Compact { at, seed } => self.devices[at].compact(&mut Random::new(seed)),
             Step::Check { at } => {
                 count("check");
                 let lying = self.setup.lying;
