@@ -278,7 +278,7 @@ pub fn setup(random: &mut Random) -> Setup {
 }
 
 pub fn steps(setup: &Setup, random: &mut Random) -> Vec<Step> {
-    let count = 100 + random.below(240);
+    let count = 100 + random.below(220);
     let mut steps = Vec::new();
     // Most devices are there from the beginning; others are granted later, if ever.
     for who in 1..setup.devices {
@@ -299,7 +299,15 @@ pub fn steps(setup: &Setup, random: &mut Random) -> Vec<Step> {
             steps.push(Step::Fork { at, copied });
             more.devices += usize::from(copied);
         }
-        steps.push(step(&more, random));
+        let next = step(&more, random);
+        // Mostly the creator has all that was written before, and says that no more of it will come.
+        let left = match next {
+            Step::Local { at, .. } if at > 0 && random.chance(60) => Some(at),
+            _ => None,
+        };
+        steps.extend(left.map(|at| Step::Meet { a: 0, b: at, once: false }));
+        steps.push(next);
+        steps.extend(left.map(|_| Step::Lost { by: 0 }));
     }
     if let Some(forking) = setup.forking {
         steps.iter_mut().for_each(|step| step.spare(forking, setup.devices));
