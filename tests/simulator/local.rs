@@ -38,7 +38,7 @@ impl World {
             return Ok(());
         }
         let Some(replica) = self.devices[by].replica(Mode::Apply) else { return Ok(()) };
-        replica.settle();
+        apply_user::drain(replica)?;
         if !replica.db().status().map_err(text)?.indexer {
             return Ok(());
         }

@@ -293,11 +293,14 @@ pub fn steps(setup: &Setup, random: &mut Random) -> Vec<Step> {
     // A device more than there were: the copy, once there is one.
     let mut more = setup.clone();
     let fork_at = setup.forking.map(|at| (at, count / 8 + random.below(count / 2)));
+    let copied = random.chance(70);
     for number in 0..count {
         if let Some((at, _)) = fork_at.filter(|(_, then)| *then == number) {
-            let copied = random.chance(70);
             steps.push(Step::Fork { at, copied });
             more.devices += usize::from(copied);
+        }
+        if let Some((at, _)) = fork_at.filter(|(_, then)| !copied && then / 2 == number) {
+            steps.push(Step::Backup { at, made: random.chance(50) });
         }
         let next = step(&more, random);
         // Mostly the creator has all that was written before, and says that no more of it will come.
