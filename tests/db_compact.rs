@@ -109,7 +109,9 @@ fn i4_no_floor_passes_what_is_read() {
     let store = memory();
     let db = create(&store);
     let put_many = |from: u32| {
-        (from..from + 10).for_each(|n| drop(put(&db, &format!("k{}", n % 3), &format!(r#"{{"n":{n}}}"#))));
+        for n in from..from + 10 {
+            put(&db, &format!("k{}", n % 3), &format!(r#"{{"n":{n}}}"#));
+        }
     };
     put_many(0);
     let held = db.hold(None).unwrap();

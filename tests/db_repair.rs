@@ -156,8 +156,6 @@ struct World {
 }
 
 fn world(kind: Kind) -> World {
-        std::panic::set_hook(Box::new(|info| eprintln!("{info}")));
-    }
     let dir = tempfile::tempdir().unwrap();
     let store = open(dir.path());
     let a = kind.open(&store, None);
