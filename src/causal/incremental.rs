@@ -1,10 +1,10 @@
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use super::encoding::{map, position, put_map, put_position};
+use super::kept::{OrderFeed, OrderHead};
 use super::{
     BatchFacts, ControlBatch, Controls, Intervals, Membership, Past, WalkOutcome, WalkRule, WalkSource, walk,
 };
-use crate::codec::{DecodeError, Reader};
+use crate::codec::DecodeError;
 use crate::types::{FeedKey, Position};
 
 /// What placing a batch did.
@@ -26,6 +26,8 @@ pub struct OrderState {
     controls: Controls,
     outcome: WalkOutcome,
     due: bool,
+    /// Feeds of which something has changed since it was last kept.
+    touched: BTreeSet<FeedKey>,
 }
 
 impl OrderState {
@@ -38,7 +40,64 @@ impl OrderState {
             controls: Controls::new(),
             outcome: WalkOutcome::of_creator(creator),
             due: false,
+            touched: BTreeSet::from([creator]),
         }
+    }
+
+    /// The state that was kept as these parts. `controls`: every control batch that was placed.
+    pub fn restore(
+        head: OrderHead,
+        feeds: BTreeMap<FeedKey, OrderFeed>,
+        controls: Controls,
+    ) -> Result<Self, DecodeError> {
+        let OrderHead { creator, rule, due, last_taken, last_change } = head;
+        let mut members = BTreeMap::new();
+        let mut state = Self { due, controls, ..Self::new(creator, rule) };
+        state.touched.clear();
+        let outcome = &mut state.outcome;
+        (outcome.last_taken, outcome.last_change) = (last_taken, last_change);
+        outcome.ever_indexer.clear();
+        for (feed, kept) in feeds {
+            state.placed.raise(feed, kept.placed);
+            outcome.walked.raise(feed, kept.walked);
+            members.extend(kept.member.map(|member| (feed, member)));
+            if kept.ever_indexer {
+                outcome.ever_indexer.insert(feed);
+            }
+            if !kept.counted.is_empty() {
+                outcome.counted.insert(feed, kept.counted);
+            }
+        }
+        outcome.membership = Membership::of(members)?;
+        Ok(state)
+    }
+
+    /// What is to be kept of the whole, beside its feeds and controls.
+    pub fn head(&self) -> OrderHead {
+        OrderHead {
+            creator: self.creator,
+            rule: self.rule,
+            due: self.due,
+            last_taken: self.outcome.last_taken,
+            last_change: self.outcome.last_change,
+        }
+    }
+
+    /// What is to be kept of a feed.
+    pub fn feed(&self, feed: &FeedKey) -> OrderFeed {
+        let outcome = &self.outcome;
+        OrderFeed {
+            placed: self.placed.get(feed),
+            walked: outcome.walked.get(feed),
+            member: outcome.membership.get(feed),
+            ever_indexer: outcome.ever_indexer.contains(feed),
+            counted: outcome.counted.get(feed).cloned().unwrap_or_default(),
+        }
+    }
+
+    /// Feeds of which something else is to be kept than when this was last asked.
+    pub fn take_touched(&mut self) -> BTreeSet<FeedKey> {
+        std::mem::take(&mut self.touched)
     }
 
     pub fn creator(&self) -> FeedKey {
@@ -80,6 +139,7 @@ impl OrderState {
     pub fn place(&mut self, batch: &BatchFacts, position: Position, past: &Past) -> Verdict {
         let due = self.due || self.changes_others(batch, position, past);
         self.placed.raise(batch.writer, batch.end());
+        self.touched.insert(batch.writer);
         if let Some(control) = ControlBatch::of(batch, position.effective) {
             self.controls.insert(control);
         }
@@ -89,7 +149,11 @@ impl OrderState {
         }
         let member = self.outcome.membership.get(&batch.writer);
         if member.is_some_and(|member| member.indexer) {
-            self.outcome.walked.join(past);
+            for (feed, length) in past.iter() {
+                if self.outcome.walked.raise(feed, length) {
+                    self.touched.insert(feed);
+                }
+            }
             self.outcome.walked.raise(batch.writer, batch.end());
             self.outcome.last_taken = self.outcome.last_taken.max(Some(position));
         }
@@ -104,6 +168,7 @@ impl OrderState {
     /// in its past has to be taken out with them.
     pub fn withdraw(&mut self, feed: FeedKey, from: u64) {
         self.placed.lower(feed, from);
+        self.touched.insert(feed);
         self.controls.cut(feed, from);
         if let Some(counted) = self.outcome.counted.get_mut(&feed) {
             counted.cut(from);
@@ -152,7 +217,30 @@ impl OrderState {
         let outcome = walk(self.creator, self.rule, &self.placed, &self.controls, source)?;
         let before = std::mem::replace(&mut self.outcome, outcome);
         self.due = false;
+        self.touch_changed(&before);
         Ok(before.counted)
+    }
+
+    /// A walk looks at every feed; what it finds as it was is not kept anew.
+    fn touch_changed(&mut self, before: &WalkOutcome) {
+        let after = &self.outcome;
+        let mut changed = BTreeSet::new();
+        let mut differ = |feed: &FeedKey| {
+            let is_same = before.walked.get(feed) == after.walked.get(feed)
+                && before.membership.get(feed) == after.membership.get(feed)
+                && before.ever_indexer.contains(feed) == after.ever_indexer.contains(feed)
+                && before.counted.get(feed) == after.counted.get(feed);
+            if !is_same {
+                changed.insert(*feed);
+            }
+        };
+        for outcome in [before, after] {
+            outcome.walked.iter().for_each(|(feed, _)| differ(&feed));
+            outcome.membership.iter().for_each(|(feed, _)| differ(&feed));
+            outcome.ever_indexer.iter().for_each(&mut differ);
+            outcome.counted.keys().for_each(&mut differ);
+        }
+        self.touched.append(&mut changed);
     }
 
     /// What counts now and did not before, or the other way round: `(feed, from, to, counts now)`. Fresh entries that
@@ -169,54 +257,5 @@ impl OrderState {
             changes.extend(now.difference(then).map(|(from, to)| (*feed, from, to, true)));
         }
         changes
-    }
-
-    /// Everything but the controls, which are rows of their own ([`ControlBatch::encode_into`]):
-    ///
-    /// ```text
-    /// creator 32 ‖ rule u8 (0 merge, 1 apply) ‖ due bool ‖ placed past ‖ membership ‖ walked past
-    ///   ‖ counted (feed map of intervals, none empty) ‖ last taken ‖ last change ‖ ever indexer (feed map of nothing)
-    /// last taken, last change = 0x00 | 0x01 ‖ position
-    /// ```
-    pub fn encode_into(&self, out: &mut Vec<u8>) {
-        let WalkOutcome { membership, counted, walked, last_taken, last_change, ever_indexer } =
-            &self.outcome;
-        out.extend_from_slice(self.creator.as_bytes());
-        out.push(match self.rule {
-            WalkRule::Merge => 0,
-            WalkRule::Apply => 1,
-        });
-        out.push(self.due.into());
-        self.placed.encode_into(out);
-        membership.encode_into(out);
-        walked.encode_into(out);
-        put_map(out, counted.iter(), |out, intervals| intervals.encode_into(out));
-        put_position(out, *last_taken);
-        put_position(out, *last_change);
-        put_map(out, ever_indexer.iter().map(|feed| (feed, ())), |_, ()| {});
-    }
-
-    /// `controls`: every control batch that was placed.
-    pub fn decode(reader: &mut Reader<'_>, controls: Controls) -> Result<Self, DecodeError> {
-        let creator = FeedKey(reader.array("the creator")?);
-        let rule = match reader.u8("the walk's rule")? {
-            0 => WalkRule::Merge,
-            1 => WalkRule::Apply,
-            tag => return Err(DecodeError::UnknownTag { what: "the walk's rule", tag: tag.into() }),
-        };
-        let due = reader.bool("whether a walk is due")?;
-        let placed = Past::decode(reader)?;
-        let outcome = WalkOutcome {
-            membership: Membership::decode(reader)?,
-            walked: Past::decode(reader)?,
-            counted: map(reader, "what counts", |reader| match Intervals::decode(reader)? {
-                none if none.is_empty() => Err(DecodeError::Malformed { what: "what counts" }),
-                some => Ok(some),
-            })?,
-            last_taken: position(reader)?,
-            last_change: position(reader)?,
-            ever_indexer: map(reader, "past indexers", |_| Ok(()))?.into_keys().collect(),
-        };
-        Ok(Self { creator, rule, placed, controls, outcome, due })
     }
 }

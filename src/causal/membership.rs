@@ -23,6 +23,15 @@ impl Membership {
         Self(BTreeMap::from([(creator, Member { since: None, indexer: true })]))
     }
 
+    /// As it was kept.
+    pub(super) fn of(members: BTreeMap<FeedKey, Member>) -> Result<Self, DecodeError> {
+        if members.values().any(|member| member.indexer) {
+            Ok(Self(members))
+        } else {
+            Err(DecodeError::Malformed { what: "a membership" })
+        }
+    }
+
     pub fn get(&self, feed: &FeedKey) -> Option<Member> {
         self.0.get(feed).copied()
     }
@@ -90,10 +99,6 @@ impl Membership {
         let what = "a membership";
         let members =
             map(reader, what, |reader| Ok(Member { indexer: reader.bool(what)?, since: position(reader)? }))?;
-        if members.values().any(|member| member.indexer) {
-            Ok(Self(members))
-        } else {
-            Err(DecodeError::Malformed { what })
-        }
+        Self::of(members)
     }
 }

@@ -3,7 +3,7 @@
 //! who is granted and what counts ([`walk()`]); and the same brought forward batch by batch ([`OrderState`]).
 //!
 //! **Owns.** The formats of what the engine persists of it: [`Past`], [`Intervals`], [`Membership`],
-//! [`ControlBatch`], [`OrderState`]. `docs/design/order.md` has the bytes.
+//! [`ControlBatch`], [`OrderState`] (a head and a row for each feed). `docs/design/order.md` has the bytes.
 //!
 //! **Invariants.** 1. Nothing is read but the batches: not arrival order, clocks, or what this replica has added.
 //! 2. The linear order extends causality; effective timestamps rise strictly in a feed. 3. [`OrderState`] equals a walk
@@ -20,6 +20,7 @@ mod divergence;
 mod encoding;
 mod incremental;
 mod intervals;
+mod kept;
 mod links;
 mod membership;
 mod past;
@@ -35,6 +36,7 @@ pub use digest::{Agreement, FeedStanding};
 pub use divergence::Divergence;
 pub use incremental::{OrderState, Verdict};
 pub use intervals::Intervals;
+pub use kept::{OrderFeed, OrderHead};
 pub use links::links;
 pub use membership::{Member, Membership};
 pub use past::Past;

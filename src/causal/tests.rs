@@ -82,18 +82,13 @@ fn i4_golden_bytes() {
     let golden = "<1>0003000000000000000500020100<2>0203<9>";
     assert_eq!(one_form(&batch, ControlBatch::encode_into, ControlBatch::decode), golden);
 
-    let golden = concat!(
-        "<1>0000",
-        "01<1>03",
-        "02<1>0100<2>0001000000000000000500<1>00",
-        "01<1>03",
-        "01<1>010003",
-        "01000000000000000500<1>00",
-        "01000000000000000500<1>00",
-        "01<1>",
-    );
-    let decode = |reader: &mut Reader<'_>| OrderState::decode(reader, controls.clone());
-    assert_eq!(one_form(&state, OrderState::encode_into, decode), golden);
+    let head = state.head();
+    let golden = concat!("<1>0000", "01000000000000000500<1>00", "01000000000000000500<1>00");
+    assert_eq!(one_form(&head, OrderHead::encode_into, OrderHead::decode), golden);
+    let kept = |feed| one_form(&state.feed(&key(feed)), OrderFeed::encode_into, OrderFeed::decode);
+    assert_eq!(kept(1), "03030700010003");
+    assert_eq!(kept(2), "00000101000000000000000500<1>0000");
+    assert!(state.feed(&key(9)).is_nothing());
 }
 
 #[test]
@@ -239,7 +234,8 @@ proptest! {
         back(bytes, Intervals::decode, Intervals::encode_into);
         back(bytes, Membership::decode, Membership::encode_into);
         back(bytes, ControlBatch::decode, ControlBatch::encode_into);
-        back(bytes, |r| OrderState::decode(r, Controls::new()), OrderState::encode_into);
+        back(bytes, OrderHead::decode, OrderHead::encode_into);
+        back(bytes, OrderFeed::decode, OrderFeed::encode_into);
     }
 }
 

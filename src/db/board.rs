@@ -21,7 +21,7 @@ use crate::view::{Merged, Space};
 use parking_lot::{Mutex, RwLock};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 pub(super) struct Board {
@@ -38,6 +38,10 @@ pub(super) struct Board {
     pub wants: Mutex<Wants>,
     /// Why the last transaction was not committed; none: it was.
     pub failure: Mutex<Option<Error>>,
+    /// There may be damaged blocks that are wanted from peers.
+    pub has_holes: AtomicBool,
+    /// Databases that are being made anew from their feeds: nothing else places or writes in them meanwhile.
+    pub repairing: Mutex<BTreeSet<u32>>,
     /// Which connection is fetching a feed: no block is asked for twice.
     pub claims: Mutex<BTreeMap<FeedKey, u64>>,
 }
@@ -199,6 +203,8 @@ impl Default for Board {
             raw: Arc::new(super::raw::place()),
             wants: Mutex::default(),
             failure: Mutex::default(),
+            has_holes: AtomicBool::new(false),
+            repairing: Mutex::default(),
             claims: Mutex::default(),
         }
     }
@@ -249,6 +255,11 @@ impl Board {
     pub fn own_may_leave(&self, waited: u32) -> bool {
         let peers = self.peers();
         !peers.is_empty() && !peers.iter().any(|peer| peer.may_show_more(waited))
+    }
+
+    /// Whether any connection speaks of an own feed: over one for other databases it cannot leave.
+    pub fn is_carried(&self, feed: &FeedKey) -> bool {
+        self.peers().iter().any(|peer| peer.may_carry(feed))
     }
 
     /// A transaction was not committed: whoever looks at the status sees why.
@@ -330,6 +341,17 @@ impl Board {
         *open.finality.lock() = state.finality();
         open.written.store(state.applied.as_ref().map_or(0, |applied| applied.version), Ordering::Release);
         open.state_hash.changed();
+    }
+
+    /// Shows a feed's growth in databases that are being made anew: nothing else of them is published.
+    pub fn publish_growth(&self, record: &FeedRecord) {
+        for id in self.repairing.lock().iter() {
+            if let Some(open) = self.database(*id)
+                && let Some(feed) = open.feeds.write().get_mut(&record.key)
+            {
+                feed.take(record);
+            }
+        }
     }
 
     /// Tells connections and databases that feeds have grown or that databases have changed.

@@ -213,7 +213,8 @@ impl Scan {
         if *left == 0 {
             return Ok(false);
         }
-        let more = db.read(|_, txn| {
+        let more = db.read(|inner, txn| {
+            inner.must_be_here(cursor.version(), txn)?;
             let more = cursor.visit(txn, |found| {
                 Ok(match LiveRow::of(found.row.version, found.key, &found.row)? {
                     None => chunk.passed(),

@@ -6,8 +6,8 @@ use super::again::Kept;
 use super::rows::{DatabaseRow, MemberRow, StateRow};
 use super::verify::{Unreadable, check_row};
 use crate::apply::{AppliedState, Row};
-use crate::causal::{ControlBatch, Controls, OrderState, Past};
-use crate::codec::{DecodeError, Reader};
+use crate::causal::{ControlBatch, OrderFeed, OrderHead, Past};
+use crate::codec::{DecodeError, Reader, put_varint};
 use crate::feed::FeedRecord;
 use crate::merkle::Parting;
 use crate::order::Witness;
@@ -25,9 +25,13 @@ pub fn reread_row(table: Table, key: &[u8], value: &[u8]) -> Result<Option<Vec<u
         Table::Databases if key.first() == Some(&0) => out = DatabaseRow::decode(value)?.encode(),
         Table::Databases => out = StateRow::decode(value)?.encode(),
         Table::Members => out = MemberRow::decode(value)?.encode(),
-        Table::Pasts => Past::decode(&mut reader)?.encode_into(&mut out),
+        Table::Pasts => {
+            put_varint(&mut out, reader.varint("a past")?);
+            Past::decode(&mut reader)?.encode_into(&mut out);
+        }
         Table::Controls => ControlBatch::decode(&mut reader)?.encode_into(&mut out),
-        Table::Order => OrderState::decode(&mut reader, Controls::new())?.encode_into(&mut out),
+        Table::Order if key.len() == 4 => OrderHead::decode(&mut reader)?.encode_into(&mut out),
+        Table::Order => OrderFeed::decode(&mut reader)?.encode_into(&mut out),
         Table::Invites => out = InviteRow::decode(value)?.encode(),
         Table::Kept => out = Kept::decode(key, value)?.encode(),
         Table::Forks => Parting::decode(&mut reader)?.encode_into(&mut out),

@@ -1,14 +1,20 @@
 //! What `causal` asks about placed batches, answered from the store.
 //!
 //! ```text
-//! Pasts       Key: database u32 ‖ feed u32 ‖ seq u64      Value: past (causal)
+//! Pasts       Key: database u32 ‖ feed u32 ‖ seq u64      Value: since varint ‖ past (causal)
 //! Effectives  Key: database u32 ‖ feed u32 ‖ seq u64      Value: time u64 ‖ tick varint
 //! Controls    Key: database u32 ‖ feed u32 ‖ seq u64      Value: control batch (causal)
-//! Order       Key: database u32                           Value: order state (causal), all but the controls
+//! Order       Key: database u32                           Value: head of the order state (causal)
+//!             Key: database u32 ‖ feed 32                 Value: what it says of a feed (causal)
 //! ```
+//!
+//! `since`: 0 if the past is all of it; else the row holds only what is not in the past of the feed's rows before it, down
+//! to the last that is whole, and `since` counts the feeds in them and in this one.
 
 use super::{OrderError, batch_start};
-use crate::causal::{ControlBatch, Controls, OrderState, Past, Placed, PlacedBatch, WalkRule, WalkSource};
+use crate::causal::{
+    ControlBatch, Controls, OrderFeed, OrderHead, OrderState, Past, Placed, PlacedBatch, WalkRule, WalkSource,
+};
 use crate::codec::{Reader, put_varint};
 use crate::seal::Sealing;
 use crate::store::{Read, StoreError, Table, WriteTxn};
@@ -31,6 +37,15 @@ fn row_key(database: u32, feed: u32, seq: u64) -> [u8; 16] {
     out
 }
 
+/// A row of `Pasts`.
+pub(super) fn read_past(value: &[u8]) -> Result<(u64, Past), OrderError> {
+    let mut reader = Reader::new(value);
+    let since = reader.varint("a past")?;
+    let past = Past::decode(&mut reader)?;
+    reader.finish("a past")?;
+    Ok((since, past))
+}
+
 /// The past of the batch of `feed` that ends at `length`, itself included.
 pub fn past_at(
     txn: &impl Read,
@@ -39,35 +54,67 @@ pub fn past_at(
     feed: u32,
     length: u64,
 ) -> Result<Past, OrderError> {
-    let Some(last) = length.checked_sub(1) else { return Ok(Past::new()) };
+    Ok(past_and_since(txn, database, key, feed, length)?.0)
+}
+
+/// That past, and how many feeds the rows name that it is put together from since the last whole one.
+fn past_and_since(
+    txn: &impl Read,
+    database: u32,
+    key: FeedKey,
+    feed: u32,
+    length: u64,
+) -> Result<(Past, u64), OrderError> {
+    let Some(last) = length.checked_sub(1) else { return Ok((Past::new(), 0)) };
     let (from, to) = (row_key(database, feed, 0), row_key(database, feed, last));
-    let row = txn.last(Table::Pasts, Bound::Included(&from), Bound::Included(&to))?;
-    let mut past = match row {
-        None => Past::new(),
-        Some((_, value)) => {
-            let mut reader = Reader::new(value);
-            let past = Past::decode(&mut reader)?;
-            reader.finish("a past")?;
-            past
+    let mut past = Past::from_iter([(key, length)]);
+    let mut named = None;
+    for row in txn.range_back(Table::Pasts, Bound::Included(&from), Bound::Included(&to))? {
+        let (since, part) = read_past(row?.1)?;
+        past.join(&part);
+        named.get_or_insert(since);
+        if since == 0 {
+            break;
         }
-    };
-    past.raise(key, length);
-    Ok(past)
+    }
+    Ok((past, named.unwrap_or(0)))
+}
+
+/// Keeps the past of the batch at `seq`, of which that of its predecessor is a part: what is new in it, or all of it where
+/// what was new since the last whole one is as much. So in the long run as much is written as is new, and no more than
+/// twice the past is read.
+fn note_past(
+    txn: &mut WriteTxn<'_>,
+    database: u32,
+    key: FeedKey,
+    feed: u32,
+    seq: u64,
+    past: &Past,
+) -> Result<(), OrderError> {
+    let (before, named) = past_and_since(txn, database, key, feed, seq)?;
+    let new: Past = past.iter().filter(|(of, length)| before.get(of) < *length).collect();
+    if new.is_empty() {
+        return Ok(());
+    }
+    let since = named.saturating_add(new.len() as u64);
+    let (since, kept) = if since >= past.len() as u64 { (0, past) } else { (since, &new) };
+    let mut value = Vec::new();
+    put_varint(&mut value, since);
+    kept.encode_into(&mut value);
+    Ok(txn.put(Table::Pasts, &row_key(database, feed, seq), &value)?)
 }
 
 /// Keeps what the batch at `seq` needs kept: its past if it read links, its effective timestamp if it is not its own.
 pub fn note_placed(
     txn: &mut WriteTxn<'_>,
     database: u32,
-    feed: u32,
+    (key, feed): (FeedKey, u32),
     seq: u64,
     past: Option<&Past>,
     effective: Option<Effective>,
-) -> Result<(), StoreError> {
+) -> Result<(), OrderError> {
     if let Some(past) = past {
-        let mut value = Vec::new();
-        past.encode_into(&mut value);
-        txn.put(Table::Pasts, &row_key(database, feed, seq), &value)?;
+        note_past(txn, database, key, feed, seq, past)?;
     }
     if let Some(effective) = effective {
         let mut value = effective.time.to_be_bytes().to_vec();
@@ -105,9 +152,32 @@ pub fn order_state(txn: &impl Read, database: u32, creator: FeedKey) -> Result<O
         reader.finish("a control batch")?;
     }
     let mut reader = Reader::new(row);
-    let state = OrderState::decode(&mut reader, controls)?;
+    let head = OrderHead::decode(&mut reader)?;
     reader.finish("the order")?;
-    Ok(state)
+    let mut feeds = BTreeMap::new();
+    let (from, to) = (order_key(database, &FeedKey([0; 32])), order_key(database, &FeedKey([0xff; 32])));
+    for row in txn.range(Table::Order, Bound::Included(&from), Bound::Included(&to))? {
+        let (key, value) = row?;
+        let (feed, kept) = read_order_feed(key, value)?;
+        feeds.insert(feed, kept);
+    }
+    Ok(OrderState::restore(head, feeds, controls)?)
+}
+
+fn order_key(database: u32, feed: &FeedKey) -> Vec<u8> {
+    [&database.to_be_bytes()[..], feed.as_bytes()].concat()
+}
+
+/// A row of `Order` that is about a feed.
+pub(super) fn read_order_feed(key: &[u8], value: &[u8]) -> Result<(FeedKey, OrderFeed), OrderError> {
+    let mut reader = Reader::new(key);
+    reader.u32("the database")?;
+    let feed = FeedKey(reader.array("the feed")?);
+    reader.finish("a key of the order")?;
+    let mut reader = Reader::new(value);
+    let kept = OrderFeed::decode(&mut reader)?;
+    reader.finish("the order of a feed")?;
+    Ok((feed, kept))
 }
 
 /// Keeps a batch that grants or revokes.
@@ -122,10 +192,22 @@ pub fn save_control(
     txn.put(Table::Controls, &row_key(database, feed, batch.seq), &row)
 }
 
-pub fn save_order(txn: &mut WriteTxn<'_>, database: u32, state: &OrderState) -> Result<(), StoreError> {
+/// Keeps what has changed since it was last kept: as many rows as feeds that it changed for, and one.
+pub fn save_order(txn: &mut WriteTxn<'_>, database: u32, state: &mut OrderState) -> Result<(), StoreError> {
     let mut row = Vec::new();
-    state.encode_into(&mut row);
-    txn.put(Table::Order, &database.to_be_bytes(), &row)
+    state.head().encode_into(&mut row);
+    txn.put(Table::Order, &database.to_be_bytes(), &row)?;
+    for feed in state.take_touched() {
+        let kept = state.feed(&feed);
+        if kept.is_nothing() {
+            txn.delete(Table::Order, &order_key(database, &feed))?;
+            continue;
+        }
+        row.clear();
+        kept.encode_into(&mut row);
+        txn.put(Table::Order, &order_key(database, &feed), &row)?;
+    }
+    Ok(())
 }
 
 /// What the walk asks about placed batches, over a transaction.

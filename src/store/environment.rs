@@ -129,6 +129,10 @@ impl Environment {
         Ok(Environment(shared))
     }
 
+    pub fn is_read_only(&self) -> bool {
+        self.0.mapping.read_only
+    }
+
     /// A snapshot of what is committed now.
     pub fn read(&self) -> Result<ReadTxn, StoreError> {
         ReadTxn::begin(self.0.map_guard(), self.0.clone())

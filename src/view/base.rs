@@ -26,7 +26,7 @@ pub fn find_base(
     if let Some(found) = made_by(txn, space, key, stamp, id)? {
         return Ok(Some(found));
     }
-    for row in versions(txn, space, key)? {
+    for row in versions(txn, space, key, 0)? {
         let row = row?;
         if is_base(&row, stamp, id)? {
             return Ok(Some((row.version, row.decode_state()?)));

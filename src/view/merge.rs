@@ -64,9 +64,11 @@ pub fn merge(
     update_index(txn, space, key, &added, removed, version)?;
     let mut merged = Merged::default();
     let first = added.iter().map(|diff| diff.change.position).chain(removed.iter().map(|r| r.position)).min();
-    let current = newest(txn, space, key, None)?;
+    let version_now = space.newest_version(txn, key)?;
+    let foreign = version_now.is_some_and(|version| version <= floor);
+    // A row of another rule's is not even opened: it may be what is being repaired.
+    let current = if foreign { None } else { newest(txn, space, key, None)? };
     let last = current.as_ref().map(|row| row.view().map(|view| view.last)).transpose()?.flatten();
-    let foreign = current.as_ref().is_some_and(|row| row.version <= floor);
     let is_later = last < first || fault::is(Fault::FoldByArrival);
     let at_end = removed.is_empty() && is_later && !foreign;
     let (state, low) = if at_end {
@@ -197,11 +199,8 @@ pub(super) fn base_before(
     merged: &mut Merged,
 ) -> Result<(State, Option<Position>), ViewError> {
     let Some(mut lowest) = first else { return Ok((State::empty(), None)) };
-    for row in versions(txn, space, key)? {
+    for row in versions(txn, space, key, floor)? {
         let row = row?;
-        if row.version <= floor {
-            break;
-        }
         merged.searched += 1;
         let last = row.view()?.last;
         if last.is_none_or(|last| last < lowest) {
@@ -215,15 +214,16 @@ pub(super) fn base_before(
     Ok((State::empty(), None))
 }
 
-/// The key's rows, newest first.
+/// The key's rows after version `floor`, newest first.
 pub(super) fn versions<'t, T: Read>(
     txn: &'t T,
     space: &'t Space,
     key: &[u8],
+    floor: u64,
 ) -> Result<impl Iterator<Item = Result<Row<'t>, ViewError>> + use<'t, T>, ViewError> {
     let (database, name) = (space.database(), space.name(key));
-    let (from, to) = (view_key(database, &name, u64::MAX), view_key(database, &name, 0));
-    let rows = txn.range(Table::View, Bound::Included(&from), Bound::Included(&to))?;
+    let (from, to) = (view_key(database, &name, u64::MAX), view_key(database, &name, floor));
+    let rows = txn.range(Table::View, Bound::Included(&from), Bound::Excluded(&to))?;
     Ok(rows.map(move |row| {
         let (row, value) = row?;
         Ok(Row::of(space.open(row, value)?)?)

@@ -24,6 +24,7 @@ mod merge;
 mod rows;
 mod scan;
 mod space;
+mod sweep;
 mod trim;
 mod whole;
 
@@ -37,6 +38,7 @@ pub use merge::{Added, Merged, Removed, Writers, change_of, latest_changes, merg
 pub use rows::{Row, log_key, newest, put_position, read_position};
 pub use scan::{Bounds, HistoryCursor, HistoryRow, ScanCursor, ScanRow, Seen};
 pub use space::{Opened, Space, Stored};
+pub use sweep::{sweep, sweep_log};
 pub use trim::{Dead, floor, trim};
 pub use whole::{all_keys, write_back, write_whole, written_between};
 

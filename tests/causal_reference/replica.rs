@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::convert::Infallible;
 
 use multi_hyperbee::causal::{
-    BatchFacts, Control, LinkRule, OrderState, Past, Placed, PlacedBatch, Readiness, Verdict, WalkOutcome,
-    WalkRule, WalkSource, resolve, walk,
+    BatchFacts, Control, LinkRule, OrderFeed, OrderState, Past, Placed, PlacedBatch, Readiness, Verdict,
+    WalkOutcome, WalkRule, WalkSource, resolve, walk,
 };
 use multi_hyperbee::types::{Effective, FeedKey, Link, Position};
 
@@ -109,6 +109,7 @@ pub struct Replica {
     pub rows: Rows,
     pub state: OrderState,
     pub walks: usize,
+    kept: BTreeMap<FeedKey, OrderFeed>,
 }
 
 impl Replica {
@@ -121,6 +122,7 @@ impl Replica {
             rows: Rows::default(),
             state: OrderState::new(key(CREATOR), rule),
             walks: 0,
+            kept: BTreeMap::new(),
         }
     }
 
@@ -155,6 +157,7 @@ impl Replica {
         lazy: bool,
     ) {
         let verdict = self.state.place(batch, batch.position(effective), &past);
+        self.keep();
         for control in &batch.controls {
             if let Control::Grant { writer, seq, .. } = control {
                 self.rows.1.entry((batch.writer, *seq)).or_default().push(*writer);
@@ -181,6 +184,7 @@ impl Replica {
         self.walks += 1;
         let held = entries(self.state.outcome());
         let Ok(before) = self.state.rewalk(&self.rows);
+        self.keep();
         let mut now = held;
         for (feed, from, to, counts) in self.state.changes_since(&before) {
             for seq in from..to {
@@ -190,6 +194,19 @@ impl Replica {
             }
         }
         assert_eq!(now, entries(self.state.outcome()), "the changes lead from what counted to what counts");
+    }
+
+    /// Keeps what is said to have changed, and that alone; all that is kept gives the state back.
+    fn keep(&mut self) {
+        for feed in self.state.take_touched() {
+            match self.state.feed(&feed) {
+                nothing if nothing.is_nothing() => self.kept.remove(&feed),
+                kept => self.kept.insert(feed, kept),
+            };
+        }
+        let controls = self.state.controls().clone();
+        let restored = OrderState::restore(self.state.head(), self.kept.clone(), controls);
+        assert_eq!(restored.as_ref(), Ok(&self.state));
     }
 
     pub fn walk_from_scratch(&self) -> WalkOutcome {

@@ -46,9 +46,12 @@ mod faults;
 mod finish;
 #[path = "../naive/fold.rs"]
 mod fold;
+mod fork;
 #[cfg(not(feature = "faults"))]
 mod found;
+mod liar;
 mod line;
+mod local;
 mod members;
 mod model;
 #[path = "../naive/order.rs"]

@@ -3,8 +3,8 @@
 use super::random::Random;
 use super::schedule::{Mode, Setup};
 use multi_hyperbee::db::{
-    DatabaseOptions, Db, DbStatus, Done, EncryptionKey, Event, FeedChoice, Held, Range, Store, Subscription,
-    ViewEntry,
+    Code, DatabaseOptions, Db, DbStatus, Done, EncryptionKey, Event, FeedChoice, Held, Range, Store,
+    Subscription, ViewEntry,
 };
 use multi_hyperbee::entry::{Entry, Op, Place};
 use multi_hyperbee::types::{FeedKey, Hash, Stamp};
@@ -57,6 +57,12 @@ pub struct Replica {
     pub lied_to: Cell<bool>,
     /// It was put back once.
     restored: bool,
+    /// Feeds it wrote before, whole.
+    pub past: Vec<(FeedKey, Vec<Vec<u8>>)>,
+    /// Its key signs, or may sign, two histories: of its own feed nothing is certain any more.
+    pub forks: bool,
+    /// Some feed of the database has two histories: what shows is what all agree in, not what the model says.
+    pub is_weak: bool,
 }
 
 /// What was so when a backup was made.
@@ -155,7 +161,53 @@ impl Replica {
             is_full: false,
             lied_to: Cell::new(false),
             restored: false,
+            past: Vec::new(),
+            forks: false,
+            is_weak: false,
         }
+    }
+
+    /// The same in a copy of its store, that is not open yet. Both are writers of one feed from now on.
+    pub fn fork(&mut self, clock: Arc<AtomicU64>) -> Self {
+        (self.forks, self.restored) = (true, true);
+        Self {
+            key: self.key,
+            clock,
+            open: None,
+            chosen: self.chosen.clone(),
+            seen: self.seen.clone(),
+            snapshots: self.snapshots.clone(),
+            finals: self.finals.clone(),
+            late: None,
+            ledger: self.ledger.clone(),
+            mute: self.mute,
+            loose: self.loose.clone(),
+            kept: None,
+            past: self.past.clone(),
+            lied_to: self.lied_to.clone(),
+            ..*self
+        }
+    }
+
+    /// It writes another feed from now on.
+    pub fn change_local(&mut self, secret: [u8; 32], local: FeedKey) {
+        self.key = Some(self.database());
+        self.secret = secret;
+        let before = std::mem::replace(&mut self.open.as_mut().unwrap().local, local);
+        self.past.push((before, std::mem::take(&mut self.ledger)));
+        self.restored = false;
+    }
+
+    /// What was put back is taken for the newest, wrongly.
+    pub fn is_said_to_be_newest(&mut self) {
+        (self.forks, self.mute, self.cautious) = (true, None, false);
+        self.loose.clear();
+    }
+
+    /// What a writer of two histories may be told instead of being heard.
+    pub fn may_be_refused(&self, code: Code) -> bool {
+        let is_full = self.is_full && code == Code::DiskFull;
+        self.forks && (is_full || matches!(code, Code::Forked | Code::Restored | Code::NotWritable))
     }
 
     /// Time passes for this device, until the world says how late it is.
@@ -327,6 +379,10 @@ impl Replica {
     /// what a restored copy wrote before it had the rest: that comes again after it.
     pub fn learn_own(&mut self) -> Result<(), String> {
         let blocks = self.blocks(self.local())?;
+        if self.forks {
+            self.ledger = blocks;
+            return Ok(());
+        }
         let Some(base) = self.mute else {
             if !blocks.starts_with(&self.ledger) {
                 let (here, acknowledged) = (blocks.len(), self.ledger.len());
@@ -387,6 +443,7 @@ impl Replica {
                 Event::Moved { feed, length } if feed == open.local && self.restored => {
                     self.finals.truncate(usize::try_from(length).unwrap());
                 }
+                Event::Fork { .. } if self.is_weak => super::coverage::count("fork: heard of"),
                 Event::PeerAdd { .. } | Event::PeerRemove { .. } | Event::Synced { .. } | Event::Progress => {
                 }
                 other => return Err(format!("the event {other:?} at version {}", open.version)),

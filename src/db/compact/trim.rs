@@ -120,12 +120,17 @@ fn hash_ahead(shared: &Weak<Shared>, id: u32, goal: u64, stop: &AtomicBool) -> R
 }
 
 impl Work<'_, '_> {
-    /// Unless a later one is kept, up to which versions may have gone.
+    /// Unless a later one is kept, up to which versions may have gone; or the database is being made anew, and it may be
+    /// the hash of what is going.
     pub fn keep_hash(&mut self, id: u32, version: u64, hash: &LatticeHash) -> Result<(), Failure> {
-        if version > view::kept_hash(self.txn, id)?.0 {
+        if !self.is_made_anew(id) && version > view::kept_hash(self.txn, id)?.0 {
             view::keep_hash(self.txn, id, version, hash)?;
         }
         Ok(())
+    }
+
+    fn is_made_anew(&self, id: u32) -> bool {
+        self.engine.board.repairing.lock().contains(&id)
     }
 
     /// Goes on to `goal`, which the first slice finds.
@@ -147,7 +152,8 @@ impl Work<'_, '_> {
         let pinned = open.pins.lowest().unwrap_or(u64::MAX);
         let limit = wanted.min(self.database(id)?.published).min(pinned).min(self.must_stay(id)?);
         let limit = limit.min(from.saturating_add(most));
-        if from == 0 || limit <= from {
+        // A repair takes out the past by itself, and begins the state hash anew.
+        if from == 0 || limit <= from || self.is_made_anew(id) {
             return Ok(from);
         }
         let hashed = self.hash_up_to(id, limit, most)?;

@@ -1,6 +1,5 @@
 //! What is asked for, and what becomes of what arrives.
 
-use super::driver::RemoteFeed;
 use super::{MAX_UNVERIFIED, MESSAGE_COST, Peer, State};
 use crate::db::board::PublishedFeed;
 use crate::db::error::{Code, Error};
@@ -23,7 +22,7 @@ pub(super) struct Inflight {
     /// Messages whose blocks wait for the owner thread.
     storing: u32,
     /// Where the next request begins instead of at the end of what is here.
-    again: Option<u64>,
+    pub(super) again: Option<u64>,
     /// How far back the last request went whose answer was doubted. It doubles, so that a liar is soon found out.
     back: u64,
     /// A doubted answer was followed by a request from block 0 on.
@@ -80,14 +79,6 @@ enum Stored {
     Forked,
 }
 
-impl RemoteFeed {
-    /// What it has is asked for again: from there the place where the branches part is searched for.
-    pub(super) fn holds_another_branch(&mut self) {
-        self.contradicts = true;
-        self.inflight.again = Some(self.length.saturating_sub(1));
-    }
-}
-
 impl State {
     /// What the other side says it has of a feed, against what is here.
     pub(super) fn heard(&mut self, state: &FeedState, peer: &Peer) {
@@ -140,6 +131,9 @@ impl State {
         for open in self.databases(peer) {
             let wanted: Vec<_> = {
                 let feeds = open.feeds.read();
+                for (key, remote) in &mut self.remote {
+                    remote.trust_again(feeds.get(key));
+                }
                 let behind = self
                     .remote
                     .iter()
@@ -201,6 +195,7 @@ impl State {
             remote.inflight.request = None;
             remote.inflight.yields = true;
             remote.length = remote.length.min(next);
+            remote.refused_from = Some(next);
         }
         if self.session.requests_open() == 0 {
             self.is_answered(peer);
