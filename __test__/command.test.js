@@ -48,6 +48,11 @@ test('verify: what is damaged is named, and the exit code says it', async (t) =>
   assert.match(said.stdout, new RegExp(`damaged: .*table blocks-1, feed ${key}, seq 1`))
   const report = JSON.parse(command('verify', folder, '--json').stdout)
   assert.deepEqual([report.ok, report.damages[0].feed], [false, key])
+  const mended = command('verify', folder, '--repair')
+  assert.deepEqual([mended.status, mended.stderr], [0, ''])
+  assert.match(mended.stdout, /\nmended: [^]*\nmended: \d+ pages/)
+  assert.match(command('verify', folder).stdout, /^sound: /)
+  assert.equal(command('backup', folder, `${folder}-2`, '--repair').status, 2)
 })
 
 test('verify: a damaged page', async (t) => {

@@ -37,7 +37,7 @@ async function openWriter(t, db, options) {
 function connect(a, b, options) {
   const streams = () => [a.replicate(true, options), b.replicate(false, options)]
   const first = streams()
-  const isOpen = () => !a.closed && !b.closed
+  const isOpen = () => [a, b].every((db) => db.status().state === 'open')
   // A stream that ends by itself is over when it is cut.
   connectRoughly(first, options?.live === false ? null : () => (isOpen() ? streams() : null))
   return first

@@ -11,6 +11,12 @@ const { readersOf, held, settled, opens, streams, connections, workers } = requi
 /** What memory may differ by between two equal phases, the first of which is not the first: caches fill in it. */
 const SLACK_MIB = 16
 
+/** Threads that a pool may happen to hold more at one moment than at another; they are shared by everything. */
+const POOL = 4
+
+/** Streams that the last turns of the loop may still hold. */
+const FEW = 8
+
 const skip = !fs.existsSync('/proc/self/task')
 
 /** Runs equal phases and compares what is held after each. */
@@ -26,7 +32,7 @@ async function staysLevel(phase) {
       now.descriptors <= before.descriptors,
       `${now.descriptors} descriptors, ${before.descriptors} before`
     )
-    assert.ok(now.threads <= before.threads, `${now.threads} threads, ${before.threads} before`)
+    assert.ok(now.threads <= before.threads + POOL, `${now.threads} threads, ${before.threads} before`)
   }
   assert.ok(after.mib - between.mib < SLACK_MIB, `${between.mib} MiB, then ${after.mib}`)
 }
@@ -50,7 +56,10 @@ test('connections that are cut leave nothing behind', { skip, timeout: 120_000 }
   const folder = directory(t)
   const a = await open(t, folder)
   const b = await open(t, ':memory:', { key: a.key })
-  await staysLevel(() => connections(a, b, 60))
+  let streams = []
+  await staysLevel(async () => (streams = await connections(a, b, 60)))
+  const kept = streams.filter((stream) => stream.deref() !== undefined)
+  assert.ok(kept.length <= FEW, `${kept.length} of ${streams.length} streams that are over are still there`)
   await a.put('last', {})
   assert.equal(readersOf(folder), 0)
 })
@@ -63,7 +72,7 @@ test('worker threads that are ended leave nothing behind', { skip, timeout: 120_
   await workers(folder, db.key, 20)
   const after = await settled(before)
   assert.ok(after.descriptors <= before.descriptors, `${after.descriptors}, ${before.descriptors} before`)
-  assert.ok(after.threads <= before.threads, `${after.threads} threads, ${before.threads} before`)
+  assert.ok(after.threads <= before.threads + POOL, `${after.threads} threads, ${before.threads} before`)
   await db.put('last', {})
   assert.equal(readersOf(folder), 0)
 })

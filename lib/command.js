@@ -9,13 +9,14 @@ const { Store } = require('./store.js')
 const BAR = 30
 const OPTIONS = {
   json: { type: 'boolean', default: false },
+  repair: { type: 'boolean', default: false },
   help: { type: 'boolean', short: 'h', default: false }
 }
 
 const COMMANDS = {
   verify: {
     takes: ['directory'],
-    says: 'checks pages, feeds, rows and views of a store, and names what is damaged',
+    says: 'checks pages, feeds, rows and views of a store, and names what is damaged; --repair mends it',
     run: verify
   },
   backup: {
@@ -40,6 +41,9 @@ async function main(args) {
     if (rest.length !== command.takes.length) {
       throw new MultiHyperbeeError('ERR_OPTIONS', `usage: multi-hyperbee ${synopsis(name, command)}`)
     }
+    if (values.repair && name !== 'verify') {
+      throw new MultiHyperbeeError('ERR_OPTIONS', '--repair is an option of verify')
+    }
     return await command.run(rest, values)
   } catch (error) {
     process.stderr.write(`${error.code ?? error.name}: ${error.message}\n`)
@@ -47,11 +51,11 @@ async function main(args) {
   }
 }
 
-async function verify([directory], { json }) {
-  const store = new Store(directory, { readOnly: true })
+async function verify([directory], { json, repair }) {
+  const store = new Store(directory, { readOnly: !repair })
   const bar = progressBar()
   try {
-    const report = await store.verify({ onProgress: bar.show })
+    const report = await store.verify({ repair, onProgress: bar.show })
     bar.end()
     if (json) print(report)
     else process.stdout.write(readable(report))
@@ -74,13 +78,18 @@ async function backup([directory, target], { json }) {
   }
 }
 
-function readable({ ok, damages, more, stoppedAt, sealed, pages, feeds, blocks, databases, keys }) {
+function readable({ ok, damages, more, stoppedAt, sealed, pages, feeds, blocks, databases, keys, ...rest }) {
   const lines = damages.map((damage) => `damaged: ${described(damage)}\n`)
+  const { repaired = [], waiting = [], remaining = [] } = rest
+  lines.push(...repaired.map((what) => `mended: ${what}\n`))
+  lines.push(...waiting.map((damage) => `waits for a peer: ${described(damage)}\n`))
+  lines.push(...remaining.map((damage) => `not mended: ${described(damage)}\n`))
   if (more > 0) lines.push(`and ${more} more\n`)
   if (stoppedAt) lines.push('pages are damaged: what stands on them was not looked at; restore a backup\n')
   if (sealed > 0) lines.push(`${sealed} of the databases are encrypted: what is sealed was not opened\n`)
   const counts = `${pages} pages, ${feeds} feeds, ${blocks} blocks, ${databases} databases, ${keys} keys`
-  return `${lines.join('')}${ok ? 'sound' : `${damages.length + more} damaged`}: ${counts}\n`
+  const is = ok ? (damages.length === 0 ? 'sound' : 'mended') : `${damages.length + more} damaged`
+  return `${lines.join('')}${is}: ${counts}\n`
 }
 
 function described({ why, ...where }) {
@@ -118,7 +127,7 @@ function usage() {
   const lines = Object.entries(COMMANDS).map(
     ([name, command]) => `  ${synopsis(name, command).padEnd(32)}${command.says}\n`
   )
-  return `usage: multi-hyperbee COMMAND [--json]\n\n${lines.join('')}`
+  return `usage: multi-hyperbee COMMAND [--json] [--repair]\n\n${lines.join('')}`
 }
 
 const synopsis = (name, { takes }) => [name, ...takes.map((what) => what.toUpperCase())].join(' ')

@@ -44,7 +44,7 @@ class ReplicationStream extends Duplex {
     const handshakeHash = await this._options.handshakeHash?.()
     const options = { initiator, handshakeHash, live, download, upload, userData: userData ?? undefined }
     try {
-      this._peer = await this._open(options, () => this._woken())
+      this._peer = await this._open(options, wakerOf(new WeakRef(this)))
     } catch (error) {
       throw MultiHyperbeeError.from(error)
     }
@@ -165,6 +165,14 @@ class ReplicationStream extends Duplex {
       this.destroy(new MultiHyperbeeError('ERR_TIMEOUT', `the peer was silent for ${timeout} ms`))
     } else this._woken()
   }
+}
+
+/**
+ * The core holds this callback, and so all it reaches, for as long as the peer is there: a stream that is over would keep
+ * itself, and its peer. Made out here, where it shares no scope with what uses the stream.
+ */
+function wakerOf(weak) {
+  return () => weak.deref()?._woken()
 }
 
 module.exports = { ReplicationStream }

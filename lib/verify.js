@@ -22,7 +22,8 @@ async function verify(native, options, ofStore) {
     const progress = ended ? null : (verification.progress() ?? null)
     if (progress !== null && onProgress !== null) onProgress(progress)
   }
-  const verification = translated(() => native.verify(repairs, key, tell))
+  // The core holds `tell` as long as the verification is there, so that must not be reached from it in the end.
+  let verification = translated(() => native.verify(repairs, key, tell))
   try {
     const { damages, repair, ...counts } = await translatedAsync(verification.report())
     tell()
@@ -38,6 +39,7 @@ async function verify(native, options, ofStore) {
     }
   } finally {
     ended = true
+    verification = null
   }
 }
 

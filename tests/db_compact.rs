@@ -65,6 +65,7 @@ fn i1_i2_versions_from_the_floor_on_are_what_they_were_and_others_are_refused() 
         assert_eq!(code_of(db.compare(Some(at), None, Range::default())), Code::VersionGone);
         assert_eq!(code_of(db.history(at, None, false)), Code::VersionGone);
     }
+    assert_eq!(code_of(db.version_at(0)), Code::VersionGone, "what was there is not known any more");
     let history = db.history(0, None, false).unwrap().next(100, 1 << 20).unwrap();
     assert_eq!(history.iter().map(|entry| entry.seq).collect::<Vec<_>>(), [27, 28, 29, 30, 31]);
     let back = db.history(0, None, true).unwrap().next(100, 1 << 20).unwrap();

@@ -156,9 +156,6 @@ struct World {
 }
 
 fn world(kind: Kind) -> World {
-    if std::env::var_os("SIMDBG").is_some() {
-        std::panic::set_hook(Box::new(|info| eprintln!("{info}")));
-    }
     let dir = tempfile::tempdir().unwrap();
     let store = open(dir.path());
     let a = kind.open(&store, None);

@@ -183,3 +183,66 @@ fn digest(
     }
     Ok(*hasher.finalize().as_bytes())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn environment(dir: &Path) -> Environment {
+        Environment::open(&Location::Path(dir.to_owned()), &Options::default()).unwrap()
+    }
+
+    fn filled(dir: &Path) -> Environment {
+        let environment = environment(dir);
+        for round in 0..20_u32 {
+            environment
+                .write_with(|txn| {
+                    for n in 0..700_u32 {
+                        let key = [n.to_be_bytes(), (n * 7).to_be_bytes(), [0xff; 4]].concat();
+                        for table in [Table::Blocks, Table::View, Table::Diffs] {
+                            txn.put(table, &key, &vec![1; usize::try_from(n % 90 * round).unwrap()])?;
+                        }
+                    }
+                    Ok::<_, StoreError>(())
+                })
+                .unwrap();
+        }
+        environment
+    }
+
+    fn all(environment: &Environment) -> [u8; 32] {
+        digest(&environment.read().unwrap(), &mut |_| Ok(())).unwrap()
+    }
+
+    #[test]
+    fn a_copy_row_by_row_is_the_same_as_one_of_pages() {
+        let (from, to) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let environment = filled(from.path());
+        environment.copy_rows(to.path(), &mut |_, _, _| Ok(())).unwrap();
+        walk(&to.path().join(DATA_FILE), to.path(), &mut |_, _, _| Ok(())).unwrap();
+        assert_eq!(all(&super::tests::environment(to.path())), all(&environment));
+    }
+
+    #[test]
+    fn i7_who_stops_it_or_keeps_a_read_leaves_everything_as_it_was() {
+        let dir = tempfile::tempdir().unwrap();
+        let environment = filled(dir.path());
+        let (before, rows) = (environment.stat().unwrap().file, all(&environment));
+        for stopped in [Compacting::Copy, Compacting::Pages] {
+            let failed = environment.compact(&mut |at, _, _| at != stopped, || Some(()));
+            assert!(matches!(failed, Err(StoreError::Stopped)), "{stopped:?}: {failed:?}");
+        }
+        let refused = environment.compact(&mut |_, _, _| true, || None::<()>);
+        assert!(matches!(refused, Err(StoreError::ReadInProgress)));
+        let reading = environment.read().unwrap();
+        let refused = environment.compact(&mut |_, _, _| true, || Some(()));
+        assert!(matches!(refused, Err(StoreError::ReadInProgress)));
+        drop(reading);
+        assert_eq!((environment.stat().unwrap().file, all(&environment)), (before, rows));
+        assert!(!dir.path().join(COMPACTING).exists());
+        let sizes = environment.compact(&mut |_, _, _| true, || Some(())).unwrap();
+        assert!(sizes.after < before && sizes.before == before, "{sizes:?}");
+        assert_eq!(all(&environment), rows);
+        environment.write_with(|txn| txn.put(Table::Meta, b"after", b"")).unwrap();
+    }
+}

@@ -50,7 +50,7 @@ pub fn find_again(
         return Ok(None);
     }
     let Some(mut diffs) = arrivals(txn, space, writers, key)? else { return Ok(None) };
-    diffs.sort_unstable();
+    diffs.sort_unstable_by_key(|(position, ..)| *position);
     let mut changes = Vec::with_capacity(diffs.len());
     for (position, feed, version) in diffs {
         changes.push((read_change(txn, space, feed, position)?.0, version));
@@ -59,7 +59,9 @@ pub fn find_again(
         let Some(last) = changes.iter().map(|(_, version)| *version).max() else { return Ok(None) };
         if changes.last().is_some_and(|(change, _)| change.position.stamp() == stamp) {
             let mut state = State::empty();
-            changes.iter().for_each(|(change, _)| state.fold(change));
+            for (change, _) in &changes {
+                state.fold(change);
+            }
             if state.id() == id {
                 return Ok(Some(state));
             }
@@ -69,13 +71,16 @@ pub fn find_again(
     Ok(None)
 }
 
+/// Where a diff stands, in which feed, and the version it was merged as.
+type Arrival = (Position, u32, u64);
+
 /// Where the key's diffs stand, their feeds, and as which version each was merged; none: they are too many.
 fn arrivals(
     txn: &impl Read,
     space: &Space,
     writers: &Writers,
     key: &[u8],
-) -> Result<Option<Vec<(Position, u32, u64)>>, ViewError> {
+) -> Result<Option<Vec<Arrival>>, ViewError> {
     let (database, name) = (space.database(), space.name(key));
     let (from, to) = (diff_bound(database, &name, 0), diff_bound(database, &name, 0xff));
     let mut found = Vec::new();

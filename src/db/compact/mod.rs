@@ -6,6 +6,7 @@ mod held;
 mod keep;
 mod pins;
 mod store;
+mod task;
 mod trim;
 
 pub use held::Held;
@@ -13,7 +14,8 @@ pub use keep::Keep;
 pub(super) use keep::Keepers;
 pub(super) use pins::{Pin, Pins};
 pub use store::StoreCompacted;
-pub use trim::{Compacted, Compaction};
+pub use task::Compaction;
+pub use trim::Compacted;
 
 /// What a compaction is at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

@@ -1,7 +1,8 @@
 //! All of a store: its databases, then its file.
 
-use super::trim::{Compaction, go_on, trim_all};
-use super::{CompactProgress, CompactStage};
+use super::task::go_on;
+use super::trim::trim_all;
+use super::{CompactProgress, CompactStage, Compaction};
 use crate::db::error::Error;
 use crate::db::store::Store;
 use crate::store::{Compacting, FileSizes};

@@ -5,6 +5,7 @@ use super::{Peer, State};
 use crate::db::board::OpenDatabase;
 use crate::types::FeedKey;
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::Ordering;
 
 /// Ticks (seconds) over which a rate is taken.
 const RATE_TICKS: usize = 4;
@@ -35,6 +36,8 @@ pub struct PeerStatus {
     pub feeds: Vec<PeerFeed>,
     /// Something of the database is shared over it.
     shared: bool,
+    /// The other side may still say that it has the database.
+    fresh: bool,
 }
 
 /// What one connection does with one feed.
@@ -76,6 +79,10 @@ impl PeerFeed {
 impl PeerStatus {
     pub(in crate::db) fn shares(&self) -> bool {
         self.shared
+    }
+
+    pub(in crate::db) fn may_share(&self) -> bool {
+        self.shared || self.fresh
     }
 }
 
@@ -157,6 +164,7 @@ impl State {
             unstored: self.unverified as u64,
             silent: self.stalled,
             shared: !keys.is_empty() || (is_for && self.shares(of)),
+            fresh: is_for && peer.0.fresh.load(Ordering::Acquire),
             feeds: keys.into_iter().map(feed).collect(),
         }
     }
