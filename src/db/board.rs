@@ -257,6 +257,11 @@ impl Board {
         !peers.is_empty() && !peers.iter().any(|peer| peer.may_show_more(waited))
     }
 
+    /// Whether any connection speaks of an own feed: over one for other databases it cannot leave.
+    pub fn is_carried(&self, feed: &FeedKey) -> bool {
+        self.peers().iter().any(|peer| peer.may_carry(feed))
+    }
+
     /// A transaction was not committed: whoever looks at the status sees why.
     pub fn failed(&self, error: &Error) {
         *self.failure.lock() = Some(error.clone());

@@ -290,6 +290,11 @@ impl Inner {
         }
     }
 
+    /// What reading at a version needs: nothing, of the empty view.
+    pub fn hold_to_read(&self, version: u64) -> Result<Option<Pin>, Error> {
+        if version == 0 { Ok(None) } else { self.hold(Some(version)).map(|(pin, _)| Some(pin)) }
+    }
+
     /// As [`Inner::hold`], of the newest version that a transaction of now sees; and that transaction.
     pub fn hold_newest(&self) -> Result<(Pin, u64, ReadTxn), Error> {
         loop {

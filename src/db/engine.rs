@@ -346,9 +346,9 @@ impl<'e, 't> Work<'e, 't> {
     pub fn finish_feed(&mut self, key: &FeedKey) -> Result<(), Failure> {
         let Some(appender) = self.appenders.remove(key) else { return Ok(()) };
         let mut record = appender.finish(self.txn)?;
-        // Where a connection is live the block may leave as soon as it is synced: that is noted in this commit. Not
+        // Where a connection that speaks of the feed is live the block may leave as soon as it is synced: that is noted in this commit. Not
         // while a peer may still show more of an own feed: then it can yet be appended again after that.
-        if self.engine.board.own_may_leave(0) {
+        if self.engine.board.is_carried(key) && self.engine.board.own_may_leave(0) {
             record.left = record.length;
             crate::feed::save(self.txn, &record)?;
         }

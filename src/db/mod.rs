@@ -21,6 +21,7 @@ mod branches;
 mod compact;
 mod compare;
 mod conflicts;
+mod create;
 mod database;
 mod diffs;
 mod engine;

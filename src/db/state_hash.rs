@@ -286,14 +286,6 @@ pub(super) fn version(txn: &ReadTxn, database: u32) -> Result<u64, Error> {
 fn keep(shared: &Shared, database: u32, hash: Option<(u64, LatticeHash)>) {
     if let Some((version, hash)) = hash {
         // Nobody needs to know: what is not kept is computed again.
-        drop(shared.job(move |work| {
-            // Of a database that is being made anew it may be the hash of what is going. A compaction may have kept a later
-            // one, and trimmed up to it.
-            let repairs = work.engine.board.repairing.lock().contains(&database);
-            if !repairs && version > view::kept_hash(work.txn, database)?.0 {
-                view::keep_hash(work.txn, database, version, &hash)?;
-            }
-            Ok(())
-        }));
+        drop(shared.job(move |work| work.keep_hash(database, version, &hash)));
     }
 }

@@ -1,15 +1,14 @@
-//! Merging diffs into a key: the fast path, the re-fold from the nearest valid base, and the search for the state a
-//! caller had read.
+//! Merging diffs into a key: the fast path, and the re-fold from the nearest valid base.
 
-use super::rows::{Row, diff_bound, diff_key, split_diff_key, split_key_of_diff, split_view_key, view_key};
+use super::rows::{Row, diff_bound, diff_key, split_diff_key, view_key};
 use super::space::Space;
 use super::{ViewError, newest};
-use crate::codec::{Reader, put_varint};
+use crate::codec::put_varint;
 use crate::crdt::{Change, ChangeKind, List, State};
 use crate::entry::{self, Entry, Op};
 use crate::fault::{self, Fault};
 use crate::store::{Read, Table, WriteTxn, block};
-use crate::types::{Effective, FeedKey, Position, Stamp};
+use crate::types::{Effective, FeedKey, Position};
 use std::collections::BTreeMap;
 use std::ops::Bound;
 
@@ -216,7 +215,7 @@ pub(super) fn base_before(
 }
 
 /// The key's rows after version `floor`, newest first.
-fn versions<'t, T: Read>(
+pub(super) fn versions<'t, T: Read>(
     txn: &'t T,
     space: &'t Space,
     key: &[u8],
@@ -267,67 +266,4 @@ pub(super) fn diffs_of(
         found.push((Position { effective, writer, seq }, feed));
     }
     Ok(found)
-}
-
-/// The fold state that `(stamp, id)` names, if a row of the key still holds it, and its version.
-pub fn find_base(
-    txn: &impl Read,
-    space: &Space,
-    key: &[u8],
-    stamp: Stamp,
-    id: u64,
-) -> Result<Option<(u64, State)>, ViewError> {
-    if let Some(found) = made_by(txn, space, key, stamp, id)? {
-        return Ok(Some(found));
-    }
-    for row in versions(txn, space, key, 0)? {
-        let row = row?;
-        if is_base(&row, stamp, id)? {
-            return Ok(Some((row.version, row.decode_state()?)));
-        }
-    }
-    Ok(None)
-}
-
-fn is_base(row: &Row<'_>, stamp: Stamp, id: u64) -> Result<bool, ViewError> {
-    let view = row.view()?;
-    Ok(view.id == id && view.last.is_some_and(|last| last.stamp() == stamp))
-}
-
-/// As [`find_base`], where the state was made when its last diff was merged or soon after, as it is but for late diffs:
-/// so a key that is written over and over is not searched through.
-fn made_by(
-    txn: &impl Read,
-    space: &Space,
-    key: &[u8],
-    stamp: Stamp,
-    id: u64,
-) -> Result<Option<(u64, State)>, ViewError> {
-    let (database, name) = (space.database(), space.name(key));
-    let at = |feed, seq| diff_key(database, &name, stamp.effective, feed, seq);
-    let newest = view_key(database, &name, u64::MAX);
-    for row in
-        txn.range(Table::Diffs, Bound::Included(&at(0, 0)), Bound::Included(&at(u32::MAX, u64::MAX)))?
-    {
-        let (row, value) = row?;
-        if *split_key_of_diff(row)? != *name {
-            continue;
-        }
-        let merged = Reader::new(value).varint("the version of a diff")?;
-        let first = view_key(database, &name, merged);
-        for row in txn.range_back(Table::View, Bound::Included(&newest), Bound::Included(&first))? {
-            let (row, value) = row?;
-            if *split_view_key(row)?.0 != *name {
-                continue;
-            }
-            let row = Row::of(space.open(row, value)?)?;
-            if is_base(&row, stamp, id)? {
-                return Ok(Some((row.version, row.decode_state()?)));
-            }
-            if row.view()?.last.is_none_or(|last| last.stamp() != stamp) {
-                break;
-            }
-        }
-    }
-    Ok(None)
 }

@@ -3,7 +3,8 @@
 use super::{CLAIM_PATIENCE, OWN_FEED_PATIENCE, Peer, State};
 use crate::db::board::PublishedFeed;
 use crate::types::FeedKey;
-use crate::wire::{FeedState, Topic, TopicId};
+use crate::wire::{FeedState, Topic, TopicId, TopicKind};
+use std::collections::BTreeSet;
 use std::sync::atomic::Ordering;
 
 impl State {
@@ -31,14 +32,17 @@ impl State {
         self.is_heard_news |= peer.0.fresh.swap(false, Ordering::AcqRel);
     }
 
-    /// The own feeds that this connection may speak of.
+    /// The own feeds that this connection may speak of: those of which a topic is open.
     fn own_feeds(&self, peer: &Peer) -> Vec<(FeedKey, PublishedFeed)> {
+        let topics: BTreeSet<Topic> = self.topics.values().map(|shown| shown.topic).collect();
         let mut own = Vec::new();
         for open in self.databases(peer) {
+            let of_database = topics.contains(&Topic { kind: TopicKind::Database, key: open.info.key });
+            let is_open =
+                |key: &FeedKey| of_database || topics.contains(&Topic { kind: TopicKind::Feed, key: *key });
             let feeds = open.feeds.read();
-            own.extend(
-                feeds.iter().filter(|(_, feed)| feed.writable).map(|(key, feed)| (*key, feed.clone())),
-            );
+            let spoken_of = feeds.iter().filter(|(key, feed)| feed.writable && is_open(key));
+            own.extend(spoken_of.map(|(key, feed)| (*key, feed.clone())));
         }
         own
     }
@@ -116,16 +120,15 @@ impl State {
     /// when the owner thread has noted that it does.
     pub(super) fn allow_own(&mut self, peer: &Peer) {
         let Some(shared) = self.shared.clone() else { return };
+        let own = self.own_feeds(peer);
+        *peer.0.own.write() = own.iter().map(|(key, _)| *key).collect();
         let waited = if self.own_allowed { self.waited } else { self.ticks };
         if peer.0.unheard.load(Ordering::Acquire) || !shared.board.own_may_leave(waited) {
             return;
         }
         self.own_allowed = true;
-        let waiting: Vec<FeedKey> = self
-            .own_feeds(peer)
-            .into_iter()
-            .filter_map(|(key, feed)| feed.waits_to_leave().then_some(key))
-            .collect();
+        let waiting: Vec<FeedKey> =
+            own.into_iter().filter_map(|(key, feed)| feed.waits_to_leave().then_some(key)).collect();
         if waiting.is_empty() {
             self.waited = 0;
         } else if !std::mem::replace(&mut self.is_noting, true) {
