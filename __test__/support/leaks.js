@@ -106,14 +106,14 @@ async function streams(db, times, tell = () => {}) {
 
 /** Connections that are cut wherever they are. Resolves to weak references to their streams. */
 async function connections(a, b, times, tell = () => {}) {
-  const streams = []
+  const refs = []
   const server = net.createServer()
   await new Promise((resolve) => server.listen(0, '127.0.0.1', resolve))
   for (let n = 0; n < times; n++) {
     const client = net.connect(server.address().port, '127.0.0.1')
     const [[socket]] = await Promise.all([once(server, 'connection'), once(client, 'connect')])
     const ends = [a.replicate(client), b.replicate(socket)]
-    streams.push(...ends.map((end) => new WeakRef(end)))
+    refs.push(...ends.map((end) => new WeakRef(end)))
     const over = ends.map((end) => new Promise((resolve) => end.once('close', resolve)))
     await a.put(`sent/${n % 10}`, { n, text: 'x'.repeat(n % 7 === 0 ? 100_000 : 10) })
     if (n % 3 > 0) await sleep(n % 10)
@@ -123,7 +123,7 @@ async function connections(a, b, times, tell = () => {}) {
     tell(n + 1)
   }
   await new Promise((resolve) => server.close(resolve))
-  return streams
+  return refs
 }
 
 /** Worker threads that are ended in the middle of what they do. */
