@@ -35,12 +35,15 @@ mod open;
 mod owner;
 mod peer;
 mod place;
+mod published;
 mod raw;
 mod reads;
 mod relay;
 mod reread;
 mod restore;
 mod rows;
+#[cfg(test)]
+mod scale_tests;
 mod state_hash;
 mod status;
 mod store;
@@ -61,7 +64,7 @@ pub use admit::InviteOptions;
 pub use apply::{
     Append, Asked, Committed, Done, DoneBatch, Finality, Next, Piece, PieceBatch, SequenceEntry, Step,
 };
-pub use board::{DbInfo, DbStats, DbStatus};
+pub use board::{DbInfo, DbStats, DbStatus, Wrote};
 pub use compare::Comparison;
 pub use conflicts::{Claim, Conflict, Part};
 pub use database::{DatabaseOptions, Db, LiveRow};

@@ -1,6 +1,6 @@
 //! A store's public handle: who shares an owner thread, and when it ends.
 
-use super::board::Board;
+use super::board::{Board, Wrote};
 use super::database::{DatabaseOptions, Db};
 use super::engine::{Engine, WallClock, Work};
 use super::error::{Code, Error, Failure};
@@ -74,6 +74,11 @@ impl Store {
             Ok(shared) => Db::open(&shared, options),
             Err(error) => Reply::ready(Err(error)),
         }
+    }
+
+    /// What was written since the store was opened.
+    pub fn wrote(&self) -> Result<Wrote, Error> {
+        Ok(*self.shared()?.board.wrote.lock())
     }
 
     /// Comes after everything queued before it.

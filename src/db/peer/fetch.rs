@@ -2,7 +2,6 @@
 
 use super::driver::RemoteFeed;
 use super::{MAX_UNVERIFIED, MESSAGE_COST, Peer, State};
-use crate::db::board::PublishedFeed;
 use crate::db::error::{Code, Error};
 use crate::feed::{self, FeedError, Received};
 use crate::merkle::Node;
@@ -103,10 +102,7 @@ impl State {
             }
         }
         remote.signed = remote.signed.max(state.signed);
-    }
-
-    fn here(&self, feed: &FeedKey, peer: &Peer) -> Option<PublishedFeed> {
-        self.databases(peer).iter().find_map(|open| open.feeds.read().get(feed).cloned())
+        self.watch.touched.insert(state.feed);
     }
 
     /// Whether it shows another root than ours at a length that is here.
@@ -137,51 +133,52 @@ impl State {
         if self.said_done || self.stalled || !self.session.remote().is_some_and(|remote| remote.upload) {
             return;
         }
-        for open in self.databases(peer) {
-            let wanted: Vec<_> = {
-                let feeds = open.feeds.read();
-                let behind = self
-                    .remote
-                    .iter()
-                    .filter(|(_, remote)| remote.inflight.is_idle() && !remote.inflight.yields);
-                behind
-                    .filter_map(|(key, remote)| {
-                        let feed = feeds.get(key)?;
-                        let until = remote.length.min(feed.until);
-                        let from = remote.inflight.again.map_or(feed.length, |again| again.min(feed.length));
-                        let until = remote.inflight.parts_at.map_or(until, |at| at.saturating_add(1));
-                        // Of a feed that has forked no more is wanted than what its branches have in common.
-                        let is_doubted = remote.contradicts && !feed.forked;
-                        let is_wanted = feed.length < until || is_doubted;
-                        (is_wanted && from < until).then_some((*key, from, until))
-                    })
-                    .collect()
-            };
-            for (key, from, until) in wanted {
-                if self.session.requests_open() >= MAX_REQUESTS {
-                    return;
-                }
-                if *shared.board.claims.lock().entry(key).or_insert(peer.0.id) != peer.0.id {
-                    continue;
-                }
-                let end = until.min(from.saturating_add(MAX_REQUEST_BLOCKS));
-                let is_first = self.session.requests_open() == 0;
-                match self.session.request(key, from, end) {
-                    Ok(id) => {
-                        if let Some(remote) = self.remote.get_mut(&key) {
-                            remote.inflight.request = Some(id);
-                            remote.inflight.asked = (from, end);
-                            remote.inflight.asked_at = self.ticks;
-                        }
-                        if is_first {
-                            self.heard_at = self.ticks;
-                        }
+        while self.session.requests_open() < MAX_REQUESTS
+            && let Some(key) = self.watch.wanting.pop_first()
+        {
+            // What is on its way is looked at again when it has come, what is not wanted when something has changed.
+            let Some((from, until)) = self.wanted_of(&key, peer) else { continue };
+            if *shared.board.claims.lock().entry(key).or_insert(peer.0.id) != peer.0.id {
+                self.watch.elsewhere.insert(key);
+                continue;
+            }
+            let end = until.min(from.saturating_add(MAX_REQUEST_BLOCKS));
+            let is_first = self.session.requests_open() == 0;
+            match self.session.request(key, from, end) {
+                Ok(id) => {
+                    if let Some(remote) = self.remote.get_mut(&key) {
+                        remote.inflight.request = Some(id);
+                        remote.inflight.asked = (from, end);
+                        remote.inflight.asked_at = self.ticks;
                     }
-                    // Announced on a topic that is closed by now, or the session ends.
-                    Err(_) => self.release(&key, peer),
+                    if is_first {
+                        self.heard_at = self.ticks;
+                    }
                 }
+                // Announced on a topic that is closed by now, or the session ends.
+                Err(_) => self.release(&key, peer),
             }
         }
+    }
+
+    /// What of a feed may be asked for now: from, to (exclusive).
+    fn wanted_of(&self, key: &FeedKey, peer: &Peer) -> Option<(u64, u64)> {
+        let remote = self.remote.get(key)?;
+        let inflight = &remote.inflight;
+        if !inflight.is_idle() || inflight.yields {
+            return None;
+        }
+        self.holders(key, peer).iter().find_map(|open| {
+            let feeds = open.feeds.read();
+            let feed = feeds.get(key)?;
+            let until = remote.length.min(feed.until);
+            let from = inflight.again.map_or(feed.length, |again| again.min(feed.length));
+            let until = inflight.parts_at.map_or(until, |at| at.saturating_add(1));
+            // Of a feed that has forked no more is wanted than what its branches have in common.
+            let is_doubted = remote.contradicts && !feed.forked;
+            let is_wanted = feed.length < until || is_doubted;
+            (is_wanted && from < until).then_some((from, until))
+        })
     }
 
     /// Gives a feed up, if nothing of it is on its way over this connection.
@@ -202,6 +199,7 @@ impl State {
             remote.inflight.yields = true;
             remote.length = remote.length.min(next);
         }
+        self.watch.touched.insert(*feed);
         if self.session.requests_open() == 0 {
             self.is_answered(peer);
         }
@@ -227,7 +225,8 @@ impl State {
         if finished {
             remote.inflight.request = None;
         }
-        let wanted = self.databases(peer).iter().any(|open| open.feeds.read().contains_key(&feed));
+        self.watch.touched.insert(feed);
+        let wanted = !self.holders(&feed, peer).is_empty();
         let Some(shared) = self.shared.clone().filter(|_| wanted) else { return self.release(&feed, peer) };
         if let Some(remote) = self.remote.get_mut(&feed) {
             remote.inflight.storing += 1;
@@ -320,13 +319,14 @@ impl Peer {
                     Ok(Stored::Gap | Stored::Doubted) | Err(_) => {}
                 }
             }
+            state.watch.touched.insert(feed);
             if is_taken {
                 state.note_delivered(&feed, peer);
             }
             state.release(&feed, peer);
             match outcome {
                 Ok(_) => {
-                    state.refresh(None, peer);
+                    state.refresh(peer);
                     false
                 }
                 Err(error) => {

@@ -54,9 +54,15 @@ impl State {
 
     /// What was refused may be asked for again, now that others could have asked.
     pub(super) fn fetch_refused(&mut self, peer: &Peer) {
-        let yielding = self.remote.values_mut().filter(|remote| remote.inflight.yields);
-        let yielded = yielding.map(|remote| remote.inflight.yields = false).count();
-        if yielded > 0 {
+        let yielding = self.remote.iter_mut().filter(|(_, remote)| remote.inflight.yields);
+        let mut yielded = Vec::new();
+        for (feed, remote) in yielding {
+            remote.inflight.yields = false;
+            yielded.push(*feed);
+        }
+        if !yielded.is_empty() {
+            self.watch.touched.extend(yielded);
+            self.sort_touched(peer);
             self.fetch(peer);
             self.ask_wanted(peer);
         }
