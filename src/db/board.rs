@@ -6,7 +6,7 @@ use super::engine::{DatabaseState, Touched};
 use super::error::Error;
 use super::events::{Event, Subscribers};
 use super::handler::Functions;
-use super::peer::Peer;
+use super::peer::{Marks, Peer};
 pub(super) use super::published::PublishedFeed;
 use super::published::{Changes, Feeds};
 use super::raw::{RAW, Wants};
@@ -42,6 +42,10 @@ pub(super) struct Board {
     pub wrote: Mutex<Wrote>,
     /// Why the last transaction was not committed; none: it was.
     pub failure: Mutex<Option<Error>>,
+    /// Which connections lead to the same store.
+    pub marks: Mutex<Marks>,
+    /// What this store's marks are made of, while it is open.
+    pub secret: [u8; 32],
     /// Which connection is fetching a feed: no block is asked for twice.
     pub claims: Mutex<BTreeMap<FeedKey, u64>>,
 }
@@ -145,8 +149,9 @@ pub(super) struct OpenDatabase {
     pub runners: Mutex<Vec<(u64, Functions)>>,
 }
 
-impl Default for Board {
-    fn default() -> Self {
+impl Board {
+    /// `secret`: random.
+    pub fn new(secret: [u8; 32]) -> Self {
         Self {
             databases: RwLock::default(),
             changes: Mutex::default(),
@@ -157,6 +162,8 @@ impl Default for Board {
             wants: Mutex::default(),
             wrote: Mutex::default(),
             failure: Mutex::default(),
+            marks: Mutex::default(),
+            secret,
             claims: Mutex::default(),
         }
     }
@@ -293,6 +300,7 @@ impl Board {
     pub fn remove_peer(&self, id: u64) {
         self.peers.lock().retain(|peer| peer.id() != id);
         self.claims.lock().retain(|_, holder| *holder != id);
+        self.marks.lock().leave(id);
         self.wants.lock().give_up(id);
     }
 

@@ -123,7 +123,7 @@ impl Store {
 
 impl Shared {
     fn start(environment: Environment, options: &StoreOptions) -> Result<Self, Error> {
-        let board = Arc::new(Board::default());
+        let board = Arc::new(Board::new(super::open::random()?));
         let clock = options.clock.clone().unwrap_or_else(|| Arc::new(system_time));
         let engine = Engine::new(environment.clone(), Arc::clone(&board), clock);
         let owner = Owner::spawn(engine)?;

@@ -127,6 +127,7 @@ impl State {
                 self.watch.due.insert(topic);
                 self.heard_fork(topic, &bytes, peer);
             }
+            Event::Access { topic, kind: super::twice::MARK, bytes } => self.heard_mark(topic, &bytes, peer),
             Event::WriterProved { topic, feed } => {
                 self.watch.due.insert(topic);
                 self.heard_proof(topic, feed);
@@ -206,6 +207,8 @@ impl State {
             Shown {
                 topic,
                 news: BTreeSet::new(),
+                second: BTreeSet::new(),
+                mark: None,
                 said: BTreeMap::new(),
                 announced: BTreeSet::new(),
                 heard: false,
@@ -220,6 +223,7 @@ impl State {
             },
             peer,
         );
+        self.say_mark(id);
         // Whoever does not know a fork yet would take the branches' names for feeds.
         self.say_forks(id, peer);
         self.say_growth(id, peer);
@@ -297,8 +301,9 @@ impl State {
         if !new.is_empty() {
             let _ = self.session.announce(id, &new, false);
         }
+        let is_second = !grown.is_empty() && self.is_second(id, peer);
         for (key, before, feed) in grown {
-            if !self.say_grown(id, key, before, &feed) {
+            if !self.say_grown(id, key, before, &feed, is_second) {
                 later.insert(key);
             }
         }
@@ -308,8 +313,21 @@ impl State {
     }
 
     /// False: the length that was said last has not left yet, so this one is said later.
-    fn say_grown(&mut self, id: TopicId, key: FeedKey, before: u64, feed: &PublishedFeed) -> bool {
+    fn say_grown(
+        &mut self,
+        id: TopicId,
+        key: FeedKey,
+        before: u64,
+        feed: &PublishedFeed,
+        is_second: bool,
+    ) -> bool {
         let length = feed.offered();
+        if is_second {
+            if let Some(shown) = self.topics.get_mut(&id) {
+                shown.second.insert(key);
+            }
+            return true;
+        }
         let said = |state: &mut Self, length| {
             if let Some(shown) = state.topics.get_mut(&id) {
                 shown.said.insert(key, length);
@@ -373,7 +391,7 @@ impl State {
 }
 
 /// What is announced of a feed.
-fn state_of(key: FeedKey, feed: &PublishedFeed) -> Option<FeedState> {
+pub(super) fn state_of(key: FeedKey, feed: &PublishedFeed) -> Option<FeedState> {
     let head = feed.head.as_ref().filter(|_| feed.offered() > 0)?;
     let [root @ .., _, _, _, _, _, _, _, _, _, _, _, _, _, _, _, _] = head.root;
     Some(FeedState { feed: key, length: head.length, root, signed: feed.tip.max(head.length) })

@@ -27,10 +27,12 @@ mod serve;
 mod stall;
 mod status;
 mod transport;
+mod twice;
 mod watch;
 
 pub use status::{Idle, PeerFeed, PeerStatus};
 pub use transport::{PeerEvent, PeerOptions, Transport};
+pub(super) use twice::Marks;
 
 use super::error::{Code, Error};
 use super::events::Wake;
@@ -149,6 +151,10 @@ struct Shown {
     topic: Topic,
     /// Feeds that have changed since they were last looked at for it.
     news: BTreeSet<FeedKey>,
+    /// Feeds of which something went over another connection to the same store.
+    second: BTreeSet<FeedKey>,
+    /// The other side's name on this topic.
+    mark: Option<twice::Mark>,
     /// Feeds announced on it, and up to what length.
     said: BTreeMap<FeedKey, u64>,
     /// Feeds the other side has announced on it; the session bounds how many.
@@ -238,6 +244,7 @@ impl Peer {
             state.ticks = state.ticks.saturating_add(1);
             state.topics.values_mut().for_each(|shown| shown.access.tick());
             state.all_topics_due();
+            state.say_seconds(peer);
             if state.session.remote().is_none() && state.ticks > HANDSHAKE_PATIENCE {
                 let error = Error::new(Code::Timeout, "the other side did not say who it is in time");
                 state.session.finish(CloseReason::Timeout);

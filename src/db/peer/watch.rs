@@ -98,6 +98,7 @@ impl State {
     pub(super) fn unwatch_topic(&mut self, id: TopicId, peer: &Peer) {
         let databases = self.databases_of_topic(id, peer);
         self.watch.databases.extend(databases.iter().map(|open| open.id));
+        self.forget_mark(id, peer);
         if let Some(shown) = self.topics.remove(&id) {
             self.watch.topics.remove(&shown.topic);
         }
