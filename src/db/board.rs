@@ -13,6 +13,7 @@ use super::raw::{RAW, Wants};
 use super::relay::RelayLimits;
 use super::rows::MemberRow;
 use super::state_hash::StateHash;
+use super::windows::Fetching;
 use crate::feed::FeedRecord;
 use crate::seal::Sealing;
 use crate::store::ReadTxn;
@@ -46,8 +47,8 @@ pub(super) struct Board {
     pub marks: Mutex<Marks>,
     /// What this store's marks are made of, while it is open.
     pub secret: [u8; 32],
-    /// Which connection is fetching a feed: no block is asked for twice.
-    pub claims: Mutex<BTreeMap<FeedKey, u64>>,
+    /// Which connections are fetching which parts of a feed: no block is asked for twice.
+    pub claims: Mutex<BTreeMap<FeedKey, Fetching>>,
 }
 
 /// Everything about a database that never changes.
@@ -299,7 +300,10 @@ impl Board {
 
     pub fn remove_peer(&self, id: u64) {
         self.peers.lock().retain(|peer| peer.id() != id);
-        self.claims.lock().retain(|_, holder| *holder != id);
+        self.claims.lock().retain(|_, fetching| {
+            fetching.give_up(id);
+            !fetching.is_over()
+        });
         self.marks.lock().leave(id);
         self.wants.lock().give_up(id);
     }

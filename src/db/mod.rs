@@ -52,6 +52,7 @@ mod streams;
 #[cfg(test)]
 mod tests;
 mod verify;
+mod windows;
 mod withdraw;
 mod write;
 

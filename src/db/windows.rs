@@ -20,11 +20,17 @@ pub(super) const MAX_WINDOWS: usize = 2;
 /// Bytes of the first window asked of a connection, of which nothing is known yet.
 const FIRST_WINDOW: u64 = 512 << 10;
 
+/// Blocks of it while it is not known how large they are.
+const FIRST_BLOCKS: u64 = 32;
+
 /// The least bytes of a window: about a message.
 const MIN_WINDOW: u64 = 64 << 10;
 
-/// Bytes of all connections' windows together, about: each gets its share.
-const ALL_WINDOWS: u64 = 4 << 20;
+/// Bytes of the connections' windows together, about: each gets its share. Twice that is less than [`MAX_AHEAD`].
+const ALL_WINDOWS: u64 = 2 << 20;
+
+/// What all bring while a window is open, from which on it is late.
+const LATE: u64 = 2 << 20;
 
 /// Bytes asked for ahead of what is here. Less than a connection may hold unstored (`MAX_UNVERIFIED`), so that what waits
 /// never keeps a connection from bringing what is waited for.
@@ -98,7 +104,9 @@ impl Fetching {
             return Next::Others;
         }
         let own = self.windows.iter().filter(|window| window.holder == peer).count();
-        if own >= MAX_WINDOWS {
+        // Who has brought nothing yet is asked for one.
+        let has_brought = self.shares.get(&peer).is_some_and(|share| share.brought > 0);
+        if own >= if has_brought { MAX_WINDOWS } else { 1 } {
             return Next::Enough;
         }
         let here = here.max(self.reached);
@@ -118,7 +126,7 @@ impl Fetching {
         }
         let share = self.shares.entry(peer).or_default();
         let bytes = if share.window == 0 { FIRST_WINDOW } else { share.window };
-        let mut blocks = if self.block_bytes == 0 { MIN_WINDOW / 4_096 } else { bytes / block_bytes };
+        let mut blocks = if self.block_bytes == 0 { FIRST_BLOCKS } else { bytes / block_bytes };
         if is_another_at_it {
             // Towards the end windows get smaller, so that nobody is waited for long.
             let rest = (until - start) / (2 * (1 + self.holders()));
@@ -160,7 +168,9 @@ impl Fetching {
 
     /// Takes the rest of the first window from its holder.
     fn pass_over(&mut self, peer: u64, until: u64) -> Next {
-        let first = self.windows.first().filter(|first| first.holder != peer && first.end <= until);
+        let is_late = |first: &Window| self.came.saturating_sub(first.asked_at.1) >= LATE;
+        let is_other = |first: &Window| first.holder != peer && first.end <= until;
+        let first = self.windows.first().filter(|first| is_other(first) && is_late(first));
         let Some((holder, start, end)) = first.map(|first| (first.holder, first.start, first.end)) else {
             self.waiting = true;
             return Next::Others;
@@ -187,13 +197,9 @@ impl Fetching {
             || self.windows.iter().any(|window| window.holder != peer)
     }
 
-    pub fn is_held_by(&self, peer: u64) -> bool {
-        self.alone == Some(peer) || self.windows.iter().any(|window| window.holder == peer)
-    }
-
     /// Something has come. What can be stored now is handed out, in order. The second: whether it was asked for, and is
-    /// still.
-    pub fn arrived(&mut self, here: u64, arrived: Arrived) -> (Vec<Arrived>, bool) {
+    /// still. `may_wait`: not from who is searched for another branch: nothing would come before it.
+    pub fn arrived(&mut self, here: u64, arrived: Arrived, may_wait: bool) -> (Vec<Arrived>, bool) {
         let (start, end, peer) = (arrived.blocks.start, arrived.end, arrived.peer.id());
         let head = &arrived.blocks.head;
         self.block_bytes = (head.byte_length / head.length.max(1)).clamp(1, u64::from(u32::MAX));
@@ -205,7 +211,7 @@ impl Fetching {
         let reached = here.max(self.reached);
         let is_early = start > reached && !(self.windows.is_empty() && self.held.is_empty());
         let mut ready = Vec::new();
-        if is_early && self.alone.is_none() && !self.held.contains_key(&start) {
+        if is_early && may_wait && self.alone.is_none() && !self.held.contains_key(&start) {
             self.held.insert(start, arrived);
         } else {
             if start <= reached {
@@ -275,10 +281,6 @@ impl Fetching {
         was_alone || self.windows.len() < before
     }
 
-    pub fn end_alone(&mut self, peer: u64) -> bool {
-        self.alone.take_if(|alone| *alone == peer).is_some()
-    }
-
     /// Whether connections that were told to wait may look again.
     pub fn take_waiting(&mut self) -> bool {
         std::mem::take(&mut self.waiting)
@@ -286,5 +288,141 @@ impl Fetching {
 
     pub fn is_over(&self) -> bool {
         self.alone.is_none() && self.windows.is_empty() && self.held.is_empty() && self.storing == 0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::db::{Location, PeerOptions, Store, StoreOptions, Transport};
+    use crate::wire::Head;
+    use proptest::prelude::*;
+    use std::sync::Arc;
+
+    const LENGTH: u64 = 300;
+
+    fn peers() -> (Store, Vec<Peer>) {
+        let store = Store::open(&Location::Memory, &StoreOptions::default()).unwrap();
+        let peers = (0..3)
+            .map(|_| {
+                let transport = Transport::Initiator;
+                let wake = Arc::new(|| {});
+                let options = PeerOptions {
+                    transport,
+                    live: true,
+                    download: true,
+                    upload: true,
+                    user_data: Vec::new(),
+                    wake,
+                };
+                store.replicate(options).unwrap()
+            })
+            .collect();
+        (store, peers)
+    }
+
+    /// A message of so many blocks of 100 KiB.
+    fn message(peer: &Peer, start: u64, end: u64) -> Arrived {
+        let head = Head { length: LENGTH, byte_length: LENGTH * (100 << 10), signature: [0; 64] };
+        let count = usize::try_from(end - start).unwrap();
+        let blocks = Blocks {
+            answer: None,
+            start,
+            extending: start,
+            head,
+            nodes: Vec::new(),
+            blocks: vec![Vec::new(); count],
+        };
+        Arrived { peer: peer.clone(), blocks, end, bytes: count * (100 << 10) }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+
+        /// Three connections of any speeds; now and then one gives up. The naive reading: each block is handed out once, in
+        /// order, and is asked of one connection at a time.
+        #[test]
+        fn each_block_is_handed_out_once_and_in_order(
+            steps in prop::collection::vec((0..3_usize, 1..6_u64, 0..40_u8), 400..600),
+        ) {
+            let (_store, peers) = peers();
+            let mut fetching = Fetching::default();
+            // What each connection was asked for and has not brought, oldest first.
+            let mut asked: Vec<Vec<(u64, u64)>> = vec![Vec::new(); 3];
+            let mut out = Vec::new();
+            let mut here = 0;
+            let mut passed_over = 0;
+            for (which, blocks, chance) in steps.into_iter().chain((0..2_000).map(|n| (n % 3, 5, 1))) {
+                let peer = &peers[which];
+                if chance == 0 {
+                    fetching.give_up(peer.id());
+                    asked[which].clear();
+                }
+                while let Next::Window(start, end) = fetching.next(peer.id(), here, LENGTH) {
+                    prop_assert!(start < end && end <= LENGTH && start >= here);
+                    for (other, asked) in asked.iter_mut().enumerate() {
+                        let before = asked.len();
+                        // A window that was taken over is cancelled by its holder.
+                        asked.retain(|(from, to)| *to <= start || *from >= end);
+                        prop_assert!(before == asked.len() || other != which);
+                        passed_over += before - asked.len();
+                    }
+                    asked[which].push((start, end));
+                }
+                prop_assert!(asked[which].len() <= MAX_WINDOWS);
+                let Some((start, end)) = asked[which].first().copied() else { continue };
+                let to = end.min(start + blocks);
+                asked[which][0].0 = to;
+                if to == end {
+                    asked[which].remove(0);
+                }
+                let (ready, is_its) = fetching.arrived(here, message(peer, start, to), true);
+                prop_assert!(is_its);
+                for arrived in ready {
+                    out.extend(arrived.blocks.start..arrived.end);
+                    fetching.stored();
+                    here = arrived.end;
+                }
+            }
+            prop_assert_eq!(out, (0..LENGTH).collect::<Vec<_>>());
+            prop_assert!(fetching.is_over());
+            prop_assert!(passed_over < 20, "{}", passed_over);
+        }
+    }
+
+    #[test]
+    fn a_window_is_the_share_of_what_all_bring_and_a_late_one_is_taken_over_once() {
+        let (_store, peers) = peers();
+        let [slow, fast] = [&peers[0], &peers[1]];
+        let mut fetching = Fetching::default();
+        assert_eq!(fetching.next(slow.id(), 0, LENGTH), Next::Window(0, 32));
+        assert_eq!(fetching.next(slow.id(), 0, LENGTH), Next::Enough);
+        let mut windows = Vec::new();
+        let mut next = |fetching: &mut Fetching| loop {
+            match fetching.next(fast.id(), 0, LENGTH) {
+                Next::Window(start, end) => windows.push((start, end)),
+                _ => return windows.pop(),
+            }
+        };
+        // Bytes wait for what the slow one was asked for; then it is taken from it, whole.
+        while let Some((start, end)) = next(&mut fetching) {
+            let (ready, _) = fetching.arrived(0, message(fast, start, end), true);
+            if start == 0 {
+                assert!(ready.len() > 1, "and all that waited comes with it");
+                break;
+            }
+            assert!(ready.is_empty());
+        }
+        assert_eq!(fetching.next(slow.id(), 0, LENGTH), Next::Others, "while another is at it");
+        let (_, is_wanted) = fetching.arrived(
+            0,
+            {
+                let mut late = message(slow, 0, 1);
+                late.blocks.answer = Some(crate::wire::RequestId(0));
+                late
+            },
+            true,
+        );
+        assert!(!is_wanted, "it is told to stop");
     }
 }

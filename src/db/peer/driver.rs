@@ -102,7 +102,7 @@ impl State {
             Event::Cancelled { id } => self.serving.retain(|serving| serving.answer != Some(id)),
             Event::Refused { id, feed, next, .. } => {
                 if !self.ask_refused(id, next, peer) {
-                    self.refused(&feed, next, peer);
+                    self.refused(id, &feed, next, peer);
                 }
             }
             Event::Blocks { feed, blocks, finished } => {

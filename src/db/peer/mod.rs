@@ -5,8 +5,8 @@
 //! **Invariants.** 1. Nothing is offered that is not synced; of an own feed nothing that was not noted as leaving
 //! before, and what was noted is asked of the transaction that is read from. 2. An own feed, or more of it, leaves only
 //! once the first vector of every open connection has come and what they show more of it is here (or
-//! [`OWN_FEED_PATIENCE`], [`CLAIM_PATIENCE`] ticks have passed): what others have of it is learned first. 3. A feed is
-//! fetched over one connection at a time. 4. Blocks are verified and stored by the owner thread, in order; how many
+//! [`OWN_FEED_PATIENCE`], [`CLAIM_PATIENCE`] ticks have passed): what others have of it is learned first. 3. No block
+//! is asked for over two connections, but where `db/windows` says so. 4. Blocks are verified and stored by the owner thread, in order; how many
 //! wait for it is bounded by [`MAX_UNVERIFIED`]. 5. No lock of another connection is taken while this one's is held.
 //!
 //! **Not here.** Bytes and limits of the protocol (`wire`), verification (`feed`), what blocks mean (`place`).

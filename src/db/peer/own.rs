@@ -35,7 +35,10 @@ impl State {
     fn is_another_asked(&self, peer: &Peer) -> bool {
         let Some(shared) = &self.shared else { return false };
         let claims = shared.board.claims.lock();
-        self.watch.claimed.iter().any(|key| claims.get(key).is_some_and(|holder| *holder != peer.0.id))
+        self.watch
+            .claimed
+            .iter()
+            .any(|key| claims.get(key).is_some_and(|fetching| fetching.is_another(peer.0.id)))
     }
 
     /// Blocks of a feed came and fitted: a claim to have more of it may be waited for again.

@@ -1,7 +1,7 @@
 //! A connection that owes blocks gives way to others: when it says nothing, says other things, or refuses and claims again.
 
 use super::driver::RemoteFeed;
-use super::fetch::Inflight;
+use super::fetch::submit;
 use super::{Peer, State};
 
 /// Ticks without an answer after which what was asked of a connection may be fetched over another: a peer that announces
@@ -22,22 +22,26 @@ impl State {
         if pieced.saturating_sub(std::mem::replace(&mut self.pieced, pieced)) >= MIN_PIECE_PROGRESS {
             self.is_answered(peer);
         }
-        let Some(shared) = &self.shared else { return };
+        let Some(shared) = self.shared.clone() else { return };
         let ticks = self.ticks;
         let is_late = |since: u32, patience: u32| ticks.saturating_sub(since) >= patience;
         let is_silent = self.session.requests_open() > 0 && is_late(self.heard_at, STALL_PATIENCE);
+        let is_owed = |remote: &RemoteFeed| {
+            remote.inflight.is_asked() && is_late(remote.inflight.asked_at, FEED_PATIENCE)
+        };
+        let mut stranded = Vec::new();
         let mut claims = shared.board.claims.lock();
-        let held = claims.len();
-        let remote = &self.remote;
-        claims.retain(|feed, holder| {
-            let is_owed = |remote: &RemoteFeed| {
-                let Inflight { request, asked_at, .. } = remote.inflight;
-                request.is_some() && is_late(asked_at, FEED_PATIENCE)
-            };
-            *holder != peer.0.id || !(is_silent || remote.get(feed).is_some_and(is_owed))
+        claims.retain(|feed, fetching| {
+            if is_silent || self.remote.get(feed).is_some_and(is_owed) {
+                self.released |= fetching.give_up(peer.0.id);
+            }
+            stranded.push((*feed, fetching.flush_stranded()));
+            !fetching.is_over()
         });
-        self.released |= claims.len() < held;
         drop(claims);
+        for (feed, flushed) in stranded {
+            submit(&shared, feed, flushed);
+        }
         if is_silent && !std::mem::replace(&mut self.stalled, true) {
             self.released |= shared.board.wants.lock().give_up(peer.0.id);
             self.tell_progress(peer);
