@@ -11,7 +11,10 @@ declare namespace MultiHyperbee {
   export import Autobee = all.Autobee
   export import Batch = all.Batch
   export import Bee = all.Bee
+  export import Compacted = all.Compacted
   export import CompactEncoding = all.CompactEncoding
+  export import CompactOptions = all.CompactOptions
+  export import CompactProgress = all.CompactProgress
   export import Conflict = all.Conflict
   export import Damage = all.Damage
   export import Diff = all.Diff
@@ -39,6 +42,7 @@ declare namespace MultiHyperbee {
   export import Host = all.Host
   export import InviteOptions = all.InviteOptions
   export import Key = all.Key
+  export import Kept = all.Kept
   export import KeyPair = all.KeyPair
   export import MergeContext = all.MergeContext
   export import MergeHandler = all.MergeHandler
@@ -65,6 +69,7 @@ declare namespace MultiHyperbee {
   export import ResolverEntry = all.ResolverEntry
   export import Status = all.Status
   export import SyncStatus = all.SyncStatus
+  export import StoreCompacted = all.StoreCompacted
   export import StoreStatus = all.StoreStatus
   export import Reason = all.Reason
   export import RelayOptions = all.RelayOptions

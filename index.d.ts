@@ -316,8 +316,9 @@ export interface Options<K = string, V = any> {
   writers?: 'granted' | 'open'
   /** How far ahead of the wall clock (ms) a timestamp may be before it raises `drift` and is not followed: 60,000. */
   maxDrift?: number
-  /** How much of the past is kept. */
-  history?: 'all'
+  /** How much of the past stays readable: all by default. Of several handles on a database the one that keeps most
+   * decides; who says nothing keeps what others do. */
+  history?: Kept
   /** Merges instead of the built-in merge, from the next open on also if this is left out; `false`: the built-in again. */
   mergeHandler?: MergeHandlerOption<K, V> | false | null
   /** For values of another encoding than `'json'`: chooses among writes that had not seen each other. */
@@ -490,9 +491,42 @@ export interface ReplayOptions {
   signal?: AbortSignal
 }
 
+/** `'all'`, or so many of the latest versions: what is older goes as new ones are written, and with `compact`. */
+export type Kept = 'all' | { versions: number }
+
+export interface CompactProgress {
+  stage: 'versions' | 'copy' | 'pages' | 'rows'
+  done: number
+  /** 0 where it is not known. */
+  total: number
+}
+
+export interface CompactOptions {
+  onProgress?: (progress: CompactProgress) => void
+  /** Ends it; what was done stays done. */
+  signal?: AbortSignal
+}
+
+export interface Compacted {
+  /** Versions that can be read no more. */
+  versions: number
+  /** The oldest that still can. */
+  oldest: number
+}
+
+export interface StoreCompacted {
+  /** Versions that can be read no more, of all databases that are open. */
+  versions: number
+  /** Bytes of the store's file. */
+  before: number
+  after: number
+}
+
 export interface Verified {
   /** batches run again */
   checked: number
+  /** batches before which the view is not kept any more (`history`) */
+  skipped: number
   /** The first that comes out differently. */
   differs: Difference | null
 }
@@ -998,6 +1032,11 @@ export class MultiHyperbee<K = string, V = any>
   finality(): Finality
   /** Apply mode, with `replay`: whether `apply` still does on every batch what it did. */
   verify(options: ReplayOptions): Promise<Verified>
+  /**
+   * Drops versions older than `history` keeps, here or as the database was opened. Those that somebody reads stay, and
+   * all that may still be undone. Feeds stay whole. The room is used again; `store.compact()` gives it back.
+   */
+  compact(options?: CompactOptions & { history?: Kept }): Promise<Compacted>
   /** Merges that feed into this replica, from its first entry on. Kept over a restart. */
   addPeer(feedKey: Key): Promise<Peer>
   /** Merges nothing more of it; what was merged stays. */
@@ -1085,6 +1124,11 @@ export class Store {
   /** Checks all that is stored, on a thread of its own: the file's pages, blocks against signed heads, every row, every
    * key against the diffs it is made of, state hashes. Writing goes on meanwhile. */
   verify(options?: VerifyOptions): Promise<VerifyReport>
+  /**
+   * Compacts every database that is open, and writes the store's file anew without what is free. Writes wait while that
+   * is written; it needs room for the second file.
+   */
+  compact(options?: CompactOptions): Promise<StoreCompacted>
   /** Closes everything that was opened from it. */
   close(): Promise<void>
 }

@@ -9,7 +9,16 @@
  */
 export declare const __napiBindingTarget: 'native' | 'wasm32-wasi' | 'wasm32-wasip1'
 
-/** A read in progress: entries in packed chunks, pulled. It pins nothing between calls. */
+export declare class NativeCompaction {
+  /** How far it has come; null before it has begun. */
+  progress(): NativeCompactProgress | null
+  /** Ends it early: what was done stays done. */
+  stop(): void
+  /** What it has done; asked for once. */
+  report(): Promise<NativeCompacted>
+}
+
+/** A read in progress: entries in packed chunks, pulled. Between calls it holds its version, and no pages. */
 export declare class NativeCursor {
   /** The version read at; 0 for a history or a comparison, whose entries come in pairs. */
   get version(): number
@@ -37,6 +46,12 @@ export declare class NativeDb {
   /** The key of the anchor of the batch of `writer` that ends at `length`, which is being applied. */
   anchor(writer: Buffer, length: number): Buffer
   wakeup(feed: Buffer, length: number): Promise<undefined>
+  /** Keeps a version readable; none: the newest. */
+  hold(at?: number | undefined | null): NativePin
+  /** The oldest version that can be read; 0 or 1: all can. */
+  oldestVersion(): number
+  /** `versions`: kept this time, 0 for all; none: what the handles say. */
+  compact(versions: number | undefined | null, wake: () => void): NativeCompaction
   info(): NativeDbInfo
   version(): number
   stats(): NativeStats
@@ -145,6 +160,12 @@ export declare class NativePeer {
   close(): void
 }
 
+/** A version that stays readable until this is closed or collected. */
+export declare class NativePin {
+  get version(): number
+  close(): void
+}
+
 export declare class NativeRound {
   /** The next question; null: the round is ready to be committed. */
   next(form: number): NativeQuestion | null
@@ -174,6 +195,7 @@ export declare class NativeRunner {
 
 /** One handle on a store. */
 export declare class NativeStore {
+  compact(wake: () => void): NativeCompaction
   status(): NativeStoreStatus
   /** `path` null: a private temporary store. */
   static open(path: string | undefined | null, readOnly: boolean): Promise<NativeStore>
@@ -216,6 +238,23 @@ export interface NativeClaim {
   seq: number
   text?: string
   register?: Buffer
+}
+
+/**
+ * Of a database: versions dropped, and the oldest that is kept. Of a store: versions dropped, and the file's length
+ * before and after.
+ */
+export interface NativeCompacted {
+  versions: number
+  oldest?: number
+  before?: number
+  after?: number
+}
+
+export interface NativeCompactProgress {
+  stage: string
+  done: number
+  total: number
 }
 
 export interface NativeConflict {
@@ -267,6 +306,8 @@ export interface NativeDbOptions {
   /** There: a relay. How many feeds and bytes it keeps. */
   relay?: Array<number>
   maxDrift: number
+  /** Versions that stay readable; 0: all; none: not said. */
+  history?: number
 }
 
 /** A diff as it is published; `lib/diffs.js` makes the object of it. */

@@ -835,11 +835,13 @@ function __napiStampBindingTarget(exportsObject, target) {
 // linked import resolves to `undefined`.
 module.exports.__napiBindingTarget = __napiStampBindingTarget(nativeBinding, __napiLoadedBindingTarget)
 module.exports = nativeBinding
+module.exports.NativeCompaction = nativeBinding.NativeCompaction
 module.exports.NativeCursor = nativeBinding.NativeCursor
 module.exports.NativeDb = nativeBinding.NativeDb
 module.exports.NativeDiffs = nativeBinding.NativeDiffs
 module.exports.NativeFeed = nativeBinding.NativeFeed
 module.exports.NativePeer = nativeBinding.NativePeer
+module.exports.NativePin = nativeBinding.NativePin
 module.exports.NativeRound = nativeBinding.NativeRound
 module.exports.NativeRunner = nativeBinding.NativeRunner
 module.exports.NativeStore = nativeBinding.NativeStore

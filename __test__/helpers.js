@@ -6,6 +6,7 @@ const os = require('node:os')
 const path = require('node:path')
 const { once } = require('node:events')
 const MultiHyperbee = require('..')
+const { wire, connectRoughly } = require('./rough.js')
 
 /** A directory that is gone when the test is over. */
 function directory(t) {
@@ -34,14 +35,17 @@ async function openWriter(t, db, options) {
 
 /** Connects two databases in memory. */
 function connect(a, b, options) {
-  const one = a.replicate(true, options)
-  const two = b.replicate(false, options)
-  one.pipe(two).pipe(one)
-  return [one, two]
+  const streams = () => [a.replicate(true, options), b.replicate(false, options)]
+  const first = streams()
+  const isOpen = () => !a.closed && !b.closed
+  // A stream that ends by itself is over when it is cut.
+  connectRoughly(first, options?.live === false ? null : () => (isOpen() ? streams() : null))
+  return first
 }
 
 /** Connects two databases over a loopback socket. */
 async function connectTcp(t, a, b) {
+  if (wire !== 'plain') return connect(a, b)
   const server = net.createServer()
   t.after(() => server.close())
   await new Promise((resolve) => server.listen(0, '127.0.0.1', resolve))

@@ -42,6 +42,7 @@ const CALLS = {
   requestAccess: (db) => db.requestAccess(),
   createInvite: (db) => db.createInvite(),
   stateHash: (db) => db.stateHash(),
+  compact: (db) => db.compact(),
   update: (db) => db.update(),
   updated: (db) => db.updated(),
   flush: (db) => db.flush(),
@@ -135,6 +136,7 @@ const STORE_CALLS = {
   backup: (store, t) => store.backup(directory(t)),
   resume: (store) => store.resume({ mine: true }),
   verify: (store) => store.verify(),
+  compact: (store) => store.compact(),
   relay: (store) => store.relay(OTHER).ready()
 }
 const NO_STORE_CALLS = new Set(['constructor', 'close', 'namespace', 'list', 'status'])

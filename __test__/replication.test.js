@@ -16,6 +16,7 @@ const {
   collect,
   plain
 } = require('./helpers.js')
+const { wire } = require('./rough.js')
 
 test('two replicas edit offline, meet, and agree', async (t) => {
   const a = await open(t)
@@ -57,7 +58,7 @@ test('over a socket: catch-up of many entries, synced on both sides', async (t) 
   const synced = once(b, 'synced')
   const [, stream] = await connectTcp(t, a, b)
   const [of] = await synced
-  assert.equal(of, stream)
+  if (wire !== 'cut') assert.equal(of, stream)
   await converge(a, b)
   assert.equal((await collect(b.createReadStream())).length, 5000)
   assert.deepEqual(await a.heads(), await b.heads())
@@ -315,6 +316,7 @@ test('two handles of one store on one connection share a session', async (t) => 
 test('syncProgress yields at most ten times a second, and ends with the database', async (t) => {
   const a = await open(t)
   const seen = []
+  const began = performance.now()
   const watching = (async () => {
     for await (const status of a.syncProgress()) seen.push(status.version)
   })()
@@ -322,6 +324,8 @@ test('syncProgress yields at most ten times a second, and ends with the database
   await new Promise((resolve) => setTimeout(resolve, 250))
   await a.close()
   await watching
-  assert.ok(seen.length >= 2 && seen.length <= 10, `${seen.length}`)
+  // The first at once, then one in each tenth of a second that has passed.
+  const most = 2 + (performance.now() - began) / 100
+  assert.ok(seen.length >= 2 && seen.length <= most, `${seen.length} of at most ${most}`)
   assert.deepEqual([seen[0], seen.at(-1)], [0, 100])
 })

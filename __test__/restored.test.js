@@ -159,6 +159,7 @@ test('a backup that was resumed while the original went on: all devices come to 
   const away = connect(creator, phone)
   const links = connect(creator, desk)
   await converge(creator, phone, desk)
+  await Promise.all([phone, desk].map((db) => db.waitForWritable({ timeout: 10_000 })))
   await desk.put('desk/before', { n: 0 })
   await converge(creator, phone, desk)
   for (const stream of away) stream.destroy()

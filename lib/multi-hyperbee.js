@@ -11,6 +11,7 @@ const { ApplyMode } = require('./apply/mode.js')
 const { Store } = require('./store.js')
 const { Members, MembersInApply } = require('./members.js')
 const { Access, join } = require('./access.js')
+const { Compactor } = require('./compact.js')
 const { Events } = require('./events.js')
 const { Progress } = require('./progress.js')
 const { replicate } = require('./replication.js')
@@ -34,6 +35,7 @@ class MultiHyperbee extends EventEmitter {
     this._members = new Who(this, this._session)
     this._access = new Access(this, this._session)
     this._reports = new Events(this, this._session)
+    this._compactor = new Compactor(this._session)
     this._progress = new Progress(this, this._session, this.store._shared.streams)
     this._local = null
     this._closing = null
@@ -71,35 +73,24 @@ class MultiHyperbee extends EventEmitter {
     return deriveKeyPair(master, name)
   }
 
-  async _open({
-    name,
-    key,
-    keyEncoding,
-    valueEncoding,
-    keyPair,
-    sealing,
-    open,
-    maxDrift,
-    functions,
-    handlers,
-    optimistic,
-    relay
-  }) {
+  async _open(options) {
+    const { functions, handlers, relay } = options
     // Awaited first: what the user's class is constructed with is complete then.
-    const secret = await seedOf(keyPair)
-    const encryptionKey = await encryptionKeyOf(sealing, this.store._shared.encryptionKey)
+    const secret = await seedOf(options.keyPair)
+    const encryptionKey = await encryptionKeyOf(options.sealing, this.store._shared.encryptionKey)
     const called = functions && makeFunctions(functions, this)
     const native = await this.store._database({
-      name,
-      key: key ?? undefined,
-      keyEncoding: keyEncoding.name,
-      valueEncoding: valueEncoding.name,
+      name: options.name,
+      key: options.key ?? undefined,
+      keyEncoding: options.keyEncoding.name,
+      valueEncoding: options.valueEncoding.name,
       secret,
       encryptionKey,
-      open,
-      maxDrift,
+      open: options.open,
+      maxDrift: options.maxDrift,
+      history: options.history,
       apply: handlers !== null,
-      optimistic,
+      optimistic: options.optimistic,
       relay: relay ?? undefined
     })
     native.subscribe(() => this._reports.take(native))
@@ -237,6 +228,7 @@ const PARTS = {
     'peek getBySeq getHeader checkout snapshot sub',
   _members: 'addPeer removePeer getPeers addWriter removeWriter writers getDiff createUnionStream',
   _progress: 'applied heads status syncProgress',
+  _compactor: 'compact',
   _access: 'requestAccess waitForWritable createInvite'
 }
 

@@ -21,7 +21,7 @@ const NOT_YET = {}
  * The constructor's arguments in either form, checked.
  *
  * @returns {{ storage: string | object, name: string | null, key: Buffer | null, keyEncoding: object,
- *   valueEncoding: object, keyPair: object | null, open: boolean, maxDrift: number, handlers: object | null,
+ *   valueEncoding: object, keyPair: object | null, open: boolean, maxDrift: number, history?: number, handlers: object | null,
  *   sealing: { encryptionKey: Uint8Array | Promise<Uint8Array> | null, encrypted: boolean | null },
  *   optimistic: boolean, ackInterval: number, relay: number[] | null,
  *   functions: { mergeHandler: object | Function | false | null, resolver: Function | false | null } | null }}
@@ -40,6 +40,7 @@ function parseArguments(storage, second, third, isStore) {
     sealing: parseSealing(options),
     open: options.writers === 'open',
     maxDrift: options.maxDrift ?? MAX_DRIFT,
+    history: keptVersions(options.history),
     functions,
     relay: relayOf(options, key),
     ...modeOf(options)
@@ -123,14 +124,21 @@ function checkOptions(options) {
   for (const [name, message] of Object.entries(NOT_YET)) {
     if (options[name] != null && options[name] !== false) throw wrong(message)
   }
-  const { name, writers, history } = options
+  const { name, writers } = options
   if (name != null && (typeof name !== 'string' || name === '')) throw wrong('name must be a text')
   if (writers != null && writers !== 'granted' && writers !== 'open') {
     throw wrong("writers must be 'granted' or 'open'")
   }
   checkTimes(options)
-  if (history != null && history !== 'all')
-    throw wrong("history other than 'all' is not there yet: leave it out")
+}
+
+/** How many versions stay readable; 0: all; undefined: nothing is said. */
+function keptVersions(history) {
+  if (history == null) return undefined
+  if (history === 'all') return 0
+  const { versions } = history
+  if (Number.isSafeInteger(versions) && versions > 0) return versions
+  throw wrong("history must be 'all' or { versions }, a whole number, 1 or more")
 }
 
 function checkTimes({ maxDrift, ackInterval }) {
@@ -201,4 +209,12 @@ function wrong(message) {
   return new MultiHyperbeeError('ERR_OPTIONS', message)
 }
 
-module.exports = { checkEncryptionKey, encryptionKeyOf, parseArguments, parseInvite, makeFunctions, seedOf }
+module.exports = {
+  checkEncryptionKey,
+  encryptionKeyOf,
+  keptVersions,
+  makeFunctions,
+  parseArguments,
+  parseInvite,
+  seedOf
+}

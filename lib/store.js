@@ -8,6 +8,7 @@ const { translatedAsync } = require('./session.js')
 const { replicate } = require('./replication.js')
 const { fromNative, peersOf, reasonOf, PeerErrors } = require('./status.js')
 const { verify } = require('./verify.js')
+const { compactStore } = require('./compact.js')
 const native = require('../native.js')
 
 /** A directory that holds feeds and databases: one environment, shared by all that is opened in it. */
@@ -126,6 +127,11 @@ class Store {
   /** Whether all that is stored is whole: pages, feeds, rows, views. Says what is damaged. */
   async verify(options) {
     return verify(await this._shared.native(), options)
+  }
+
+  /** Drops what its open databases no longer keep of their past, and gives the room back to the disk. */
+  async compact(options) {
+    return compactStore(await this._shared.native(), options)
   }
 
   /** Closes everything that was opened from it. Idempotent. */

@@ -12,9 +12,9 @@ const { Pace, Slices } = require('./pace.js')
 class CursorStream extends Readable {
   /**
    * @param {import('./session.js').Session} session
-   * @param {{ open: (native: object) => object, decode: (packed: Buffer) => object[], goesOn?: (version: number) => boolean }} source
+   * @param {{ open: (native: object) => object, decode: (packed: Buffer) => object[], goesOn?: (version: number) => boolean, live?: boolean }} source
    *   `goesOn`: whether more may come after the end of a cursor that has read up to that version, so that it is opened
-   *   again then
+   *   again then; `live`: it may, so nothing it has not read yet may go
    * @param {{ signal?: AbortSignal }} [options]
    */
   constructor(session, source, options) {
@@ -23,6 +23,7 @@ class CursorStream extends Readable {
     this._source = source
     this._cursor = null
     this._openedAt = 0
+    this._pin = null
     this._unlisten = () => {}
     this._pace = new Pace()
     this._slices = new Slices()
@@ -50,8 +51,11 @@ class CursorStream extends Readable {
 
   _tryOpen(native) {
     try {
-      this._openedAt = native.version()
+      const pin = this._source.live ? translated(() => native.hold()) : null
+      this._openedAt = pin?.version ?? native.version()
       this._cursor = translated(() => this._source.open(native))
+      this._pin?.close()
+      this._pin = pin
     } catch (error) {
       this.destroy(error)
     }
@@ -130,6 +134,7 @@ class CursorStream extends Readable {
     this._session.open.delete(this)
     this._signal?.removeEventListener('abort', this._onabort)
     this._cursor?.close()
+    this._pin?.close()
     callback(error)
   }
 }
@@ -158,10 +163,7 @@ function entryAt(codec, packed, flags, seq, at, keyEnd, valueEnd) {
 
 /** `{ left, right }` of every key of the range that differs between two versions; null: the newest. */
 function createDiffStream(session, codec, range, [left, right], options) {
-  const open = (native) => {
-    const now = native.version()
-    return native.compare(left ?? now, right ?? now, range, codec.form)
-  }
+  const open = (native) => native.compare(left ?? undefined, right ?? undefined, range, codec.form)
   const decode = (packed) => {
     const pairs = []
     let before = null
@@ -192,6 +194,8 @@ function createHistoryStream(session, codec, at, options = {}) {
       const version = at ?? native.version()
       const bounds = historyBounds(options, version)
       next = bounds.from
+      // Counted from the end there may be fewer; named, one that is gone is refused.
+      if (options.gt < 0 || options.gte < 0) next = Math.max(next, native.oldestVersion())
       to = bounds.to ?? (live ? null : version)
       if (at !== null) to = Math.min(to, at)
     }
@@ -214,7 +218,7 @@ function createHistoryStream(session, codec, at, options = {}) {
     if (!reverse) next = Math.max(next, version + 1)
     return live && left > 0 && (to === null || next <= to)
   }
-  return new CursorStream(session, { open, decode, goesOn }, options)
+  return new CursorStream(session, { open, decode, goesOn, live }, options)
 }
 
 module.exports = { CursorStream, createDiffStream, createReadStream, createHistoryStream }

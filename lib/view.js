@@ -13,11 +13,13 @@ class View {
    * @param {import('./session.js').Session} session
    * @param {import('./codec.js').Codec} codec
    * @param {number | null} at the version read at; null: the newest
+   * @param {{ close: () => void } | null} pin keeps that version readable
    */
-  constructor(session, codec, at = null) {
+  constructor(session, codec, at = null, pin = null) {
     this._session = session
     this._codec = codec
     this._at = at
+    this._pin = pin
   }
 
   get keyEncoding() {
@@ -131,13 +133,7 @@ class View {
       const what = 'checkout takes a version, a whole number from db.version, or { timestamp }'
       throw new MultiHyperbeeError('ERR_OPTIONS', what)
     }
-    const newest = this._session.state === 'open' ? this.version : Infinity
-    if (version > newest) {
-      // One that is not there yet would change under its reader; before ready, it is the read that finds out.
-      const what = `version ${version} is not here: the newest is ${newest}`
-      throw new MultiHyperbeeError('ERR_VERSION_GONE', what)
-    }
-    return new View(this._session, this._codec.with(options), version)
+    return new View(this._session, this._codec.with(options), version, hold(this._session, version))
   }
 
   /** The last version committed by then. */
@@ -148,8 +144,9 @@ class View {
 
   snapshot(options) {
     // Its version is one that exists, so there has to be one.
-    const version = this._at ?? this._session.native().version()
-    return new View(this._session, this._codec.with(options), version)
+    const native = this._session.native()
+    const pin = translated(() => native.hold(this._at ?? undefined))
+    return new View(this._session, this._codec.with(options), pin.version, pin)
   }
 
   /** @returns {import('./codec.js').Codec} that of `sub(prefix)` */
@@ -165,11 +162,31 @@ class View {
 
   sub(prefix, options) {
     this._session.accept()
-    return new View(this._session, this._subCodec(prefix, options), this._at)
+    const pin = this._at === null ? null : hold(this._session, this._at)
+    return new View(this._session, this._subCodec(prefix, options), this._at, pin)
   }
 
-  /** A view holds nothing: closing it is harmless, and so is not closing it. */
-  async close() {}
+  /** From here on its version may go. Whoever does not close it keeps it until it is collected. */
+  async close() {
+    this._pin?.close()
+    this._pin = null
+  }
+}
+
+/** Keeps a version readable; before the database is open, it is the read that finds out whether it is there. */
+function hold(session, version) {
+  if (session.state === 'open') return translated(() => session.native().hold(version))
+  let pin = null
+  let isClosed = false
+  const opened = (native) => {
+    if (!isClosed && session.state === 'open' && version <= native.version()) pin = native.hold(version)
+  }
+  session.whenOpen(opened, () => {})
+  const close = () => {
+    isClosed = true
+    pin?.close()
+  }
+  return { close }
 }
 
 function isVersion(x) {

@@ -59,6 +59,8 @@ class Watcher extends Watching {
     /** Snapshots: the one last yielded or skipped, and those a consumer holds. */
     this._current = null
     this._yielded = []
+    this._handed = null
+    /** A snapshot of its own: what listeners were last told. */
     this._noticed = null
     this._noticing = false
     this._wake = () => {}
@@ -91,8 +93,9 @@ class Watcher extends Watching {
 
   _begin() {
     // Eager: what is there already counts as a change.
-    this._current = this._options.eager ? this._view.checkout(0, this._options) : this._snapshot()
-    this._noticed = this._current
+    const first = () => (this._options.eager ? this._view.checkout(0, this._options) : this._snapshot())
+    this._current = first()
+    this._noticed = first()
     this._changed()
   }
 
@@ -124,6 +127,8 @@ class Watcher extends Watching {
       if (this.closed) continue
       this._current = current
       if (differs) return [current, previous]
+      // The one handed out last is closed with the next pair.
+      if (previous !== this._handed) await previous.close()
       await woken
     }
   }
@@ -131,6 +136,7 @@ class Watcher extends Watching {
   async _hand(current, previous) {
     await Promise.all(this._yielded.map((view) => view.close()))
     this._yielded = [previous]
+    this._handed = current
     const { map = (view) => view } = this._options
     return [map(current), map(previous)]
   }
@@ -158,9 +164,11 @@ class Watcher extends Watching {
   async _notice() {
     while (!this.closed) {
       const [current, previous] = [this._snapshot(), this._noticed]
-      if (current.version === previous.version) return
+      if (current.version === previous.version) return current.close()
       this._noticed = current
-      if (!(await this._differs(current, previous)) || this.closed) continue
+      const differs = await this._differs(current, previous)
+      await previous.close()
+      if (!differs || this.closed) continue
       await this._options.onchange?.()
       this.emit('update')
     }

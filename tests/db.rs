@@ -53,30 +53,34 @@ fn a_joiner_reads_then_writes_once_granted() {
 }
 
 #[test]
-fn three_devices_in_a_chain_converge() {
-    let stores = [memory(), memory(), memory()];
-    let a = create(&stores[0]);
-    let key = a.info().unwrap().key;
-    let (b, c) = (join(&stores[1], key), join(&stores[2], key));
-    for db in [&b, &c] {
-        a.add_writer(db.info().unwrap().local, false).wait().unwrap();
+fn five_devices_of_which_only_neighbours_meet_converge() {
+    const COUNT: usize = 5;
+    let stores: Vec<Store> = (0..COUNT).map(|_| memory()).collect();
+    let mut dbs = vec![create(&stores[0])];
+    let key = dbs[0].info().unwrap().key;
+    dbs.extend(stores[1..].iter().map(|store| join(store, key)));
+    for db in &dbs[1..] {
+        dbs[0].add_writer(db.info().unwrap().local, false).wait().unwrap();
     }
-    put(&a, "k", r#"{"list":["x","y"],"n":0}"#);
-    {
-        let wires = [connect(&a, &b), connect(&b, &c)];
-        carry_until(&[&wires[0], &wires[1]], || get(&c, "k").is_some() && c.status().unwrap().writable);
-        wires.iter().for_each(support::Wire::close);
+    put(&dbs[0], "k", r#"{"list":["x","y"],"n":0}"#);
+    let neighbours = || dbs.windows(2).map(|pair| connect(&pair[0], &pair[1])).collect::<Vec<_>>();
+    let wires = neighbours();
+    let all: Vec<_> = wires.iter().collect();
+    carry_until(&all, || dbs.iter().all(|db| get(db, "k").is_some() && db.status().unwrap().writable));
+    wires.iter().for_each(support::Wire::close);
+
+    edit(&dbs[0], "k", |text| text.replace("[\"x\"", "[\"a\",\"x\""));
+    edit(&dbs[2], "k", |text| text.replace("\"n\":0", "\"n\":1"));
+    edit(&dbs[4], "k", |text| text.replace("\"y\"]", "\"y\",\"c\"]"));
+    for (n, db) in dbs.iter().enumerate() {
+        put(db, &format!("only/{n}"), "{}");
     }
-    edit(&a, "k", |text| text.replace("[\"x\"", "[\"a\",\"x\""));
-    edit(&b, "k", |text| text.replace("\"n\":0", "\"n\":1"));
-    edit(&c, "k", |text| text.replace("\"y\"]", "\"y\",\"c\"]"));
-    put(&c, "only-c", "{}");
-    let wires = [connect(&b, &a), connect(&c, &b)];
+    let wires = neighbours();
+    let all: Vec<_> = wires.iter().collect();
     let expected = r#"{"list":["a","x","y","c"],"n":1}"#;
-    carry_until(&[&wires[0], &wires[1]], || {
-        [&a, &b, &c].iter().all(|db| get(db, "k").as_deref() == Some(expected) && get(db, "only-c").is_some())
-    });
-    let hashes: Vec<_> = [&a, &b, &c].iter().map(|db| db.state_hash().unwrap()).collect();
+    let has_all = |db| (0..COUNT).all(|n| get(db, &format!("only/{n}")).is_some());
+    carry_until(&all, || dbs.iter().all(|db| get(db, "k").as_deref() == Some(expected) && has_all(db)));
+    let hashes: Vec<_> = dbs.iter().map(|db| db.state_hash().unwrap()).collect();
     assert!(hashes.iter().all(|hash| *hash == hashes[0]));
 }
 

@@ -12,7 +12,7 @@ mod support;
 
 use apply_support::{Applier, create_apply, join_apply, settle};
 use multi_hyperbee::db::{
-    Append, Committed, Db, Done, DoneBatch, Event, FeedChoice, Location, Next, Store, StoreOptions,
+    Append, Committed, Db, Done, DoneBatch, Event, FeedChoice, Keep, Location, Next, Store, StoreOptions,
     Subscription, Transport, Write,
 };
 use multi_hyperbee::types::FeedKey;
@@ -410,6 +410,27 @@ fn a_sequence_is_taken_back_and_what_was_final_alone_comes_again() {
     peer.append(&["log all 6"]);
     sync_apply(&copy, peer);
     assert_eq!(copy.get("all").as_deref(), Some("0123456"));
+}
+
+#[test]
+fn a_sequence_whose_old_versions_are_gone_is_taken_back_to_nothing_and_applied_anew() {
+    let CopiedApply { copy, peers, stores, dir: _dir } = copied_apply(&[false], |a| says(a, "log all 1"));
+    let peer = &peers[0];
+    copy.append(&["log all 2", "put k v"]);
+    copy.append(&["del k", "put l v"]);
+    let done = copy.db.compact(Some(Keep::Versions(1)), |_| ()).wait().unwrap();
+    assert_eq!(done.oldest, copy.db.status().unwrap().version, "all of it is final here");
+    let told = copy.db.subscribe(Arc::new(|| {})).unwrap();
+    sync_apply(&copy, peer);
+    assert_eq!(moved(&told), Some((copy.local(), 0)));
+    for one in [&copy, peer] {
+        assert_eq!(one.get("all").as_deref(), Some("012"));
+        assert_eq!((one.get("k"), one.get("l").as_deref()), (None, Some("v")));
+    }
+    assert_eq!(copy.view(), peer.view());
+    assert_eq!(copy.db.finality().unwrap(), peer.db.finality().unwrap());
+    assert_eq!(copy.db.state_hash().unwrap(), peer.db.state_hash().unwrap());
+    whole(&stores);
 }
 
 #[test]

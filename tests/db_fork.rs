@@ -4,36 +4,12 @@
 mod support;
 
 use multi_hyperbee::codec::Reader;
-use multi_hyperbee::db::{Code, DatabaseOptions, Db, Event, Location, Store, StoreOptions, Subscription};
+use multi_hyperbee::db::{Code, DatabaseOptions, Db, Event, Store, Subscription};
 use multi_hyperbee::merkle::Parting;
 use multi_hyperbee::types::FeedKey;
-use std::path::Path;
 use std::sync::Arc;
+use support::fork::{Forked, agree, forked, forked_in, have, local, open, sync};
 use support::{carry_until, connect, create, get, join, put, put_write};
-use tempfile::TempDir;
-
-fn open(dir: &Path) -> Store {
-    Store::open(&Location::Path(dir.to_owned()), &StoreOptions::default()).unwrap()
-}
-
-fn local(db: &Db) -> FeedKey {
-    db.info().unwrap().local
-}
-
-fn have(db: &Db, feed: FeedKey) -> u64 {
-    db.progress().unwrap().iter().find(|progress| progress.key == feed).map_or(0, |progress| progress.have)
-}
-
-/// Connects until both have what they had of two feeds.
-fn sync(a: &Db, b: &Db, feeds: &[FeedKey]) {
-    let wire = connect(a, b);
-    carry_until(&[&wire], || {
-        a.is_flushed().unwrap()
-            && b.is_flushed().unwrap()
-            && feeds.iter().all(|feed| have(a, *feed) == have(b, *feed))
-    });
-    wire.close();
-}
 
 fn listen(db: &Db) -> Subscription {
     db.subscribe(Arc::new(|| {})).unwrap()
@@ -59,64 +35,9 @@ fn fork(heard: &Subscription, feed: FeedKey) -> Option<u64> {
     })
 }
 
-/// Two copies of one writer's store that both wrote and were both heard, by different peers.
-struct Forked {
-    _dir: TempDir,
-    _stores: Vec<Store>,
-    creator: Db,
-    /// The writer of the forked feed, as it went on, and its copy.
-    one: Db,
-    two: Db,
-    /// Has the copy's branch.
-    other: Db,
-    common: u64,
-}
-
-fn forked() -> Forked {
-    forked_in(&|store, key| key.map_or_else(|| create(store), |key| join(store, key)))
-}
-
-/// `open` opens a database of a store: its own, or that with a key.
-fn forked_in(open_db: &dyn Fn(&Store, Option<FeedKey>) -> Db) -> Forked {
-    let dir = tempfile::tempdir().unwrap();
-    let [first, third] = [support::memory(), support::memory()];
-    let join = |store: &Store, key| open_db(store, Some(key));
-    let creator = open_db(&first, None);
-    let key = creator.info().unwrap().key;
-    let (from, to) = (dir.path().join("one"), dir.path().join("two"));
-    let second = open(&from);
-    let one = join(&second, key);
-    let other = join(&third, key);
-    let feed = local(&one);
-    for db in [&one, &other] {
-        creator.add_writer(local(db), false).wait().unwrap();
-    }
-    sync(&creator, &other, &[key]);
-    sync(&creator, &one, &[key]);
-    put(&one, "before", "{}");
-    sync(&creator, &one, &[key, feed]);
-    sync(&creator, &other, &[key, feed]);
-    let common = have(&one, feed);
-    one.close().wait().unwrap();
-    second.close().wait().unwrap();
-    std::fs::create_dir(&to).unwrap();
-    std::fs::copy(from.join("data.mdb"), to.join("data.mdb")).unwrap();
-    let [second, copied] = [&from, &to].map(|path| open(path));
-    let [one, two] = [join(&second, key), join(&copied, key)];
-    for (db, name, peer) in [(&one, "one", &creator), (&two, "two", &other)] {
-        for n in 0..3 {
-            put(db, &format!("{name}/{n}"), "{}");
-        }
-        sync(db, peer, &[feed]);
-    }
-    put(&creator, "creator saw", "{}");
-    put(&other, "other saw", "{}");
-    Forked { _dir: dir, _stores: vec![first, second, third, copied], creator, one, two, other, common }
-}
-
 #[test]
 fn a_fork_is_proved_kept_and_shown_on_and_nobody_waits() {
-    let Forked { creator, one, two, other, common, _stores, _dir } = forked();
+    let Forked { creator, one, two, other, common, stores: _stores, dir: _dir } = forked();
     let feed = local(&one);
     let heard: Vec<_> = [&creator, &one, &two, &other].map(listen).into_iter().collect();
     let (theirs, own) = (local(&other), local(&creator));
@@ -161,7 +82,7 @@ fn a_fork_is_proved_kept_and_shown_on_and_nobody_waits() {
 
 #[test]
 fn a_fork_that_is_known_is_still_known_after_a_restart() {
-    let Forked { creator, one, other, _stores: stores, _dir: dir, .. } = forked();
+    let Forked { creator, one, other, stores, dir, .. } = forked();
     let feed = local(&one);
     let heard = listen(&one);
     let wire = connect(&one, &other);
@@ -187,15 +108,9 @@ fn a_fork_that_is_known_is_still_known_after_a_restart() {
     });
 }
 
-/// Everything that decides what a view is, and the view: equal, or why not.
-fn agree(dbs: &[&Db]) -> bool {
-    let claims: Vec<_> = dbs.iter().map(|db| db.state_claim().unwrap()).collect();
-    claims.iter().all(|claim| *claim == claims[0])
-}
-
 #[test]
 fn replicas_that_held_different_branches_come_to_one_view() {
-    let Forked { creator, one, two, other, _stores, _dir, .. } = forked();
+    let Forked { creator, one, two, other, stores: _stores, dir: _dir, .. } = forked();
     let wires = [connect(&creator, &other), connect(&one, &creator), connect(&two, &other)];
     carry_until(&wires.each_ref(), || agree(&[&creator, &other, &one, &two]));
     // The creator has linked the first branch, and is believed before others.
@@ -271,7 +186,7 @@ fn who_joins_after_a_fork_hears_of_the_branches_before_the_proof_and_agrees_all_
     };
     // In open mode the names of the branches are taken in like any other announced feed's.
     for is_open in [false, true] {
-        let Forked { creator, one, two, other, _stores, _dir, .. } =
+        let Forked { creator, one, two, other, stores: _stores, dir: _dir, .. } =
             if is_open { forked_in(&open_mode) } else { forked() };
         let wires = [connect(&creator, &other), connect(&one, &creator), connect(&two, &other)];
         carry_until(&wires.each_ref(), || agree(&[&creator, &other, &one, &two]));

@@ -64,18 +64,25 @@ class Past {
    *
    * @param {object} native
    * @param {{ onprogress?: (progress: { checked: number, length: number }) => void, signal?: AbortSignal }} options
-   * @returns {Promise<{ checked: number, differs: object | null }>} the first batch that comes out differently
+   * @returns {Promise<{ checked: number, skipped: number, differs: object | null }>} the first batch that comes out
+   *   differently; skipped: those before which the view is not kept any more
    */
   async verify(native, { onprogress, signal } = {}) {
-    const rerun = new Rerun(native, this._runner)
-    for (let from = 0; ;) {
-      if (signal?.aborted) throw aborted(signal, 'verify')
-      const positions = slice(native, from, SLICE)
-      if (positions.length === 0) return { checked: rerun.checked, differs: null }
-      const differs = await this._driver.exclusively(() => rerun.check(positions))
-      if (differs !== null) return { checked: rerun.checked, differs }
-      from = positions.at(-1).index + 1
-      onprogress?.({ checked: rerun.checked, length: translated(() => native.finality()).placed })
+    const pin = translated(() => native.hold(native.oldestVersion()))
+    try {
+      const rerun = new Rerun(native, this._runner, pin.version)
+      const found = (differs) => ({ checked: rerun.checked, skipped: rerun.skipped, differs })
+      for (let from = 0; ;) {
+        if (signal?.aborted) throw aborted(signal, 'verify')
+        const positions = slice(native, from, SLICE)
+        if (positions.length === 0) return found(null)
+        const differs = await this._driver.exclusively(() => rerun.check(positions))
+        if (differs !== null) return found(differs)
+        from = positions.at(-1).index + 1
+        onprogress?.({ checked: rerun.checked, length: translated(() => native.finality()).placed })
+      }
+    } finally {
+      pin.close()
     }
   }
 }

@@ -12,9 +12,13 @@ const CHUNK_BYTES = 1 << 20
 
 /** Runs positions of the order again, and says which comes out differently. */
 class Rerun {
-  constructor(native, runner) {
+  /** @param {number} oldest version that can be read */
+  constructor(native, runner, oldest) {
     /** Batches run again. */
     this.checked = 0
+    /** Those before which the view is not kept any more. */
+    this.skipped = 0
+    this._oldest = oldest
     this._native = native
     this._runner = runner
     this._clock = 0
@@ -25,8 +29,10 @@ class Rerun {
     for (const position of positions) {
       const { outcome, batch, index } = position
       if (outcome !== OUTCOME.applied && outcome !== OUTCOME.rejected) continue
-      const reason = await this._differs(position)
-      this.checked++
+      const isKept = this._oldest <= 1 || position.begin >= this._oldest
+      const reason = isKept ? await this._differs(position) : null
+      if (isKept) this.checked++
+      else this.skipped++
       if (reason !== null)
         return { index, writer: batch.writer, length: batch.seq + batch.entries, ...reason }
       if (outcome === OUTCOME.applied) this._clock++

@@ -13,7 +13,7 @@ pub enum Source {
     Comparison(Comparison),
 }
 
-/// A read in progress: entries in packed chunks, pulled. It pins nothing between calls.
+/// A read in progress: entries in packed chunks, pulled. Between calls it holds its version, and no pages.
 #[napi]
 pub struct NativeCursor {
     source: Option<Source>,

@@ -28,6 +28,8 @@ pub struct NativeDbOptions<'env> {
     /// There: a relay. How many feeds and bytes it keeps.
     pub relay: Option<Vec<f64>>,
     pub max_drift: f64,
+    /// Versions that stay readable; 0: all; none: not said.
+    pub history: Option<f64>,
 }
 
 impl NativeDbOptions<'_> {
@@ -52,6 +54,7 @@ impl NativeDbOptions<'_> {
             optimistic: self.optimistic,
             relay: self.relay.map(|limits| relay_limits(&limits)),
             max_drift: Duration::from_millis(self.max_drift as u64),
+            history: self.history.map(super::compact::keep),
         })
     }
 }

@@ -19,6 +19,7 @@
 
 mod apply;
 mod block;
+mod compact;
 mod conflicts;
 mod cursor;
 mod database;

@@ -48,6 +48,14 @@ impl NativePeer {
     }
 }
 
+impl Drop for NativePeer {
+    /// Nobody carries its bytes any more: its thread was ended in the middle, or let it go. A connection that is open holds
+    /// its store open.
+    fn drop(&mut self) {
+        self.peer.close();
+    }
+}
+
 #[napi]
 impl NativePeer {
     #[napi(getter, catch_unwind)]

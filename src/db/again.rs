@@ -10,16 +10,19 @@
 //! elements of arrays that these blocks had inserted, and the timestamps of the diffs they were made against.
 
 use super::engine::Work;
-use super::error::Failure;
+use super::error::{Code, Error, Failure};
+use super::events::Event;
 use super::place::{Changes, Pending};
 use super::rows::{DatabaseRow, MemberRow};
+use super::verify::Unreadable;
 use super::withdraw::Finals;
 use crate::causal::WalkSource as _;
 use crate::codec::limits::MAX_LIST_BYTES;
-use crate::codec::{Reader, put_varint};
+use crate::codec::{DecodeError, Reader, put_varint};
 use crate::crdt::{ElementId, List};
 use crate::entry::{BatchHead, Change, Diff, Entry, Op, Place};
 use crate::feed::{self, Appender, FeedRecord};
+use crate::seal::BlockSealing;
 use crate::store::{Read, Table, block, block_key};
 use crate::types::{Effective, FeedKey, Position, Stamp};
 use std::collections::BTreeMap;
@@ -40,17 +43,93 @@ impl Kept {
         out
     }
 
-    pub fn decode(key: &[u8], value: &[u8]) -> Result<Self, crate::codec::DecodeError> {
+    fn seq_of(key: &[u8]) -> Result<u64, DecodeError> {
         let mut at = Reader::new(key);
         at.u32("a kept block's feed")?;
         let seq = at.u64("a kept block's seq")?;
         at.finish("a kept block's place")?;
+        Ok(seq)
+    }
+
+    pub fn decode(key: &[u8], value: &[u8]) -> Result<Self, DecodeError> {
+        let seq = Self::seq_of(key)?;
         let mut reader = Reader::new(value);
         let effective = Effective {
             time: reader.u64("a kept block's time")?,
             tick: reader.varint("a kept block's tick")?,
         };
         Ok(Self { seq, effective, block: reader.rest().to_vec() })
+    }
+
+    /// As its writer wrote it; none if it is not what was sealed, or no entry.
+    fn opened(self, sealing: &BlockSealing) -> Option<Self> {
+        let block = sealing.open(self.seq, &self.block).ok()?.into_owned();
+        Entry::decode(&block).ok()?;
+        Some(Self { block, ..self })
+    }
+
+    /// Whether this is block `seq`, and a later one of its batch.
+    fn continues(block: Option<&Self>, seq: u64) -> bool {
+        let block = block.filter(|block| block.seq == seq);
+        let place = block.and_then(|block| Entry::decode(&block.block).ok()).map(|entry| entry.place);
+        matches!(place, Some(Place::Later { .. }))
+    }
+
+    /// Whether a row holds what was kept, where it can be told.
+    pub fn check(key: &[u8], value: &[u8], sealing: Option<&BlockSealing>) -> Result<(), Unreadable> {
+        let Self { seq, block, .. } = Self::decode(key, value)?;
+        match sealing {
+            Some(sealing) => Entry::decode(&sealing.open(seq, &block)?).map(drop).map_err(Into::into),
+            None => Ok(()),
+        }
+    }
+}
+
+/// A row's key, and what it holds if it can be read.
+type KeptRow = (Vec<u8>, Option<Kept>);
+
+/// What becomes of rows that were set aside: batches that are whole, in order; rows of batches that began below the common
+/// length, which have no batch any more; and how many stay, since they or others of their batch cannot be read.
+#[derive(Default)]
+struct Sorted {
+    whole: Vec<Vec<(Vec<u8>, Kept)>>,
+    headless: Vec<Vec<u8>>,
+    stay: u64,
+}
+
+impl Sorted {
+    fn of(rows: Vec<KeptRow>) -> Self {
+        let mut sorted = Self::default();
+        let lowest = rows.first().and_then(|(key, _)| Kept::seq_of(key).ok()).unwrap_or_default();
+        let mut rows = rows.into_iter().peekable();
+        while let Some((key, block)) = rows.next() {
+            let place =
+                block.as_ref().and_then(|block| Entry::decode(&block.block).ok()).map(|entry| entry.place);
+            match (place, block) {
+                (Some(Place::First(head)), Some(first)) => {
+                    let mut end = first.seq.saturating_add(1);
+                    let to = first.seq.saturating_add(head.length);
+                    let mut batch = vec![(key, first)];
+                    while end < to
+                        && let Some((key, Some(next))) =
+                            rows.next_if(|(_, next)| Kept::continues(next.as_ref(), end))
+                    {
+                        batch.push((key, next));
+                        end += 1;
+                    }
+                    if end == to {
+                        sorted.whole.push(batch);
+                    } else {
+                        sorted.stay = sorted.stay.saturating_add(batch.len() as u64);
+                    }
+                }
+                (Some(Place::Later { offset }), Some(block)) if block.seq.saturating_sub(offset) < lowest => {
+                    sorted.headless.push(key);
+                }
+                _ => sorted.stay = sorted.stay.saturating_add(1),
+            }
+        }
+        sorted
     }
 }
 
@@ -149,24 +228,31 @@ impl Work<'_, '_> {
         if !is_whole || record.unconfirmed || record.forked {
             return Ok(());
         }
-        let mut kept = self.take_kept(&record)?;
         let sealing = self.database(id)?.space.blocks(local);
-        for Kept { seq, block, .. } in &mut kept {
-            *block = sealing.open(*seq, block).map_err(|error| Failure::damaged(&error))?.into_owned();
+        let mut kept = self.kept(&record)?;
+        for (_, block) in &mut kept {
+            *block = block.take().and_then(|block| block.opened(&sealing));
         }
+        let Sorted { whole, headless, stay } = Sorted::of(kept);
         let mut renamed = Renamed { writer: local.prefix(), ..Renamed::default() };
         let mut pending = Pending::default();
-        let mut rest = kept.as_slice();
-        while let Some((first, others)) = rest.split_first() {
-            rest = others;
-            // What belongs to a batch that began below the common length has no batch any more.
-            let Ok(Entry { place: Place::First(head), op }) = Entry::decode(&first.block) else { continue };
-            let count = usize::try_from(head.length.saturating_sub(1)).unwrap_or(usize::MAX);
-            let Some((later, others)) = others.split_at_checked(count) else { break };
-            rest = others;
-            let later = later.iter().filter_map(|kept| Entry::decode(&kept.block).ok().map(|entry| entry.op));
-            let ops: Vec<Op<'_>> = std::iter::once(op).chain(later).collect();
-            self.append_one_again(id, first, head, ops, &mut renamed, &mut pending)?;
+        for batch in &whole {
+            let entries = batch.iter().filter_map(|(_, kept)| Entry::decode(&kept.block).ok());
+            let (places, ops): (Vec<Place>, Vec<Op<'_>>) =
+                entries.map(|entry| (entry.place, entry.op)).unzip();
+            if let (Some((_, first)), Some(Place::First(head))) = (batch.first(), places.into_iter().next()) {
+                self.append_one_again(id, first, head, ops, &mut renamed, &mut pending)?;
+            }
+        }
+        for key in whole.iter().flatten().map(|(key, _)| key).chain(&headless) {
+            self.txn.delete(Table::Kept, key)?;
+        }
+        if stay > 0 {
+            let message = format!(
+                "{stay} own blocks that were to be written again cannot be read, or are of a batch that is not whole \
+                 any more: they stay where they are, unused, and store.verify() names them"
+            );
+            self.event(id, Event::Error { error: Error::new(Code::Corrupt, message) });
         }
         self.database(id)?.again = false;
         self.rewalk_if_due(id, &mut pending)?;
@@ -207,15 +293,13 @@ impl Work<'_, '_> {
         Ok(())
     }
 
-    fn take_kept(&mut self, record: &FeedRecord) -> Result<Vec<Kept>, Failure> {
+    /// What was set aside of a feed, by the keys of its rows; none for a row that cannot be read.
+    fn kept(&self, record: &FeedRecord) -> Result<Vec<KeptRow>, Failure> {
         let (from, to) = (block_key(record.id, 0), block_key(record.id, u64::MAX));
         let mut kept = Vec::new();
         for row in self.txn.range(Table::Kept, Bound::Included(&from), Bound::Included(&to))? {
             let (key, value) = row?;
-            kept.push(Kept::decode(key, value).map_err(|error| Failure::damaged(&error))?);
-        }
-        for block in &kept {
-            self.txn.delete(Table::Kept, &block_key(record.id, block.seq))?;
+            kept.push((key.to_vec(), Kept::decode(key, value).ok()));
         }
         Ok(kept)
     }
@@ -227,13 +311,16 @@ impl Work<'_, '_> {
         if !is_whole || record.secret.is_none() || self.writes_a_database(&key)? {
             return Ok(());
         }
-        let kept = self.take_kept(&record)?;
-        if kept.is_empty() {
+        let kept = self.kept(&record)?;
+        if kept.iter().all(|(_, block)| block.is_none()) {
             return Ok(());
         }
         let mut appender = Appender::new(self.txn, record)?;
-        for Kept { block, .. } in kept {
+        for (row, block) in kept {
+            // One that cannot be read stays, for `verify` to name.
+            let Some(Kept { block, .. }) = block else { continue };
             appender.append(self.txn, &block)?;
+            self.txn.delete(Table::Kept, &row)?;
         }
         self.appenders.insert(key, appender);
         self.finish_feed(&key)

@@ -2,6 +2,7 @@
 
 use super::access::AccessState;
 use super::apply::{ApplyDesk, Finality};
+use super::compact::{Keepers, Pins};
 use super::engine::{DatabaseState, Touched};
 use super::error::Error;
 use super::events::{Event, Subscribers};
@@ -148,6 +149,10 @@ pub(super) struct OpenDatabase {
     pub state_hash: StateHash,
     /// Handles with functions that merge, in the order in which they were opened: the first one's do.
     pub runners: Mutex<Vec<(u64, Functions)>>,
+    /// Versions that somebody reads.
+    pub pins: Arc<Pins>,
+    /// How much of the past its handles want kept.
+    pub keepers: Keepers,
 }
 
 impl Board {
@@ -423,6 +428,8 @@ impl OpenDatabase {
             finality: Mutex::default(),
             state_hash: StateHash::default(),
             runners: Mutex::default(),
+            pins: Arc::default(),
+            keepers: Keepers::default(),
         }
     }
 

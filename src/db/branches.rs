@@ -21,14 +21,19 @@ const MAX_BRANCH_BLOCKS: u64 = 65_536;
 const MAX_BRANCH_BYTES: u64 = 64 << 20;
 
 impl Work<'_, '_> {
-    /// The branches are fetched as feeds of the database are, and nothing of them is placed under their own names.
+    /// The branches are fetched as feeds of the database are, and nothing of them is placed under their own names. As long
+    /// as the feed does not reach to where they begin, they are names of which nothing is asked for.
     pub fn add_branches(&mut self, id: u32, key: &FeedKey, parting: &Parting) -> Result<(), Failure> {
         for branch in feed::branches(key, parting) {
-            let Some(number) = self.feed(&branch)?.map(|record| record.id) else { continue };
+            let record = self.feed_or_new(&branch)?;
+            let (number, is_made) = (record.id, record.branch.is_some());
             let database = self.database(id)?;
+            // A relay keeps them as it keeps their feed.
+            let added = database.row.relay && database.is_kept(key);
+            let until = if database.row.relay && is_made { u64::MAX } else { 0 };
             // Its name may have been heard before the proof.
             if database.members.get(&branch).is_none_or(|member| member.halt != Halt::Branch) {
-                let (added, merged, until, halt, stranger) = (false, 0, 0, Halt::Branch, false);
+                let (merged, halt, stranger) = (0, Halt::Branch, false);
                 let member = MemberRow { feed: number, added, merged, until, halt, stranger };
                 database.members.insert(branch, member);
                 database.behind.remove(&branch);
@@ -38,6 +43,27 @@ impl Work<'_, '_> {
             }
         }
         Ok(())
+    }
+
+    /// The branches are more than names now: who cannot choose wants all of both.
+    pub fn want_both(&mut self, id: u32, key: &FeedKey, parting: &Parting) -> Result<(), Failure> {
+        let database = self.database(id)?;
+        for branch in feed::branches(key, parting) {
+            if let Some(member) = database.member_mut(&branch) {
+                member.until = u64::MAX;
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether the branches are more than names here.
+    pub fn are_made(&mut self, key: &FeedKey, parting: &Parting) -> Result<bool, Failure> {
+        for branch in feed::branches(key, parting) {
+            if self.feed(&branch)?.is_none_or(|record| record.branch.is_none()) {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 
     /// How much of the branches is fetched: all of the one that counts; of the other what somebody has linked, and a

@@ -1,5 +1,6 @@
 //! What differs between two versions, and which version was there at a time.
 
+use super::compact::Pin;
 use super::database::{Db, LiveRow};
 use super::error::{Code, Error};
 use super::reads::{Chunk, Range, size};
@@ -14,27 +15,41 @@ pub struct Comparison {
     left: u64,
     /// The left version is the older one.
     left_is_old: bool,
+    /// What it compares stays meanwhile.
+    _pins: [Pin; 2],
 }
 
 impl Db {
     /// Keys of the range written between two versions, whichever is newer; `None`: the latest.
     pub fn compare(&self, left: Option<u64>, right: Option<u64>, range: Range) -> Result<Comparison, Error> {
         let (bounds, limit) = range.bounds();
-        self.read(|inner, txn| {
-            let latest = inner.version(txn)?;
-            let (left, right) = (left.unwrap_or(latest), right.unwrap_or(latest));
-            inner.must_be_here(left.max(right), txn)?;
-            let cursor =
-                CompareCursor::new(inner.open.space.clone(), left.min(right), left.max(right), bounds);
-            Ok(Comparison { db: self.clone(), cursor, left: limit, left_is_old: left < right })
-        })
+        let inner = self.whole()?;
+        let (newest, latest, _) = inner.hold_newest()?;
+        let (left_pin, left) = inner.hold(Some(left.unwrap_or(latest)))?;
+        let (right_pin, right) = inner.hold(Some(right.unwrap_or(latest)))?;
+        drop(newest);
+        let (old, new) = (left.min(right), left.max(right));
+        let floor = view::floor(&inner.shared.read()?, inner.open.id)?;
+        let cursor = CompareCursor::new(inner.open.space.clone(), old, new, floor, bounds);
+        let pins = [left_pin, right_pin];
+        Ok(Comparison { db: self.clone(), cursor, left: limit, left_is_old: left < right, _pins: pins })
     }
 
     /// The last version committed at or before `time` (NTP64); 0 before the first.
     pub fn version_at(&self, time: u64) -> Result<u64, Error> {
         self.read(|inner, txn| {
             let latest = inner.version(txn)?;
-            committed_at(txn, inner.open.id, latest, time)
+            let version = committed_at(txn, inner.open.id, latest, time)?;
+            // Before the first commit that is kept there may have been others.
+            let oldest = view::floor(txn, inner.open.id)?;
+            if version == 0 && oldest > 1 {
+                let what = format!(
+                    "what was there at that time is not kept any more: the oldest version is {oldest}; keep more \
+                     with the option history"
+                );
+                return Err(Error::new(Code::VersionGone, what));
+            }
+            Ok(version)
         })
     }
 }
@@ -76,7 +91,7 @@ impl Comparison {
         max_bytes: usize,
         mut visitor: impl FnMut(Option<&LiveRow<'_>>, Option<&LiveRow<'_>>),
     ) -> Result<bool, Error> {
-        let Self { db, cursor, left, left_is_old } = self;
+        let Self { db, cursor, left, left_is_old, .. } = self;
         if *left == 0 {
             return Ok(false);
         }

@@ -1,6 +1,7 @@
 //! A database's public handle: its reads, on the calling thread, and the way of its writes to the owner.
 
 use super::board::{DbInfo, DbStats, DbStatus, OpenDatabase};
+use super::compact::{Keep, Pin};
 use super::engine::Work;
 use super::error::{Code, Error, Failure};
 use super::events::{Replier, Reply, Subscription, Wake};
@@ -42,6 +43,8 @@ pub struct DatabaseOptions {
     pub relay: Option<RelayLimits>,
     /// How far ahead of the wall clock a timestamp may be before it is reported and not followed.
     pub max_drift: std::time::Duration,
+    /// How much of the past stays readable; none: as much as other handles say, all if none does.
+    pub history: Option<Keep>,
 }
 
 impl Default for DatabaseOptions {
@@ -58,6 +61,7 @@ impl Default for DatabaseOptions {
             optimistic: false,
             relay: None,
             max_drift: std::time::Duration::from_mins(1),
+            history: None,
         }
     }
 }
@@ -78,6 +82,7 @@ impl Drop for Handle {
         // A dropped handle queues nothing: the database stays loaded until it is closed or the store is.
         if let Some(inner) = self.inner.get_mut().take() {
             inner.release_apply(self.number);
+            inner.open.keepers.remove(self.number);
             inner.open.release();
         }
     }
@@ -90,8 +95,11 @@ pub(super) struct Inner {
 }
 
 impl Db {
-    pub(super) fn new(shared: Arc<Shared>, open: Arc<OpenDatabase>) -> Self {
+    pub(super) fn new(shared: Arc<Shared>, open: Arc<OpenDatabase>, history: Option<Keep>) -> Self {
         let number = shared.next_number();
+        if let Some(keep) = history {
+            open.keepers.add(number, keep);
+        }
         Self(Arc::new(Handle { inner: RwLock::new(Some(Inner { shared, open })), number }))
     }
 
@@ -130,6 +138,7 @@ impl Db {
         let inner = Inner { shared, open };
         inner.release_apply(self.number());
         let Inner { shared, open } = inner;
+        open.keepers.remove(self.number());
         open.release();
         let (replier, reply) = Reply::channel();
         shared.owner.submit(Box::new(Closing { id: open.id, replier }));
@@ -264,12 +273,42 @@ impl Inner {
         super::state_hash::version(txn, self.open.id)
     }
 
+    /// Keeps a version readable until the pin is dropped; none: the newest that readers see.
+    pub fn hold(&self, version: Option<u64>) -> Result<(Pin, u64), Error> {
+        loop {
+            let wanted = version.unwrap_or_else(|| self.open.status.read().version);
+            match self.open.pins.hold(wanted) {
+                // Looked up after it was pinned: what is committed from now on keeps it.
+                Some(pin) => {
+                    self.must_be_here(wanted, &self.shared.read()?)?;
+                    return Ok((pin, wanted));
+                }
+                // The newest has become another meanwhile.
+                None if version.is_none() => {}
+                None => return Err(gone(wanted, view::floor(&self.shared.read()?, self.open.id)?)),
+            }
+        }
+    }
+
+    /// As [`Inner::hold`], of the newest version that a transaction of now sees; and that transaction.
+    pub fn hold_newest(&self) -> Result<(Pin, u64, ReadTxn), Error> {
+        loop {
+            let txn = self.shared.read()?;
+            let version = self.version(&txn)?;
+            if let Some(pin) = self.open.pins.hold(version) {
+                return Ok((pin, version, txn));
+            }
+        }
+    }
+
     /// Refuses a version that the view does not have.
     pub fn must_be_here(&self, version: u64, txn: &ReadTxn) -> Result<u64, Error> {
         let latest = self.version(txn)?;
         // Whoever runs `apply` reads what a wave that is not through has written.
         if version <= latest || version <= self.open.written.load(Ordering::Acquire) {
-            return Ok(version);
+            // Version 0, the empty view, is always there.
+            let oldest = if version == 0 { 0 } else { view::floor(txn, self.open.id)? };
+            return if version >= oldest { Ok(version) } else { Err(gone(version, oldest)) };
         }
         Err(Error::new(
             Code::VersionGone,
@@ -278,6 +317,16 @@ impl Inner {
             ),
         ))
     }
+}
+
+pub(super) fn gone(version: u64, oldest: u64) -> Error {
+    Error::new(
+        Code::VersionGone,
+        format!(
+            "version {version} is not kept any more: the oldest is {oldest}; keep more with the option history, or hold \
+             what is read with snapshot()"
+        ),
+    )
 }
 
 /// A live row as a reader gets it: borrowed from the store.

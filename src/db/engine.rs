@@ -312,6 +312,7 @@ impl<'e, 't> Work<'e, 't> {
     /// Signs the heads, once each, and writes the rows that change with every commit.
     pub fn finish(&mut self) -> Result<(), Failure> {
         self.finish_feeds()?;
+        self.trim_as_it_goes()?;
         let now = ntp64(self.now());
         for (id, database) in &mut self.engine.databases {
             let dirty = &database.dirty;

@@ -140,9 +140,9 @@ impl Work<'_, '_> {
     /// How links to a forked feed are read now.
     fn refresh_fork(&mut self, id: u32, key: FeedKey) -> Result<(), Failure> {
         self.feed(&key)?;
-        let sealing = self.database(id)?.space.sealing().clone();
+        let sealing = self.database(id)?.reads().cloned();
         let Some(record) = self.engine.feeds.get(&key) else { return Ok(()) };
-        let forked = forked(self.txn, &sealing, record)?;
+        let forked = forked(self.txn, sealing.as_ref(), record)?;
         if let (Some(database), Some(forked)) = (self.engine.databases.get_mut(&id), forked) {
             database.forks.insert(key, forked);
         }
@@ -179,23 +179,32 @@ impl Work<'_, '_> {
         let Some(record) = self.feed(&key)?.cloned() else { return Ok(()) };
         let databases = self.databases_of(&key)?;
         let mut pending: BTreeMap<u32, Pending> = BTreeMap::new();
+        // Their names are known with the proof, before there is anything of them: no announcement makes feeds of them.
+        for id in &databases {
+            self.add_branches(*id, &key, &parting)?;
+        }
         if record.length >= parting.common {
+            let mut record = record;
+            let is_new = !self.are_made(&key, &parting)?;
+            if is_new {
+                self.make_room_for_copy(&mut record, parting.common)?;
+            }
             feed::branch_off(self.txn, &record, &parting)?;
             for branch in feed::branches(&key, &parting) {
                 if self.engine.feeds.get(&branch).is_some_and(|known| known.branch.is_none()) {
                     self.engine.feeds.remove(&branch);
                 }
             }
-            for id in &databases {
-                self.add_branches(*id, &key, &parting)?;
-            }
-            let mut record = record;
             let chosen = self.choose(&key, &parting, &databases)?;
             if let Some(chosen) = &chosen {
                 pending = self.make_hold(&mut record, chosen, &parting, &databases)?;
             }
             for id in &databases {
-                self.want_branches(*id, &key, chosen.as_ref().map(|chosen| chosen.key), 0)?;
+                match self.database(*id)?.row.relay {
+                    true if is_new => self.want_both(*id, &key, &parting)?,
+                    true => {}
+                    false => self.want_branches(*id, &key, chosen.as_ref().map(|it| it.key), 0)?,
+                }
             }
         }
         for id in databases {
@@ -203,6 +212,7 @@ impl Work<'_, '_> {
             let database = self.database(id)?;
             database.behind.extend(database.members.keys().copied());
             self.place_ready_with(id, pending.remove(&id).unwrap_or_default())?;
+            self.recount(id, &key)?;
             self.engine.effects.databases.insert(id);
         }
         Ok(())
@@ -210,6 +220,11 @@ impl Work<'_, '_> {
 }
 
 impl DatabaseState {
+    /// How blocks are opened that are read here: at a relay none is.
+    pub fn reads(&self) -> Option<&Sealing> {
+        Some(self.space.sealing()).filter(|_| !self.row.relay)
+    }
+
     /// What a batch says of feeds that have forked: nothing, if it stands where its own writer has.
     pub fn witnesses_in(&self, facts: &BatchFacts) -> Vec<(FeedKey, u32, Witness)> {
         if self.forks.is_empty()
@@ -245,20 +260,21 @@ fn root_at<T: Read>(txn: &T, feed: u32, length: u64) -> Result<Hash, OrderError>
     tree.roots(length).map(|roots| roots.hash()).map_err(|_| OrderError::Tree { feed, length })
 }
 
-/// How links to a feed are read, if it has forked.
+/// How links to a feed are read, if it has forked. `sealing`: of who reads links at all.
 pub(super) fn forked(
     txn: &impl Read,
-    sealing: &Sealing,
+    sealing: Option<&Sealing>,
     record: &FeedRecord,
 ) -> Result<Option<Forked>, Failure> {
     let Some(parting) = feed::load_parting(txn, &record.key)?.filter(|_| record.forked) else {
         return Ok(None);
     };
     let common = parting.common;
-    let read_as = match common.checked_sub(1).filter(|last| *last < record.length) {
+    let last = common.checked_sub(1).filter(|last| *last < record.length);
+    let read_as = match last.zip(sealing) {
         None => common,
         // What cannot be read is never placed, on either branch.
-        Some(last) => {
+        Some((last, sealing)) => {
             batch_start(txn, &sealing.blocks(record.key), record.id, last).map_or(common, |(start, head)| {
                 if start.saturating_add(head.length) == common { common } else { start }
             })

@@ -3,7 +3,6 @@
 use super::engine::Work;
 use super::error::{Code, Error, Failure};
 use super::place::Pending;
-use super::relay::cost_of;
 use crate::feed::{self, FeedError, FeedRecord, Fork, Received, VerifiedBlocks};
 use crate::types::FeedKey;
 use std::collections::BTreeMap;
@@ -26,7 +25,7 @@ impl Work<'_, '_> {
         }
         match feed::verify(self.txn, &record, received) {
             // Only what is proved makes others give way.
-            Ok(verified) if !self.has_room(&key, &verified)? => Ok(Ok(())),
+            Ok(verified) if !self.has_room(&record, &verified)? => Ok(Ok(())),
             Ok(verified) => {
                 let taken = self.take_in(record, &verified, BTreeMap::new())?;
                 self.take_in_reached(key)?;
@@ -58,6 +57,7 @@ impl Work<'_, '_> {
             return Ok(Ok(()));
         }
         let taken = match feed::verify(self.txn, &record, received) {
+            Ok(verified) if !self.has_room(&record, &verified)? => return Ok(Ok(())),
             Ok(verified) => self.take_in(record, &verified, BTreeMap::new())?,
             Err(error) => own_or_theirs(error)?,
         };
@@ -106,7 +106,6 @@ impl Work<'_, '_> {
         mut taken_out: BTreeMap<u32, Pending>,
     ) -> Result<Result<(), FeedError>, Failure> {
         let key = record.key;
-        let cost = cost_of(&record);
         let grown = match feed::ingest(self.txn, &mut record, verified) {
             Ok(grown) => grown,
             Err(error) => return own_or_theirs(error),
@@ -119,7 +118,7 @@ impl Work<'_, '_> {
         self.engine.feeds.insert(key, record);
         self.engine.effects.feeds.insert(key);
         for id in self.databases_of(&key)? {
-            self.note_relayed(id, &key, cost)?;
+            self.recount(id, &key)?;
             self.database(id)?.behind.insert(key);
             self.place_ready_with(id, taken_out.remove(&id).unwrap_or_default())?;
             self.bound_strangers(id, &key)?;

@@ -18,6 +18,7 @@ mod again;
 mod apply;
 mod board;
 mod branches;
+mod compact;
 mod compare;
 mod conflicts;
 mod database;
@@ -66,6 +67,7 @@ pub use apply::{
     Append, Asked, Committed, Done, DoneBatch, Finality, Next, Piece, PieceBatch, SequenceEntry, Step,
 };
 pub use board::{DbInfo, DbStats, DbStatus, Wrote};
+pub use compact::{CompactProgress, CompactStage, Compacted, Compaction, Held, Keep, StoreCompacted};
 pub use compare::Comparison;
 pub use conflicts::{Claim, Conflict, Part};
 pub use database::{DatabaseOptions, Db, LiveRow};

@@ -6,7 +6,7 @@ use super::engine::{DatabaseState, Dirty, Touched, Work};
 use super::error::{Code, Error, Failure};
 use super::events::Reply;
 use super::handler::HandlerRow;
-use super::relay::{RelayState, cost_of};
+use super::relay::RelayState;
 use super::rows::{DatabaseRow, Halt, MAX_DATABASE_NAME, MemberRow, StateRow, members_of};
 use super::store::Shared;
 use super::write::PutsFrom;
@@ -36,7 +36,7 @@ impl Db {
             let open = work.open_database(&options)?;
             let shared = weak.upgrade().ok_or_else(Error::closed)?;
             open.handles.fetch_add(1, Ordering::AcqRel);
-            Ok(Db::new(shared, open))
+            Ok(Db::new(shared, open, options.history))
         })
     }
 }
@@ -281,22 +281,24 @@ impl Work<'_, '_> {
             waiting_for: Vec::new(),
             row,
         };
-        database.again = self.keeps(database.members.get(&database.row.local))?;
+        // A relay writes nothing: what the creator set aside in the same store is not its to read.
+        let own = database.members.get(&database.row.local).filter(|_| !database.row.relay);
+        database.again = self.keeps(own)?;
         for feed in database.members.keys().copied().collect::<Vec<_>>() {
             let length = match self.feed(&feed)?.cloned() {
                 None => 0,
                 Some(record) => {
                     database.forks.extend(
-                        super::forks::forked(self.txn, database.space.sealing(), &record)?
+                        super::forks::forked(self.txn, database.reads(), &record)?
                             .map(|forked| (feed, forked)),
                     );
                     record.length
                 }
             };
             let is_kept = database.is_kept(&feed);
-            let cost = self.feed(&feed)?.map_or(0, |record| cost_of(record));
+            let cost = self.relay_cost(&feed)?;
             if let Some(relay) = &mut database.relay {
-                relay.add(is_kept, cost);
+                relay.count(feed, is_kept, cost);
             }
             // Of a forked feed what is wanted comes as branches.
             let is_forked = database.forks.contains_key(&feed);

@@ -1,10 +1,11 @@
 //! Cursors of the public API: over the view at one version, and over its history.
 
-use super::database::{Db, LiveRow};
+use super::compact::Pin;
+use super::database::{Db, LiveRow, gone};
 use super::error::Error;
 use crate::crdt::Live;
 use crate::types::Stamp;
-use crate::view::{Bounds, HistoryCursor, ScanCursor, Seen};
+use crate::view::{self, Bounds, HistoryCursor, ScanCursor, Seen};
 use std::ops::Bound;
 
 /// A live entry, copied out of the store.
@@ -88,6 +89,8 @@ pub struct Scan {
     db: Db,
     cursor: ScanCursor,
     left: u64,
+    /// What it reads stays meanwhile.
+    _pin: Pin,
 }
 
 /// One view write.
@@ -104,6 +107,8 @@ pub struct HistoryEntry {
 pub struct History {
     db: Db,
     cursor: HistoryCursor,
+    /// What it has not come to yet stays meanwhile.
+    pin: Pin,
 }
 
 impl Db {
@@ -119,20 +124,16 @@ impl Db {
     /// Scans at a version; none: the latest.
     pub fn scan(&self, range: Range, at: Option<u64>) -> Result<Scan, Error> {
         let (bounds, left) = range.bounds();
-        self.read(|inner, txn| {
-            let version = match at {
-                Some(at) => inner.must_be_here(at, txn)?,
-                None => inner.version(txn)?,
-            };
-            Ok(Scan {
-                db: self.clone(),
-                cursor: ScanCursor::new(inner.open.space.clone(), version, bounds),
-                left,
-            })
-        })
+        let inner = self.whole()?;
+        let (pin, version) = match at {
+            Some(_) => inner.hold(at)?,
+            None => inner.hold_newest().map(|(pin, version, _)| (pin, version))?,
+        };
+        let cursor = ScanCursor::new(inner.open.space.clone(), version, bounds);
+        Ok(Scan { db: self.clone(), cursor, left, _pin: pin })
     }
 
-    /// View writes of versions `from ..= to`; no end: the latest.
+    /// View writes of versions `from ..= to`; no end: the latest. From 0: from the oldest that is kept.
     pub fn history(&self, from: u64, to: Option<u64>, reverse: bool) -> Result<History, Error> {
         self.history_of(&[], from, to, reverse)
     }
@@ -145,12 +146,23 @@ impl Db {
         to: Option<u64>,
         reverse: bool,
     ) -> Result<History, Error> {
-        self.read(|inner, txn| {
-            let latest = inner.version(txn)?;
+        let inner = self.whole()?;
+        loop {
+            let txn = inner.shared.read()?;
+            let latest = inner.version(&txn)?;
             let to = to.unwrap_or(latest).min(latest);
-            let cursor = HistoryCursor::new(inner.open.space.clone(), prefix.to_vec(), from, to, reverse);
-            Ok(History { db: self.clone(), cursor })
-        })
+            let oldest = view::floor(&txn, inner.open.id)?;
+            if (1..oldest).contains(&from) {
+                return Err(gone(from, oldest));
+            }
+            let from = from.max(oldest).max(1);
+            // Unless the floor was raised since the transaction began.
+            if let Some(pin) = inner.open.pins.hold(from) {
+                let space = inner.open.space.clone();
+                let cursor = HistoryCursor::new(space, prefix.to_vec(), from, to, reverse);
+                return Ok(History { db: self.clone(), cursor, pin });
+            }
+        }
     }
 }
 
@@ -196,7 +208,7 @@ impl Scan {
         max_bytes: usize,
         mut visitor: impl FnMut(&LiveRow<'_>),
     ) -> Result<bool, Error> {
-        let Self { db, cursor, left } = self;
+        let Self { db, cursor, left, .. } = self;
         let mut chunk = Chunk::new(max_entries.min(usize::try_from(*left).unwrap_or(usize::MAX)), max_bytes);
         if *left == 0 {
             return Ok(false);
@@ -233,16 +245,18 @@ impl History {
         max_bytes: usize,
         mut visitor: impl FnMut(u64, &[u8], Option<&LiveRow<'_>>),
     ) -> Result<bool, Error> {
-        let Self { db, cursor } = self;
+        let Self { db, cursor, pin } = self;
         let mut chunk = Chunk::new(max_entries, max_bytes);
-        db.read(|_, txn| {
+        let more = db.read(|_, txn| {
             let more = cursor.visit(txn, |found| {
                 let live = LiveRow::of(found.version, found.key, found.row)?;
                 visitor(found.version, found.key, live.as_ref());
                 Ok(chunk.took(found.key.len() + live.map_or(0, |row| size(row.value))))
             })?;
             Ok(more)
-        })
+        })?;
+        pin.advance(cursor.lowest());
+        Ok(more)
     }
 
     /// The next entries, copied; empty at the end.

@@ -60,7 +60,8 @@ struct Reached {
 impl Reached {
     /// Goes towards `version`, a slice at most, on a transaction that sees it.
     fn advance(&mut self, txn: &ReadTxn, space: &Space, version: u64) -> Result<(), Error> {
-        if self.kept.is_none() {
+        // What was gone through since the hash was kept may have been trimmed: a compaction has kept a later one first.
+        if self.kept.is_none() || self.version < view::floor(txn, space.database())? {
             (self.version, self.hash) = view::kept_hash(txn, space.database())?;
             self.kept = Some(self.version);
         }
@@ -274,6 +275,12 @@ pub(super) fn version(txn: &ReadTxn, database: u32) -> Result<u64, Error> {
 fn keep(shared: &Shared, database: u32, hash: Option<(u64, LatticeHash)>) {
     if let Some((version, hash)) = hash {
         // Nobody needs to know: what is not kept is computed again.
-        drop(shared.job(move |work| Ok(view::keep_hash(work.txn, database, version, &hash)?)));
+        drop(shared.job(move |work| {
+            // A compaction may have kept a later one, and trimmed up to it.
+            if version > view::kept_hash(work.txn, database)?.0 {
+                view::keep_hash(work.txn, database, version, &hash)?;
+            }
+            Ok(())
+        }));
     }
 }

@@ -259,9 +259,14 @@ impl Fetching {
         }
     }
 
-    /// Something did not fit: all that waits is handed out, to be looked at as it is.
-    pub fn flush(&mut self) -> Vec<Arrived> {
+    /// The owner thread did not take something: what is here says how far it is, and what waits is looked at as it is.
+    pub fn start_over(&mut self) -> Vec<Arrived> {
         self.reached = 0;
+        self.flush()
+    }
+
+    /// All that waits is handed out, to be looked at as it is.
+    pub fn flush(&mut self) -> Vec<Arrived> {
         let held: Vec<Arrived> = std::mem::take(&mut self.held).into_values().collect();
         self.storing += u32::try_from(held.len()).unwrap_or(0);
         held

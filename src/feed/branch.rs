@@ -141,6 +141,14 @@ pub fn agreed(txn: &impl Read, record: &FeedRecord, branch: &FeedRecord) -> Resu
     Ok(if holds(txn, record, base, &leaf)? { record.length } else { base })
 }
 
+/// Lets go of what a feed that has forked holds above `common`: either branch comes again under its own name.
+pub fn let_go(txn: &mut WriteTxn<'_>, record: &mut FeedRecord, common: u64) -> Result<(), FeedError> {
+    let kept = record.head.filter(|head| head.length <= common);
+    cut(txn, record, common)?;
+    settle_heads(record, &[kept]);
+    save(txn, record)
+}
+
 /// Makes a feed that has forked hold what is here of `branch`: beyond what they agree in, its blocks go.
 pub fn adopt(txn: &mut WriteTxn<'_>, record: &mut FeedRecord, branch: &FeedRecord) -> Result<(), FeedError> {
     let agreed = agreed(txn, record, branch)?;

@@ -29,7 +29,7 @@ mod tree;
 mod truncate;
 
 pub use append::Appender;
-pub use branch::{BranchOf, adopt, agreed, branch_off, branches};
+pub use branch::{BranchOf, adopt, agreed, branch_off, branches, let_go};
 pub use check::{FeedCheck, Flaw, check};
 pub use clear::clear;
 pub use error::{FeedError, Fork};

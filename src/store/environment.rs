@@ -12,7 +12,7 @@ use super::StoreError;
 use super::check::{self, Meta};
 use super::location::{Location, Place};
 use super::lockfile::LockFile;
-use super::opened::{DATA_FILE, Mapping, Opened};
+use super::opened::{COMPACTING, DATA_FILE, Mapping, Opened, sync_dir};
 use super::pages::{self, Walk};
 use super::registry::{self, Claim, Closed, Lookup};
 use super::txn::{MapGuard, ReadTxn, WriteTxn};
@@ -102,6 +102,9 @@ impl Environment {
         let mut lock = LockFile::acquire(place.dir(), options.read_only)?;
         let mapping =
             Mapping { read_only: options.read_only, volatile: place.is_memory(), map_size: options.map_size };
+        if !options.read_only {
+            clear_compacting(place.dir())?;
+        }
         place.check_or_create(options.read_only)?;
         if lock.was_cut_off() {
             walk_first(place.dir())?;
@@ -121,6 +124,10 @@ impl Environment {
         });
         shared.claim.publish(&shared);
         Ok(Environment(shared))
+    }
+
+    pub fn is_read_only(&self) -> bool {
+        self.0.mapping.read_only
     }
 
     /// A snapshot of what is committed now.
@@ -207,6 +214,31 @@ impl Environment {
         }
     }
 
+    /// Keeps write transactions from beginning; waits for the one that is open.
+    pub(super) fn stop_writing(&self) -> Result<MutexGuard<'_, ()>, StoreError> {
+        if self.0.mapping.read_only {
+            return Err(StoreError::ReadOnly);
+        }
+        Ok(self.0.writing.lock())
+    }
+
+    /// Puts a file that holds the same rows in the place of the one that is mapped. If the directory cannot be synced
+    /// nothing is mapped: what would be committed from here on could be lost with the new name.
+    pub(super) fn swap(&self, _writing: &MutexGuard<'_, ()>, file: &Path) -> Result<(), StoreError> {
+        let dir = self.0.place.dir();
+        let mut map = self.0.map.write();
+        let opened = map.take().ok_or(StoreError::Unmapped)?;
+        let same = Mapping { map_size: Some(opened.map_size()), ..self.0.mapping };
+        opened.close();
+        let data = dir.join(DATA_FILE);
+        let renamed = std::fs::rename(file, &data).map_err(|error| StoreError::io("replace", data, error));
+        if renamed.is_ok() {
+            sync_dir(dir)?;
+        }
+        *map = Some(Opened::open(dir, same)?);
+        renamed
+    }
+
     /// Directory of the store; none for one in memory.
     pub fn path(&self) -> Option<&Path> {
         (!self.0.place.is_memory()).then(|| self.0.place.dir())
@@ -290,6 +322,17 @@ impl Environment {
         let made = Arc::new(init()?);
         extensions.push(made.clone());
         Ok(made)
+    }
+}
+
+/// Removes what a compaction that was cut off has left: the store's own file is whole without it.
+fn clear_compacting(dir: &Path) -> Result<(), StoreError> {
+    let left = dir.join(COMPACTING);
+    match std::fs::remove_dir_all(&left) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(StoreError::io("remove", left, error))
+        }
+        _ => Ok(()),
     }
 }
 

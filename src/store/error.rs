@@ -43,6 +43,9 @@ pub enum StoreError {
     /// `grow` while a write transaction is open: the caller must abort it first.
     #[error("a write transaction is open")]
     WriteInProgress,
+    /// Whoever asked for something long has ended it.
+    #[error("stopped")]
+    Stopped,
     /// The file could not be mapped again after it was unmapped to grow; every later call fails alike. Open it anew.
     #[error("the store was closed by an earlier failure")]
     Unmapped,

@@ -15,6 +15,7 @@
 //! **Not here.** What rows mean (`feed`, `order`, `view`, `db`); who owns writing, and when to commit (`db`).
 
 mod check;
+mod compact;
 mod copy;
 mod environment;
 mod error;
@@ -31,6 +32,7 @@ mod txn;
 
 use opened::Opened;
 
+pub use compact::{Compacting, FileSizes};
 pub use environment::{Environment, Options, Sizes, Snapshot, WeakEnvironment};
 pub use error::StoreError;
 pub use keys::{TREE_PACK, block, block_key, tree_key};

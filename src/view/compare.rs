@@ -34,9 +34,10 @@ enum Keys {
 }
 
 impl CompareCursor {
-    /// `old` is at most `new`.
-    pub fn new(space: Space, old: u64, new: u64, bounds: Bounds) -> Self {
-        let keys = if new.saturating_sub(old) <= LOG_AT_MOST {
+    /// `old` is at most `new`; the log begins at `floor`.
+    pub fn new(space: Space, old: u64, new: u64, floor: u64, bounds: Bounds) -> Self {
+        // The log after `old` is whole, or not all of it is there and every key is looked at.
+        let keys = if new.saturating_sub(old) <= LOG_AT_MOST && old.saturating_add(1) >= floor {
             Keys::Log(bounds)
         } else {
             Keys::Range(ScanCursor::new(space.clone(), new, bounds))

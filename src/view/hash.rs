@@ -122,7 +122,7 @@ pub fn keep_hash(
     txn.put(Table::Hashes, &database.to_be_bytes(), &row)
 }
 
-fn is_dead(row: &Row<'_>) -> bool {
+pub(super) fn is_dead(row: &Row<'_>) -> bool {
     row.view().is_ok_and(|view| view.live.is_none())
 }
 

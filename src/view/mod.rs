@@ -4,7 +4,8 @@
 //! position to where the diff stands in its feed), `Hashes`.
 //!
 //! **Invariants.** 1. The newest row of a key is the fold of exactly the key's rows in `Diffs`, in linear order. 2. A
-//! version is given once: rows are added under new versions and never changed. 3. `Log` has one row per version.
+//! version is given once: rows are added under new versions and never changed. 3. `Log` has one row per version, from the
+//! oldest that can be read on; below it nothing is answered.
 //! 4. A row is a *valid base* for a diff that sorts after its last one if no diff that sorts at or before its last one
 //! was merged, or taken out, after it; each row keeps the lowest position merged in making it (`low`), which is how
 //! this is found out without reading the index. 5. Rows are sealed and opened in `space.rs` only; no row of an encrypted
@@ -22,6 +23,7 @@ mod merge;
 mod rows;
 mod scan;
 mod space;
+mod trim;
 mod whole;
 
 pub use check::{KeyFlaw, check_folds, check_log, check_row, count_indexed, hash_anew, is_indexed};
@@ -33,7 +35,8 @@ pub use merge::{Added, Merged, Removed, Writers, change_of, find_base, latest_ch
 pub use rows::{Row, log_key, newest, put_position, read_position};
 pub use scan::{Bounds, HistoryCursor, HistoryRow, ScanCursor, ScanRow, Seen};
 pub use space::{Opened, Space, Stored};
-pub use whole::{write_back, write_whole, written_between};
+pub use trim::{Dead, floor, trim};
+pub use whole::{all_keys, write_back, write_whole, written_between};
 
 use crate::codec::DecodeError;
 use crate::seal::SealError;

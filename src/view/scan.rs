@@ -259,6 +259,11 @@ impl HistoryCursor {
         Self { space, prefix, next: from.max(1), last: to, reverse }
     }
 
+    /// The lowest version it has not visited.
+    pub fn lowest(&self) -> u64 {
+        self.next
+    }
+
     /// Visits rows until the visitor has enough, they end, or much was passed over. Returns whether there may be more.
     pub fn visit(
         &mut self,

@@ -1,6 +1,6 @@
 //! Whole values, as apply mode writes them: nothing is folded, and what was undone is written back.
 
-use super::rows::{Row, by_name, put_low};
+use super::rows::{Row, by_name, put_low, split_view_key, view_key};
 use super::space::Space;
 use super::{ViewError, log_key, newest};
 use crate::crdt::{Change, ChangeKind, Live, State};
@@ -68,6 +68,21 @@ pub fn written_between(
         }
     }
     Ok(keys)
+}
+
+/// Every key that has a row.
+pub fn all_keys(txn: &impl Read, space: &Space) -> Result<BTreeSet<Vec<u8>>, ViewError> {
+    let database = space.database();
+    let end = view_key(database.saturating_add(1), &[], u64::MAX);
+    let mut next = Bound::Included(view_key(database, &[], u64::MAX));
+    let mut keys = BTreeSet::new();
+    loop {
+        let row = txn.first(Table::View, next.as_ref().map(Vec::as_slice), Bound::Excluded(&end))?;
+        let Some((row, value)) = row else { return Ok(keys) };
+        let name = split_view_key(row)?.0;
+        keys.insert(space.open(row, value)?.key(name).to_vec());
+        next = Bound::Excluded(view_key(database, name, 0));
+    }
 }
 
 /// Writes the key's state at version `at` back, as `version`; false if it is the same now.

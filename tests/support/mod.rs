@@ -7,6 +7,7 @@
 )]
 
 pub mod device;
+pub mod fork;
 pub mod needles;
 
 use multi_hyperbee::db::{

@@ -206,7 +206,12 @@ impl Work<'_, '_> {
     pub(super) fn take_back(&mut self, id: u32, state: &mut AppliedState, start: u64) -> Result<(), Failure> {
         let Some(database) = self.engine.databases.get(&id) else { return Err(Error::closed().into()) };
         let first = database.source(&*self.txn, &[]).row(start)?;
-        let keys = view::written_between(self.txn, &database.space, first.begin, state.version)?;
+        // What own batches that leave again had written may be older than what is kept: then it is all applied anew.
+        let keys = if first.begin.saturating_add(1) < view::floor(self.txn, id)? {
+            view::all_keys(self.txn, &database.space)?
+        } else {
+            view::written_between(self.txn, &database.space, first.begin, state.version)?
+        };
         for key in keys.into_iter().skip(usize::from(fault::is(Fault::ShortUndo))) {
             if view::write_back(self.txn, &database.space, &key, first.begin, state.version + 1)? {
                 state.version += u64::from(!fault::is(Fault::ReusedVersion));

@@ -55,6 +55,15 @@ impl DatabaseState {
         Ok(false)
     }
 
+    /// The version before the first position that may still move: an undo writes back from none below it.
+    pub fn movable_from(&self, txn: &impl Read) -> Result<u64, Failure> {
+        let applied = self.applied()?;
+        if applied.last.length < applied.cursor.index() {
+            return Ok(self.source(txn, &[]).row(applied.last.length)?.begin);
+        }
+        Ok(applied.version)
+    }
+
     /// Whom the sequence has ever made an indexer.
     pub fn indexers_made(&self, txn: &impl Read) -> Result<BTreeSet<FeedKey>, Failure> {
         let mut found = BTreeSet::new();

@@ -127,7 +127,7 @@ impl Inner {
     pub fn release_apply(&self, handle: u64) {
         let mut desk = self.open.apply.lock();
         if desk.claimed_by == Some(handle) {
-            (desk.claimed_by, desk.in_flight) = (None, None);
+            (desk.claimed_by, desk.in_flight, desk.reading) = (None, None, None);
             drop(desk);
             self.open.subscribers.send(&Event::Progress);
         }

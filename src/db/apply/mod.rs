@@ -18,6 +18,7 @@ pub use finality::Finality;
 pub use handle::SequenceEntry;
 pub(super) use withdraw::Stays;
 
+use super::compact::{Pin, Pins};
 use super::error::{Error, Failure};
 use crate::apply::ApplyError;
 use crate::causal::{Cursor, Past};
@@ -164,6 +165,8 @@ pub(super) struct Desk {
     /// The handle that runs `apply`.
     pub claimed_by: Option<u64>,
     pub in_flight: Option<Arc<InFlight>>,
+    /// What `apply` reads while a piece is out.
+    pub reading: Option<Pin>,
     /// What was ready when the wave began that is not through.
     pub wave: Option<Past>,
     /// Since when entries wait that need an undo.
@@ -186,7 +189,8 @@ pub(super) struct Desk {
 
 impl Desk {
     /// Makes `piece` the one that is out. Its number is its own, so that nothing else is taken for its answer.
-    pub fn hand_out(&mut self, mut piece: Piece, mut in_flight: InFlight) -> Piece {
+    pub fn hand_out(&mut self, mut piece: Piece, mut in_flight: InFlight, pins: &Arc<Pins>) -> Piece {
+        self.reading = pins.hold(piece.version);
         self.pieces += 1;
         self.anchors.clear();
         (piece.generation, in_flight.piece) = (self.pieces, self.pieces);

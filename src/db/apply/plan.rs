@@ -39,12 +39,13 @@ pub(super) fn wrong_mode() -> Error {
 impl Work<'_, '_> {
     /// Hands out the next piece.
     pub(super) fn next_piece(&mut self, id: u32, force: bool) -> Result<Next, Failure> {
+        let open = self.engine.board.database(id).ok_or_else(Error::closed)?;
+        open.apply.lock().reading = None;
         Ok(match self.advance(id, force)? {
             Advance::Idle => Next::Idle,
             Advance::Wait(time) => Next::Wait(time),
             Advance::Piece(piece, in_flight) => {
-                let open = self.engine.board.database(id).ok_or_else(Error::closed)?;
-                Next::Piece(open.apply.lock().hand_out(piece, *in_flight))
+                Next::Piece(open.apply.lock().hand_out(piece, *in_flight, &open.pins))
             }
         })
     }

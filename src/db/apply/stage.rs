@@ -19,7 +19,7 @@ impl Work<'_, '_> {
         self.place_silent(id)?;
         if holds_claim && let Some((piece, in_flight)) = self.staged(id, appends)? {
             let open = self.engine.board.database(id).ok_or_else(Error::closed)?;
-            let next = Next::Piece(open.apply.lock().hand_out(piece, in_flight));
+            let next = Next::Piece(open.apply.lock().hand_out(piece, in_flight, &open.pins));
             return Ok(Step { committed: Committed::Nothing, appended: Vec::new(), next });
         }
         let mut appended = Vec::new();

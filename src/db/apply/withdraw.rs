@@ -8,6 +8,7 @@ use crate::db::events::Event;
 use crate::db::withdraw::Finals;
 use crate::store::Read;
 use crate::types::{FeedKey, Position};
+use crate::view;
 use std::collections::BTreeSet;
 
 /// A feed, and how much of it stays.
@@ -28,7 +29,14 @@ impl Work<'_, '_> {
         let final_before = state.last.length;
         state.generation += 1;
         let Some(database) = self.engine.databases.get(&id) else { return Err(Error::closed().into()) };
-        if let Some((cursor, unheard)) = database.before_any(&*self.txn, &state, stays)? {
+        if let Some((mut cursor, unheard)) = database.before_any(&*self.txn, &state, stays)? {
+            let source = database.source(&*self.txn, &[]);
+            if cursor.index() < state.cursor.index()
+                && (1..view::floor(self.txn, id)?).contains(&source.row(cursor.index())?.begin)
+            {
+                // What the view was there is not kept any more: it is all applied anew, from nothing.
+                cursor.back_to(0, &source)?;
+            }
             if finals == Finals::Go {
                 database.leave_final(&*self.txn, &mut state, &cursor, &unheard)?;
             }

@@ -1,6 +1,5 @@
 //! What the session's events do.
 
-use super::fetch::Inflight;
 use super::{Peer, PeerEvent, Shown, State};
 use crate::db::board::{OpenDatabase, PublishedFeed};
 use crate::db::error::{Code, Error};
@@ -9,31 +8,6 @@ use crate::wire::{CloseReason, Event, FeedState, RequestId, Role, Topic, TopicId
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-
-/// What the other side has of a feed.
-#[derive(Default)]
-pub(super) struct RemoteFeed {
-    pub length: u64,
-    /// The first half of the root it says it has there, and the longest signed length it has seen.
-    pub root: [u8; 16],
-    pub signed: u64,
-    /// At a length that is here it says another root: it holds another branch.
-    pub contradicts: bool,
-    /// It was shown longer than it was here.
-    pub was_ahead: bool,
-    /// The length of an own feed when this peer was last asked to confirm it, plus one.
-    pub asked_at: u64,
-    /// The most it has announced. `length` is less where it did not give it.
-    pub announced: u64,
-    /// What it had announced when it refused a block that was asked for alone.
-    pub refused_at: u64,
-    /// Blocks that came, and that were sent.
-    pub received_blocks: u64,
-    pub sent_blocks: u64,
-    /// How far what we have sent reaches.
-    pub sent: u64,
-    pub inflight: Inflight,
-}
 
 /// Blocks on their way out: an answer, or a push.
 pub(super) struct Serving {

@@ -1,6 +1,5 @@
 //! What is asked for, and what becomes of what arrives.
 
-use super::driver::RemoteFeed;
 use super::{MAX_UNVERIFIED, MESSAGE_COST, Peer, State};
 use crate::db::error::{Code, Error};
 use crate::db::store::Shared;
@@ -40,7 +39,7 @@ pub(super) struct Inflight {
     /// Messages whose blocks wait for what is before them, or for the owner thread.
     storing: u32,
     /// Where the next request begins instead of at the end of what is here.
-    again: Option<u64>,
+    pub(super) again: Option<u64>,
     /// How far back the last request went whose answer was doubted. It doubles, so that a liar is soon found out.
     back: u64,
     /// A doubted answer was followed by a request from block 0 on.
@@ -100,14 +99,6 @@ enum Stored {
     },
     /// That is proved, or it is a third history: of this feed nothing more is asked here.
     Forked,
-}
-
-impl RemoteFeed {
-    /// What it has is asked for again: from there the place where the branches part is searched for.
-    pub(super) fn holds_another_branch(&mut self) {
-        self.contradicts = true;
-        self.inflight.again = Some(self.length.saturating_sub(1));
-    }
 }
 
 impl State {
@@ -248,10 +239,10 @@ impl State {
         submit(&shared, *feed, flushed);
     }
 
-    /// What waits is handed over as it is: it may be waited for in vain.
-    fn flush(&self, feed: &FeedKey) {
+    /// Something was not taken: what waits is handed over as it is, for it may be waited for in vain.
+    fn start_over(&self, feed: &FeedKey) {
         let Some(shared) = &self.shared else { return };
-        let flushed = shared.board.claims.lock().get_mut(feed).map(Fetching::flush);
+        let flushed = shared.board.claims.lock().get_mut(feed).map(Fetching::start_over);
         submit(shared, *feed, flushed.unwrap_or_default());
     }
 
@@ -283,6 +274,7 @@ impl State {
         if let Some(remote) = self.remote.get_mut(feed) {
             remote.inflight.yields = true;
             remote.length = remote.length.min(next);
+            remote.refused_from = Some(next);
         }
         self.give_up(feed, peer);
         self.released = true;
@@ -370,7 +362,7 @@ fn note_stored(shared: &Arc<Shared>, feed: &FeedKey, was_taken: bool) {
         let mut claims = shared.board.claims.lock();
         let Some(fetching) = claims.get_mut(feed) else { return };
         fetching.stored();
-        if was_taken { Vec::new() } else { fetching.flush() }
+        if was_taken { Vec::new() } else { fetching.start_over() }
     };
     submit(shared, *feed, flushed);
 }
@@ -456,7 +448,7 @@ impl Peer {
             if is_taken {
                 state.note_delivered(&feed, peer);
             } else {
-                state.flush(&feed);
+                state.start_over(&feed);
             }
             state.release(&feed, peer);
             match outcome {

@@ -1,6 +1,6 @@
 //! One's own feeds on a connection: what others have of them comes first, and only then does more of them leave.
 
-use super::driver::RemoteFeed;
+use super::remote::RemoteFeed;
 use super::{CLAIM_PATIENCE, OWN_FEED_PATIENCE, Peer, State};
 use crate::types::FeedKey;
 use crate::wire::{FeedState, Topic, TopicId, TopicKind};

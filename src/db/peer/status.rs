@@ -1,6 +1,6 @@
 //! What a connection is doing, for those who look.
 
-use super::driver::RemoteFeed;
+use super::remote::RemoteFeed;
 use super::{Peer, State};
 use crate::db::board::OpenDatabase;
 use crate::types::FeedKey;

@@ -169,6 +169,9 @@ impl State {
             let holders = self.holders(&key, peer);
             let here: Vec<PublishedFeed> =
                 holders.iter().filter_map(|open| open.feeds.read().get(&key).cloned()).collect();
+            if let Some(remote) = self.remote.get_mut(&key) {
+                here.iter().for_each(|feed| remote.trust_again(Some(feed)));
+            }
             let remote = self.remote.get(&key);
             let is_wanting = remote.is_some() && !here.is_empty();
             let lacks = |feed: &PublishedFeed, length| !feed.has(length) || !feed.is_up_to(length);

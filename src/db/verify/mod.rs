@@ -131,8 +131,15 @@ impl Store {
             Err(error) => return Reply::ready(Err(error)),
         };
         let (replier, reply) = Reply::channel();
-        // Between two commits: what is queued before is in the state that is checked.
-        let begun = shared.job(|work| Ok(work.engine.environment().snapshot()?));
+        let begun = match shared.environment() {
+            // Nothing is committed, and no job is taken.
+            Ok(environment) if environment.is_read_only() => {
+                Reply::ready(environment.snapshot().map_err(Error::from))
+            }
+            // Between two commits: what is queued before is in the state that is checked.
+            Ok(_) => shared.job(|work| Ok(work.engine.environment().snapshot()?)),
+            Err(error) => Reply::ready(Err(error)),
+        };
         let weak = Arc::downgrade(&shared);
         let spawned = std::thread::Builder::new()
             .name("multi-hyperbee verify".into())

@@ -11,6 +11,7 @@ use crate::db::rows::{DatabaseRow, MemberRow, StateRow};
 use crate::feed::{self, FeedRecord};
 use crate::merkle::Parting;
 use crate::order::{self, Witness};
+use crate::seal::BlockSealing;
 use crate::store::{Read as _, Table};
 use crate::types::FeedKey;
 use crate::view::{self, Space};
@@ -27,11 +28,15 @@ impl Verifier<'_> {
         for table in Table::ALL {
             total = total.saturating_add(txn.entries(table)?);
         }
-        let spaces = self.spaces()?;
+        let (spaces, kept) = (self.spaces()?, self.kept_sealings()?);
         for table in Table::ALL {
             for row in txn.range(table, Bound::Unbounded, Bound::Unbounded)? {
                 let (key, value) = row?;
-                if let Err(error) = check(space_of(&spaces, key).as_ref(), table, key, value) {
+                let checked = match table {
+                    Table::Kept => Kept::check(key, value, sealing_of(&kept, key)),
+                    table => check(space_of(&spaces, key).as_ref(), table, key, value),
+                };
+                if let Err(error) = checked {
                     let mut damage = Damage::new(Stage::Rows, error);
                     damage.table = Some(table.name().to_owned());
                     damage.key = Some(key.to_vec());
@@ -51,6 +56,11 @@ impl Verifier<'_> {
 fn space_of(spaces: &BTreeMap<u32, Option<Space>>, key: &[u8]) -> Option<Space> {
     let database = key.first_chunk().copied().map(u32::from_be_bytes).unwrap_or_default();
     spaces.get(&database).cloned().unwrap_or_else(|| Some(Space::plain(database)))
+}
+
+/// How the blocks of the feed that this row is of are sealed; none: it is of no database, or nobody has the key.
+fn sealing_of<'s>(sealings: &'s BTreeMap<u32, BlockSealing>, key: &[u8]) -> Option<&'s BlockSealing> {
+    sealings.get(&key.first_chunk().copied().map(u32::from_be_bytes)?)
 }
 
 /// Without a wildcard: a new table says here what its rows are.

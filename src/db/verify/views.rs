@@ -9,6 +9,7 @@ use crate::db::handler::HandlerRow;
 use crate::db::rows::{DatabaseRow, MemberRow, StateRow};
 use crate::entry::Op;
 use crate::order::{self, Batches, OrderError, read_blocks};
+use crate::seal::BlockSealing;
 use crate::store::{Read as _, Table};
 use crate::types::{FeedKey, Position};
 use crate::view::{self, KeyFlaw, Space, ViewError, Writers};
@@ -78,6 +79,18 @@ impl Verifier<'_> {
 
     pub(super) fn spaces(&self) -> Result<BTreeMap<u32, Option<Space>>, Error> {
         Ok(self.databases()?.into_iter().map(|(_, row)| (row.id, self.space_of(&row))).collect())
+    }
+
+    /// How the blocks of each database's local feed are sealed, by the feed's number.
+    pub(super) fn kept_sealings(&self) -> Result<BTreeMap<u32, BlockSealing>, Error> {
+        let mut sealings = BTreeMap::new();
+        for (_, row) in self.databases()? {
+            let member = self.snapshot.txn().get(Table::Members, &MemberRow::key_of(row.id, &row.local))?;
+            if let (Some(Ok(member)), Some(space)) = (member.map(MemberRow::decode), self.space_of(&row)) {
+                sealings.insert(member.feed, space.blocks(row.local));
+            }
+        }
+        Ok(sealings)
     }
 
     fn say(&mut self, database: &str, outcome: Result<Option<Damage>, String>) {

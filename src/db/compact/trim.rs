@@ -1,0 +1,232 @@
+//! Raising a database's floor, a bounded part of the way in each transaction.
+
+use super::{CompactProgress, CompactStage, Keep};
+use crate::db::database::{Db, Inner};
+use crate::db::engine::Work;
+use crate::db::error::{Code, Error, Failure};
+use crate::db::events::{Event, Reply};
+use crate::db::store::Shared;
+use crate::store::{Read as _, Table};
+use crate::view::{self, Dead};
+use std::ops::Bound;
+use std::sync::Arc;
+use std::sync::Weak;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// Versions that one transaction of a compaction passes: some milliseconds, after which others write.
+const SLICE: u64 = 1_000;
+
+/// Versions too many that a commit leaves before it trims: so the state hash is written seldom.
+const TRIM_AFTER: u64 = 256;
+
+/// Versions that a commit passes at least where it trims.
+const TRIM_AT_LEAST: u64 = 512;
+
+/// What a compaction of a database has done.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Compacted {
+    /// Versions that can be read no more.
+    pub versions: u64,
+    /// The oldest version that still can.
+    pub oldest: u64,
+}
+
+/// How far one transaction came.
+#[derive(Clone, Copy)]
+pub(super) struct Slice {
+    from: u64,
+    reached: u64,
+    /// Where the next one goes on to; what is reached, if nothing is left.
+    goal: u64,
+}
+
+impl Db {
+    /// Drops versions beyond what is kept: by this call if it says so, else by what the database's handles say. Others
+    /// write meanwhile. Versions that somebody reads are kept, and those that are not final.
+    pub fn compact(
+        &self,
+        keep: Option<Keep>,
+        progress: impl FnMut(CompactProgress) + Send + 'static,
+    ) -> Compaction<Compacted> {
+        let begun = self.whole().map(|Inner { shared, open }| (Arc::downgrade(&shared), open.id));
+        Compaction::start(begun, move |(shared, id), stop| {
+            trim_all(&shared, id, keep, &stop, &mut Box::new(progress))
+        })
+    }
+
+    /// The oldest version that can be read; 0 or 1: all can.
+    pub fn oldest_version(&self) -> Result<u64, Error> {
+        self.read(|inner, txn| Ok(view::floor(txn, inner.open.id)?))
+    }
+}
+
+/// A compaction under way, on a thread of its own.
+pub struct Compaction<T> {
+    reply: Option<Reply<T>>,
+    stop: Arc<AtomicBool>,
+}
+
+impl<T: Send + 'static> Compaction<T> {
+    pub(super) fn start<B: Send + 'static>(
+        begun: Result<B, Error>,
+        run: impl FnOnce(B, Arc<AtomicBool>) -> Result<T, Error> + Send + 'static,
+    ) -> Self {
+        let stop = Arc::new(AtomicBool::new(false));
+        let begun = match begun {
+            Ok(begun) => begun,
+            Err(error) => return Self { reply: Some(Reply::ready(Err(error))), stop },
+        };
+        let (replier, reply) = Reply::channel();
+        let theirs = Arc::clone(&stop);
+        let spawned = std::thread::Builder::new().name("multi-hyperbee compact".into()).spawn(move || {
+            // A caller that no longer listens has chosen not to know.
+            let _ = replier.send(run(begun, theirs));
+        });
+        let reply = match spawned {
+            Ok(_) => reply,
+            Err(error) => Reply::ready(Err(Error::new(
+                Code::StoreOpen,
+                format!("no thread to compact: {error}; close what is not needed"),
+            ))),
+        };
+        Self { reply: Some(reply), stop }
+    }
+
+    /// Ends it early: what was done stays done.
+    pub fn stop(&self) {
+        self.stop.store(true, Ordering::Release);
+    }
+
+    /// What it has done; asked for once.
+    pub fn reply(&mut self) -> Option<Reply<T>> {
+        self.reply.take()
+    }
+
+    pub fn wait(mut self) -> Result<T, Error> {
+        self.reply().map_or_else(|| Err(Error::stopped()), Reply::wait)
+    }
+}
+
+/// Ends what was told to stop.
+pub(super) fn go_on(stop: &AtomicBool) -> Result<(), Error> {
+    if stop.load(Ordering::Acquire) {
+        return Err(Error::new(Code::Aborted, "the compaction was stopped; what it had done stays done"));
+    }
+    Ok(())
+}
+
+/// Trims a database as far as can be now, a transaction at a time.
+pub(super) fn trim_all(
+    shared: &Weak<Shared>,
+    id: u32,
+    keep: Option<Keep>,
+    stop: &AtomicBool,
+    progress: &mut dyn FnMut(CompactProgress),
+) -> Result<Compacted, Error> {
+    let mut begun: Option<Slice> = None;
+    loop {
+        go_on(stop)?;
+        let goal = begun.map(|begun| begun.goal);
+        // Not held while waiting: who closes the store ends this.
+        let slice = {
+            let shared = shared.upgrade().filter(|shared| !shared.is_closed()).ok_or_else(Error::closed)?;
+            shared.job(move |work| work.trim_slice(id, keep, goal))
+        };
+        let slice = slice.wait()?;
+        let first = *begun.get_or_insert(slice);
+        let versions = slice.reached - first.from;
+        progress(CompactProgress {
+            stage: CompactStage::Versions,
+            done: versions,
+            total: first.goal.max(slice.reached) - first.from,
+        });
+        if slice.reached >= slice.goal || slice.reached == slice.from {
+            return Ok(Compacted { versions, oldest: slice.reached });
+        }
+    }
+}
+
+impl Work<'_, '_> {
+    /// Goes on to `goal`, which the first slice finds.
+    fn trim_slice(&mut self, id: u32, keep: Option<Keep>, goal: Option<u64>) -> Result<Slice, Failure> {
+        let open = self.engine.board.database(id).ok_or_else(Error::closed)?;
+        let published = self.database(id)?.published;
+        let from = view::floor(self.txn, id)?;
+        let wanted = keep.unwrap_or_else(|| open.keepers.keep()).floor(published);
+        let Some(goal) = goal.or(wanted) else { return Ok(Slice { from, reached: from, goal: from }) };
+        let reached = self.trim(id, goal, SLICE)?;
+        Ok(Slice { from, reached, goal: goal.max(from) })
+    }
+
+    /// Raises the floor of a database to `wanted`, as far as that may be done, passing `most` versions at most. Returns
+    /// the floor as it is then.
+    pub(super) fn trim(&mut self, id: u32, wanted: u64, most: u64) -> Result<u64, Failure> {
+        let open = self.engine.board.database(id).ok_or_else(Error::closed)?;
+        let from = view::floor(self.txn, id)?;
+        let pinned = open.pins.lowest().unwrap_or(u64::MAX);
+        let limit = wanted.min(self.database(id)?.published).min(pinned).min(self.must_stay(id)?);
+        let limit = limit.min(from.saturating_add(most));
+        if from == 0 || limit <= from {
+            return Ok(from);
+        }
+        let hashed = self.hash_up_to(id, limit, most)?;
+        let to = open.pins.raise(limit.min(hashed));
+        if to <= from {
+            return Ok(from);
+        }
+        let (space, dead) = (open.space.clone(), if open.info.apply { Dead::Go } else { Dead::Stay });
+        let reached = view::trim(self.txn, &space, to, most, dead)?;
+        let (low, high) = (view::log_key(id, 0), view::log_key(id, reached));
+        let mut gone = Vec::new();
+        for row in self.txn.range(Table::Commits, Bound::Included(&low), Bound::Excluded(&high))? {
+            gone.push(row?.0.to_vec());
+        }
+        for row in gone {
+            self.txn.delete(Table::Commits, &row)?;
+        }
+        Ok(reached)
+    }
+
+    /// The state hash is brought forward from what is kept of it: nothing below that may go. Returns how far it is.
+    fn hash_up_to(&mut self, id: u32, version: u64, most: u64) -> Result<u64, Failure> {
+        let space = self.database(id)?.space.clone();
+        let (from, mut hash) = view::kept_hash(self.txn, id)?;
+        let reached = view::advance(self.txn, &space, &mut hash, from, version, most)?;
+        if reached > from {
+            view::keep_hash(self.txn, id, reached, &hash)?;
+        }
+        Ok(reached)
+    }
+
+    /// Up to which version nothing is needed to go on.
+    fn must_stay(&mut self, id: u32) -> Result<u64, Failure> {
+        self.database(id)?;
+        let Some(database) = self.engine.databases.get(&id) else { return Err(Error::closed().into()) };
+        if database.row.apply { database.movable_from(&*self.txn) } else { Ok(u64::MAX) }
+    }
+
+    /// Where a commit has left too many versions of a database, it takes some away.
+    pub fn trim_as_it_goes(&mut self) -> Result<(), Failure> {
+        let mut due = Vec::new();
+        for (id, database) in &self.engine.databases {
+            let grown = database.state.version.saturating_sub(database.published);
+            let open = self.engine.board.database(*id).filter(|_| grown > 0 && !database.row.relay);
+            let keep = open.as_ref().map_or(Keep::All, |open| open.keepers.keep());
+            if let Some(wanted) = keep.floor(database.published) {
+                due.push((*id, wanted, grown));
+            }
+        }
+        for (id, wanted, grown) in due {
+            let from = view::floor(self.txn, id)?;
+            if wanted < from.saturating_add(TRIM_AFTER) {
+                continue;
+            }
+            match self.trim(id, wanted, grown.saturating_mul(2).max(TRIM_AT_LEAST)) {
+                // What cannot be read is no reason not to write: it is told, and all stays.
+                Err(Failure::Refused(error)) => self.event(id, Event::Error { error }),
+                trimmed => drop(trimmed?),
+            }
+        }
+        Ok(())
+    }
+}

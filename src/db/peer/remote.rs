@@ -1,0 +1,49 @@
+//! What is known of the other side, feed by feed.
+
+use super::fetch::Inflight;
+use crate::db::board::PublishedFeed;
+use crate::db::rows::Halt;
+
+/// What the other side has of a feed.
+#[derive(Default)]
+pub(super) struct RemoteFeed {
+    pub length: u64,
+    /// The first half of the root it says it has there, and the longest signed length it has seen.
+    pub root: [u8; 16],
+    pub signed: u64,
+    /// At a length that is here it says another root: it holds another branch.
+    pub contradicts: bool,
+    /// It was shown longer than it was here.
+    pub was_ahead: bool,
+    /// The length of an own feed when this peer was last asked to confirm it, plus one.
+    pub asked_at: u64,
+    /// The most it has announced. `length` is less where it did not give it.
+    pub announced: u64,
+    /// Where it refused to go on. Of a branch that may have been below where its own blocks begin.
+    pub refused_from: Option<u64>,
+    /// What it had announced when it refused a block that was asked for alone.
+    pub refused_at: u64,
+    /// Blocks that came, and that were sent.
+    pub received_blocks: u64,
+    pub sent_blocks: u64,
+    /// How far what we have sent reaches.
+    pub sent: u64,
+    pub inflight: Inflight,
+}
+
+impl RemoteFeed {
+    /// What was asked for under a branch's name before it was known to be one stood below where a branch begins.
+    pub fn trust_again(&mut self, here: Option<&PublishedFeed>) {
+        let begins =
+            |from: &mut u64| here.is_some_and(|here| here.halt == Halt::Branch && here.length > *from);
+        if self.refused_from.take_if(begins).is_some() {
+            self.length = self.announced;
+        }
+    }
+
+    /// What it has is asked for again: from there the place where the branches part is searched for.
+    pub fn holds_another_branch(&mut self) {
+        self.contradicts = true;
+        self.inflight.again = Some(self.length.saturating_sub(1));
+    }
+}
