@@ -93,7 +93,9 @@ test('what is on its way: asked, in flight, rates, with syncProgress telling of 
   const moving = await until(b, (status) => of(status)?.asked != null && of(status).received > 0)
   assert.deepEqual([moving.synced, moving.reason], [false, null])
   const { asked, received } = of(moving)
-  assert.deepEqual(asked, { start: received, end: 61 })
+  // A part of the feed's 61 blocks: the rest is asked for when some of it has come.
+  assert.equal(asked.start, received)
+  assert.ok(asked.end > received && asked.end <= 61, `${asked.end}`)
   const measured = await until(b, ({ peers }) => peers[0].downloadRate > 10_000)
   assert.ok(measured.peers[0].downloadRate < 5_000_000)
   clearInterval(pump)
@@ -161,7 +163,7 @@ test('waiting-for-link: what an entry builds on is not here; the message names t
   const { a, b, key } = await withRawFeed(t, block)
   const { reason: why } = await because(b, key, 'waiting-for-link')
   assert.deepEqual(why.on, { key: a.key, length: 9 })
-  assert.match(why.message, new RegExp(`builds on 9 blocks of writer ${a.id}, of which 1 are here`))
+  assert.match(why.message, new RegExp(`builds on 9 blocks of writer ${a.id}, of which [01] are here`))
   assert.deepEqual([feedOf(b, a.key).want, feedOf(b, a.key).reason.code], [9, 'no-peer'])
 })
 

@@ -222,9 +222,9 @@ impl Fetching {
         while let Some(first) = self.held.first_entry()
             && *first.key() <= self.reached.max(here)
         {
-            let held = first.remove();
-            self.reached = self.reached.max(held.end);
-            ready.push(held);
+            let next = first.remove();
+            self.reached = self.reached.max(next.end);
+            ready.push(next);
         }
         self.storing += u32::try_from(ready.len()).unwrap_or(0);
         (ready, is_wanted)

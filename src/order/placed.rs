@@ -70,8 +70,8 @@ fn past_and_since(
     let mut past = Past::from_iter([(key, length)]);
     let mut named = None;
     for row in txn.range_back(Table::Pasts, Bound::Included(&from), Bound::Included(&to))? {
-        let (since, part) = read_past(row?.1)?;
-        past.join(&part);
+        let (since, more) = read_past(row?.1)?;
+        past.join(&more);
         named.get_or_insert(since);
         if since == 0 {
             break;
