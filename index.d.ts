@@ -1122,7 +1122,8 @@ export class Store {
   /** `mine`: your word that nothing newer than this backup exists anywhere; lets it write again. */
   resume(options: { mine: true }): Promise<void>
   /** Checks all that is stored, on a thread of its own: the file's pages, blocks against signed heads, every row, every
-   * key against the diffs it is made of, state hashes. Writing goes on meanwhile. */
+   * key against the diffs it is made of, state hashes. Writing goes on meanwhile. With `repair` what is damaged is mended
+   * from what is whole: blocks come from peers, views are made anew from blocks. */
   verify(options?: VerifyOptions): Promise<VerifyReport>
   /**
    * Compacts every database that is open, and writes the store's file anew without what is free. Writes wait while that
@@ -1144,6 +1145,10 @@ export interface VerifyProgress {
 
 export interface VerifyOptions {
   onProgress?: (progress: VerifyProgress) => void
+  /** Mends what is found. */
+  repair?: boolean
+  /** Opens what is sealed of encrypted databases that are not open; else the store's. */
+  encryptionKey?: Uint8Array | Promise<Uint8Array> | null
 }
 
 /** One thing that is damaged, named as exactly as can be. */
@@ -1162,9 +1167,16 @@ export interface Damage {
 }
 
 export interface VerifyReport {
-  /** Nothing is damaged. */
+  /** Nothing is damaged; with `repair`: any more. */
   ok: boolean
+  /** What was found. */
   damages: Damage[]
+  /** With `repair`: what was done, in words. */
+  repaired?: string[]
+  /** With `repair`: what goes when peers are met that have the blocks; call it again then. */
+  waiting?: Damage[]
+  /** With `repair`: what cannot be mended here. */
+  remaining?: Damage[]
   /** Damages beyond those listed. */
   more: number
   /** With damaged pages, what stands on them is not looked at. */

@@ -208,7 +208,7 @@ export declare class NativeStore {
   /** Exactly one of the three. */
   feed(key?: Buffer | undefined | null, name?: string | undefined | null, secret?: Buffer | undefined | null): Promise<NativeFeed>
   replicate(options: NativePeerOptions, wake: () => void): NativePeer
-  verify(wake: () => void): NativeVerification
+  verify(repair: boolean, encryptionKey: Buffer | undefined | null, wake: () => void): NativeVerification
 }
 
 /** A verification under way. */
@@ -450,6 +450,12 @@ export interface NativeReason {
   peer?: number
 }
 
+export interface NativeRepaired {
+  done: Array<string>
+  waiting: Array<NativeDamage>
+  remaining: Array<NativeDamage>
+}
+
 export interface NativeReport {
   pages: number
   freePages: number
@@ -463,6 +469,7 @@ export interface NativeReport {
   damages: Array<NativeDamage>
   more: number
   stoppedAt?: string
+  repair?: NativeRepaired
 }
 
 export interface NativeStats {

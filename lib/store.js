@@ -124,9 +124,9 @@ class Store {
     await translatedAsync(store.resume())
   }
 
-  /** Whether all that is stored is whole: pages, feeds, rows, views. Says what is damaged. */
+  /** Whether all that is stored is whole: pages, feeds, rows, views. Says what is damaged, and mends it with `repair`. */
   async verify(options) {
-    return verify(await this._shared.native(), options)
+    return verify(await this._shared.native(), options, this._shared.encryptionKey)
   }
 
   /** Drops what its open databases no longer keep of their past, and gives the room back to the disk. */

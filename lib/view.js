@@ -173,8 +173,12 @@ class View {
   }
 }
 
-/** Keeps a version readable; before the database is open, it is the read that finds out whether it is there. */
+/**
+ * Keeps a version readable; before the database is open, it is the read that finds out whether it is there. The empty
+ * view, version 0, always is.
+ */
 function hold(session, version) {
+  if (version === 0) return null
   if (session.state === 'open') return translated(() => session.native().hold(version))
   let pin = null
   let isClosed = false

@@ -18,7 +18,7 @@ const MultiHyperbee = require('..')
 /** Puts of one batch. */
 const BATCH = 10_000
 const SAMPLE_MS = 100
-const BOUND_MIB = 1_024
+const BOUND_MIB = 256
 
 const { values: given } = parseArgs({
   options: {

@@ -41,6 +41,10 @@ pub enum Fault {
     UnmarkedBackup,
     /// What a deleted key held stays in the state hash.
     HashRemembers,
+    /// Old versions go though somebody reads them.
+    PinIgnored,
+    /// Tombstones go with old versions where diffs are folded.
+    TombstoneDropped,
 }
 
 #[cfg(all(feature = "faults", feature = "bindings"))]
@@ -51,7 +55,7 @@ static PLANTED: std::sync::atomic::AtomicU8 = std::sync::atomic::AtomicU8::new(0
 
 #[cfg(feature = "faults")]
 impl Fault {
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 17] = [
         Self::LostSync,
         Self::DroppedDiff,
         Self::WriterIgnored,
@@ -67,6 +71,8 @@ impl Fault {
         Self::EarlyFinal,
         Self::UnmarkedBackup,
         Self::HashRemembers,
+        Self::PinIgnored,
+        Self::TombstoneDropped,
     ];
 }
 

@@ -12,8 +12,8 @@ mod support;
 
 use apply_support::{Applier, create_apply, join_apply, settle};
 use multi_hyperbee::db::{
-    Append, Committed, Db, Done, DoneBatch, Event, FeedChoice, Keep, Location, Next, Store, StoreOptions,
-    Subscription, Transport, Write,
+    Append, Committed, DatabaseOptions, Db, Done, DoneBatch, Event, FeedChoice, Keep, Location, Next, Store,
+    StoreOptions, Subscription, Transport, Write,
 };
 use multi_hyperbee::types::FeedKey;
 use std::path::Path;
@@ -555,4 +555,41 @@ fn a_sequence_survives_a_restart_between_taking_and_appending_again() {
         assert!(one.get("later/39").is_some());
     }
     whole(&stores);
+}
+
+/// A connection for another database of the same store takes nothing of this one with it.
+#[test]
+fn what_is_written_while_another_database_alone_is_connected_has_not_left() {
+    let Copied { copy, peer, _dir, stores } = copied(|a| put_one(a, "early"), |a| put_one(a, "later"));
+    let options = DatabaseOptions { name: Some("another".into()), ..support::database() };
+    let another = stores[1].database(options).wait().unwrap();
+    let third = support::memory();
+    let theirs = join(&third, another.info().unwrap().key);
+    put_one(&another, "k");
+    let whole = support::options(Transport::Initiator);
+    // All of the store is offered, and the other side has that database alone.
+    let wire = Wire {
+        a: stores[1].replicate(whole).unwrap(),
+        b: theirs.replicate(support::options(Transport::Responder)).unwrap(),
+    };
+    carry_until(&[&wire], || get(&theirs, "k").is_some());
+    put_one(&copy, "mine");
+    for _ in 0..20 {
+        wire.a.tick();
+        wire.carry(usize::MAX);
+        stores[1].settled().wait().unwrap();
+    }
+    let heard = events(&[&copy, &peer]);
+    let beside = connect(&copy, &peer);
+    let mut forked = 0;
+    carry_until(&[&wire, &beside], || {
+        forked += forks(&heard);
+        forked > 0 || get(&peer, "mine").is_some()
+    });
+    assert_eq!(forked, 0, "nobody had seen it");
+    assert!(get(&copy, "later").is_some() && get(&copy, "mine").is_some());
+    // And what is written to either while both are connected leaves at once.
+    put_one(&copy, "more");
+    put_one(&another, "more");
+    carry_until(&[&wire, &beside], || get(&peer, "more").is_some() && get(&theirs, "more").is_some());
 }

@@ -109,7 +109,9 @@ fn i4_no_floor_passes_what_is_read() {
     let store = memory();
     let db = create(&store);
     let put_many = |from: u32| {
-        (from..from + 10).for_each(|n| drop(put(&db, &format!("k{}", n % 3), &format!(r#"{{"n":{n}}}"#))));
+        for n in from..from + 10 {
+            put(&db, &format!("k{}", n % 3), &format!(r#"{{"n":{n}}}"#));
+        }
     };
     put_many(0);
     let held = db.hold(None).unwrap();
@@ -354,6 +356,37 @@ fn late_diffs_a_revoke_and_an_added_feed_converge_with_who_never_compacts() {
         wire.close();
     }
     agree(&[&whole, &other]);
+}
+
+/// What the writer had read is found again by folding: what came meanwhile is not undone.
+#[test]
+fn a_put_of_what_was_read_before_it_went_changes_only_what_its_writer_changed() {
+    let store = memory();
+    let db = create(&store);
+    let read = |db: &Db| {
+        db.get(b"k", None, |row| {
+            let multi_hyperbee::db::Live::Object(text) = row.value else { unreachable!() };
+            (text.to_owned(), (row.stamp, row.state))
+        })
+        .unwrap()
+        .unwrap()
+    };
+    put(&db, "k", r#"{"a":1,"b":1,"l":["x","y"]}"#);
+    edit(&db, "k", |text| text.replace("\"a\":1", "\"a\":2"));
+    let (text, base) = read(&db);
+    edit(&db, "k", |text| text.replace("\"b\":1", "\"b\":2"));
+    edit(&db, "k", |text| text.replace("\"y\"]", "\"y\",\"z\"]"));
+    assert_eq!(compact(&db, 1), 4);
+    let value = text.replace("[\"x\"", "[\"w\",\"x\"").into_bytes();
+    let write = multi_hyperbee::db::Write::Put {
+        key: b"k".to_vec(),
+        value,
+        base: Some(base),
+        diff: None,
+        expect: multi_hyperbee::db::Expect::Any,
+    };
+    db.write(vec![write]).wait().unwrap().remove(0).unwrap();
+    assert_eq!(get(&db, "k").as_deref(), Some(r#"{"a":2,"b":2,"l":["w","x","y","z"]}"#));
 }
 
 #[derive(Clone, Debug)]

@@ -237,6 +237,28 @@ fn who_joins_with_another_key_is_told_by_the_genesis_and_can_join_again_with_the
 }
 
 #[test]
+fn who_joins_with_a_key_pair_and_a_wrong_key_joins_again_with_the_same_key_pair() {
+    let pair = |options: DatabaseOptions| DatabaseOptions { secret: Some([7; 32]), ..options };
+    let plain = DatabaseOptions::default;
+    for (creator, joiner) in [(sealed(1), sealed(2)), (sealed(1), plain()), (plain(), sealed(1))] {
+        let (store, one, key, two) = refused(creator.clone(), pair(joiner));
+        let local = two.info().unwrap().local;
+        two.close().wait().unwrap();
+        let elsewhere = DatabaseOptions { name: Some("elsewhere".into()), ..pair(creator.clone()) };
+        assert_eq!(code(&store, elsewhere), Some(Code::Options), "the key pair writes that database");
+        let two = store.database(DatabaseOptions { key: Some(key), ..pair(creator) }).wait().unwrap();
+        assert_eq!(two.info().unwrap().local, local);
+        one.add_writer(local, false).wait().unwrap();
+        let wire = connect(&one, &two);
+        carry_until(&[&wire], || get(&two, "a").is_some() && two.status().unwrap().writable);
+        put(&two, "b", "{}");
+        carry_until(&[&wire], || get(&one, "b").is_some());
+        let report = store.verify(|_| ()).wait().unwrap();
+        assert!(report.is_clean(), "{:?}", report.damages);
+    }
+}
+
+#[test]
 fn a_changed_byte_of_a_sealed_row_is_corruption_and_never_data() {
     let folder = tempfile::tempdir().unwrap();
     let store = open(folder.path());

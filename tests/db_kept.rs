@@ -4,7 +4,7 @@
 mod support;
 
 use multi_hyperbee::db::{Code, Db, EncryptionKey, Event, Location, Store, StoreOptions, Transport};
-use multi_hyperbee::db::{DatabaseOptions, Write};
+use multi_hyperbee::db::{DatabaseOptions, VerifyOptions, Write};
 use multi_hyperbee::store::{Environment, Options, Read as _, Table};
 use multi_hyperbee::types::FeedKey;
 use std::ops::Bound;
@@ -146,5 +146,9 @@ fn one_damaged_row_that_was_set_aside_holds_up_nothing_else() {
         assert!(get(&db, "on").is_some());
         assert_eq!(named(&store), 1);
         sync(&db, &peer);
+        let repair = VerifyOptions { repair: true, encryption_key: None };
+        let repaired = store.verify_with(repair, |_| ()).wait().unwrap().repair.unwrap();
+        assert!(!repaired.done.is_empty() && repaired.remaining.is_empty(), "{repaired:?}");
+        assert_eq!(named(&store), 0);
     }
 }

@@ -225,6 +225,7 @@ fn names_and_orders_of_the_tables_are_the_file_format() {
         ("unmerged-1", RowOrder::Bytes),
         ("witnesses-1", RowOrder::Bytes),
         ("parts-1", RowOrder::Bytes),
+        ("holes-1", RowOrder::Bytes),
     ];
     assert_eq!(Table::ALL.map(Table::definition), golden);
     let env = memory();

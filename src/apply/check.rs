@@ -1,7 +1,7 @@
 //! A sequence compared with itself and with where its walk stands.
 
 use super::{AppliedState, ApplyError, Outcome, Row, row, row_key};
-use crate::causal::Past;
+use crate::causal::{Past, Turn};
 use crate::codec::DecodeError;
 use crate::store::{Read, Table};
 use crate::types::FeedKey;
@@ -26,12 +26,13 @@ pub fn check_row(table: Table, key: &[u8], value: &[u8]) -> Result<(), DecodeErr
 }
 
 /// Compares the rows of a sequence with each other and with its end: indices without a gap, each feed without a gap,
-/// versions that do not fall, as many applied as are counted. Returns the first flaw; `visit` says whether to go on.
+/// versions that do not fall, as many applied as are counted, each where `stands` says that it does. Returns the first flaw; `visit` says whether to go on.
 pub fn check(
     txn: &impl Read,
     database: u32,
     state: &AppliedState,
     writer: impl Fn(u32) -> Option<FeedKey>,
+    stands: impl Fn(&Turn) -> bool,
     mut visit: impl FnMut() -> bool,
 ) -> Result<Option<Flaw>, ApplyError> {
     let mut placed = Past::new();
@@ -43,7 +44,8 @@ pub fn check(
             && turn.end > turn.at.seq
             && row.begin >= version
             && row.end >= row.begin
-            && row.clock == clock;
+            && row.clock == clock
+            && stands(&turn);
         if !follows {
             return Ok(Some(Flaw::Position { index }));
         }

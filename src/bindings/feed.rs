@@ -42,7 +42,7 @@ impl NativeFeed {
             writable: info.writable,
             length: number(info.signed),
             byte_length: number(info.signed_bytes),
-            contiguous: number(info.length),
+            contiguous: number(info.contiguous),
         })
     }
 

@@ -1,11 +1,11 @@
-use super::errors::{Result, closed, to_js};
+use super::errors::{Result, array, closed, to_js};
 use super::number;
 use super::promise::promise;
 use super::store::NativeStore;
 use super::wake::Wake;
-use crate::db::{Damage, Progress, Report};
+use crate::db::{Damage, EncryptionKey, Progress, Repaired, Report, VerifyOptions};
 use napi::Env;
-use napi::bindgen_prelude::{Buffer, Function, PromiseRaw};
+use napi::bindgen_prelude::{Buffer, BufferSlice, Function, PromiseRaw};
 use napi_derive::napi;
 use parking_lot::Mutex;
 use std::sync::Arc;
@@ -43,6 +43,14 @@ pub struct NativeReport {
     pub damages: Vec<NativeDamage>,
     pub more: f64,
     pub stopped_at: Option<String>,
+    pub repair: Option<NativeRepaired>,
+}
+
+#[napi(object)]
+pub struct NativeRepaired {
+    pub done: Vec<String>,
+    pub waiting: Vec<NativeDamage>,
+    pub remaining: Vec<NativeDamage>,
 }
 
 /// A verification under way.
@@ -56,11 +64,18 @@ pub struct NativeVerification {
 #[napi]
 impl NativeStore {
     #[napi(catch_unwind)]
-    pub fn verify(&self, wake: Function<'_, (), ()>) -> Result<NativeVerification> {
+    pub fn verify(
+        &self,
+        repair: bool,
+        encryption_key: Option<BufferSlice<'_>>,
+        wake: Function<'_, (), ()>,
+    ) -> Result<NativeVerification> {
+        let key = encryption_key.map(|key| array(&key, "an encryption key")).transpose()?;
+        let options = VerifyOptions { repair, encryption_key: key.map(EncryptionKey::new) };
         let wake = Wake::new(wake)?;
         let last: Arc<Mutex<Option<Progress>>> = Arc::default();
         let (told, tell) = (Arc::clone(&last), wake.caller());
-        let reply = self.store.verify(move |progress| {
+        let reply = self.store.verify_with(options, move |progress| {
             *told.lock() = Some(progress);
             tell();
         });
@@ -101,6 +116,11 @@ fn to_report(report: Report) -> NativeReport {
         damages: report.damages.into_iter().map(to_damage).collect(),
         more: number(report.more),
         stopped_at: report.stopped_at.map(|stage| stage.name().into()),
+        repair: report.repair.map(|Repaired { done, waiting, remaining }| NativeRepaired {
+            done,
+            waiting: waiting.into_iter().map(to_damage).collect(),
+            remaining: remaining.into_iter().map(to_damage).collect(),
+        }),
     }
 }
 

@@ -22,7 +22,7 @@ use crate::codec::{DecodeError, Reader, put_varint};
 use crate::crdt::{ElementId, List};
 use crate::entry::{BatchHead, Change, Diff, Entry, Op, Place};
 use crate::feed::{self, Appender, FeedRecord};
-use crate::seal::BlockSealing;
+use crate::seal::{self, BlockSealing};
 use crate::store::{Read, Table, block, block_key};
 use crate::types::{Effective, FeedKey, Position, Stamp};
 use std::collections::BTreeMap;
@@ -134,10 +134,9 @@ impl Sorted {
 }
 
 impl Work<'_, '_> {
-    /// Whether blocks of the local feed wait to be appended again.
-    pub fn keeps(&self, local: Option<&MemberRow>) -> Result<bool, Failure> {
-        let Some(local) = local else { return Ok(false) };
-        let (from, to) = (block_key(local.feed, 0), block_key(local.feed, u64::MAX));
+    /// Whether blocks of the feed with this number wait to be appended again.
+    pub fn keeps(&self, number: u32) -> Result<bool, Failure> {
+        let (from, to) = (block_key(number, 0), block_key(number, u64::MAX));
         Ok(self.txn.last(Table::Kept, Bound::Included(&from), Bound::Included(&to))?.is_some())
     }
 
@@ -238,9 +237,9 @@ impl Work<'_, '_> {
         let mut pending = Pending::default();
         for batch in &whole {
             let entries = batch.iter().filter_map(|(_, kept)| Entry::decode(&kept.block).ok());
-            let (places, ops): (Vec<Place>, Vec<Op<'_>>) =
+            let (stands, ops): (Vec<Place>, Vec<Op<'_>>) =
                 entries.map(|entry| (entry.place, entry.op)).unzip();
-            if let (Some((_, first)), Some(Place::First(head))) = (batch.first(), places.into_iter().next()) {
+            if let (Some((_, first)), Some(Place::First(head))) = (batch.first(), stands.into_iter().next()) {
                 self.append_one_again(id, first, head, ops, &mut renamed, &mut pending)?;
             }
         }
@@ -304,26 +303,54 @@ impl Work<'_, '_> {
         Ok(kept)
     }
 
-    /// As [`Work::append_again`], for an own feed of no database: its blocks say nothing that could change.
+    /// As [`Work::append_again`], for an own feed that no database writes, or none any more: its blocks say nothing that
+    /// could change, but sealed ones are bound to their place. Where that cannot be opened now they stay set aside.
     pub fn append_raw_again(&mut self, key: FeedKey) -> Result<(), Failure> {
-        let Some(record) = self.feed(&key)?.cloned() else { return Ok(()) };
+        let Some(record) = self.feed(&key)?.cloned().filter(|record| record.secret.is_some()) else {
+            return Ok(());
+        };
         let is_whole = record.signed() <= record.length && !record.unconfirmed && !record.forked;
-        if !is_whole || record.secret.is_none() || self.writes_a_database(&key)? {
+        if !is_whole || !self.keeps(record.id)? || self.writes_a_database(&key)? {
             return Ok(());
         }
         let kept = self.kept(&record)?;
         if kept.iter().all(|(_, block)| block.is_none()) {
             return Ok(());
         }
+        let Some(sealings) = self.sealings_of(&key)? else { return Ok(()) };
         let mut appender = Appender::new(self.txn, record)?;
         for (row, block) in kept {
             // One that cannot be read stays, for `verify` to name.
-            let Some(Kept { block, .. }) = block else { continue };
+            let Some(Kept { seq, block, .. }) = block else { continue };
+            let block = sealed_anew(&sealings, seq, appender.length(), block)?;
             appender.append(self.txn, &block)?;
             self.txn.delete(Table::Kept, &row)?;
         }
         self.appenders.insert(key, appender);
-        self.finish_feed(&key)
+        self.finish_feed(&key)?;
+        for id in self.databases_of(&key)? {
+            self.database(id)?.behind.insert(key);
+            self.place_ready(id)?;
+            self.engine.effects.databases.insert(id);
+        }
+        Ok(())
+    }
+
+    /// How a feed's blocks may be sealed: by each encrypted database that has the feed. `None`: one of those is not open.
+    fn sealings_of(&self, key: &FeedKey) -> Result<Option<Vec<BlockSealing>>, Failure> {
+        let mut found = Vec::new();
+        for row in self.txn.range(Table::Databases, Bound::Included(&[0]), Bound::Excluded(&[1]))? {
+            let row = DatabaseRow::decode(row?.1).map_err(|error| Failure::damaged(&error))?;
+            let has_it = self.txn.get(Table::Members, &MemberRow::key_of(row.id, key))?.is_some();
+            if row.check.is_none() || !has_it {
+                continue;
+            }
+            match self.engine.board.database(row.id) {
+                Some(open) => found.push(open.space.sealing().blocks(*key)),
+                None => return Ok(None),
+            }
+        }
+        Ok(Some(found))
     }
 
     /// Whether a feed is some database's own.
@@ -336,6 +363,19 @@ impl Work<'_, '_> {
         }
         Ok(false)
     }
+}
+
+/// A block that stood at `seq`, for where it stands now. What none of these has sealed is its user's own and goes as it is.
+fn sealed_anew(sealings: &[BlockSealing], seq: u64, now: u64, block: Vec<u8>) -> Result<Vec<u8>, Failure> {
+    if seal::is_sealed(&block) {
+        for sealing in sealings {
+            if let Ok(entry) = sealing.open(seq, &block) {
+                let sealed = sealing.seal(now, &entry, false).map_err(|error| Failure::damaged(&error))?;
+                return Ok(sealed.into_owned());
+            }
+        }
+    }
+    Ok(block)
 }
 
 /// What is called otherwise now.

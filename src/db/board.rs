@@ -23,7 +23,7 @@ use crate::view::{Merged, Space};
 use parking_lot::{Mutex, RwLock};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 pub(super) struct Board {
@@ -44,6 +44,10 @@ pub(super) struct Board {
     pub wrote: Mutex<Wrote>,
     /// Why the last transaction was not committed; none: it was.
     pub failure: Mutex<Option<Error>>,
+    /// There may be damaged blocks that are wanted from peers.
+    pub has_holes: AtomicBool,
+    /// Databases that are being made anew from their feeds: nothing else places or writes in them meanwhile.
+    pub repairing: Mutex<BTreeSet<u32>>,
     /// Which connections lead to the same store.
     pub marks: Mutex<Marks>,
     /// What this store's marks are made of, while it is open.
@@ -170,6 +174,8 @@ impl Board {
             failure: Mutex::default(),
             marks: Mutex::default(),
             secret,
+            has_holes: AtomicBool::new(false),
+            repairing: Mutex::default(),
             claims: Mutex::default(),
         }
     }
@@ -286,6 +292,11 @@ impl Board {
         !peers.is_empty() && !peers.iter().any(|peer| peer.may_show_more(waited))
     }
 
+    /// Whether any connection speaks of an own feed: over one for other databases it cannot leave.
+    pub fn is_carried(&self, feed: &FeedKey) -> bool {
+        self.peers().iter().any(|peer| peer.may_carry(feed))
+    }
+
     /// A transaction was not committed: whoever looks at the status sees why.
     pub fn failed(&self, error: &Error) {
         *self.failure.lock() = Some(error.clone());
@@ -388,6 +399,20 @@ impl Board {
         *open.finality.lock() = state.finality();
         open.written.store(state.applied.as_ref().map_or(0, |applied| applied.version), Ordering::Release);
         open.state_hash.changed();
+    }
+
+    /// Shows a feed's growth in databases that are being made anew: nothing else of them is published.
+    pub fn publish_growth(&self, record: &FeedRecord) {
+        for id in self.repairing.lock().iter() {
+            let Some(open) = self.database(*id) else { continue };
+            let mut changes = self.changes.lock();
+            let mut feeds = open.feeds.write();
+            if let Some(mut feed) = feeds.get(&record.key).cloned() {
+                feed.take(record);
+                let number = changes.begin(*id);
+                changes.put(*id, &mut feeds, record.key, feed, number);
+            }
+        }
     }
 
     /// Connections look at these databases again, though nothing was committed.

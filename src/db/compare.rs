@@ -16,7 +16,7 @@ pub struct Comparison {
     /// The left version is the older one.
     left_is_old: bool,
     /// What it compares stays meanwhile.
-    _pins: [Pin; 2],
+    _pins: [Option<Pin>; 2],
 }
 
 impl Db {
@@ -25,13 +25,12 @@ impl Db {
         let (bounds, limit) = range.bounds();
         let inner = self.whole()?;
         let (newest, latest, _) = inner.hold_newest()?;
-        let (left_pin, left) = inner.hold(Some(left.unwrap_or(latest)))?;
-        let (right_pin, right) = inner.hold(Some(right.unwrap_or(latest)))?;
+        let (left, right) = (left.unwrap_or(latest), right.unwrap_or(latest));
+        let pins = [inner.hold_to_read(left)?, inner.hold_to_read(right)?];
         drop(newest);
         let (old, new) = (left.min(right), left.max(right));
         let floor = view::floor(&inner.shared.read()?, inner.open.id)?;
         let cursor = CompareCursor::new(inner.open.space.clone(), old, new, floor, bounds);
-        let pins = [left_pin, right_pin];
         Ok(Comparison { db: self.clone(), cursor, left: limit, left_is_old: left < right, _pins: pins })
     }
 

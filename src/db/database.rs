@@ -290,6 +290,11 @@ impl Inner {
         }
     }
 
+    /// What reading at a version needs: nothing, of the empty view.
+    pub fn hold_to_read(&self, version: u64) -> Result<Option<Pin>, Error> {
+        if version == 0 { Ok(None) } else { self.hold(Some(version)).map(|(pin, _)| Some(pin)) }
+    }
+
     /// As [`Inner::hold`], of the newest version that a transaction of now sees; and that transaction.
     pub fn hold_newest(&self) -> Result<(Pin, u64, ReadTxn), Error> {
         loop {
@@ -304,6 +309,12 @@ impl Inner {
     /// Refuses a version that the view does not have.
     pub fn must_be_here(&self, version: u64, txn: &ReadTxn) -> Result<u64, Error> {
         let latest = self.version(txn)?;
+        // While nothing is written since a repair, the log does not say it. Version 0, the empty view, is always there.
+        let dropped =
+            if (1..latest).contains(&version) { super::repair::dropped(txn, self.open.id)? } else { 0 };
+        if version < dropped {
+            return Err(gone(version, dropped));
+        }
         // Whoever runs `apply` reads what a wave that is not through has written.
         if version <= latest || version <= self.open.written.load(Ordering::Acquire) {
             // Version 0, the empty view, is always there.

@@ -48,6 +48,8 @@ pub(super) struct Effects {
     pub opened: BTreeSet<u32>,
     /// Databases whose last handle was closed: they stay until what was queued before is synced.
     pub closed: BTreeSet<u32>,
+    /// Databases that were made anew.
+    pub repaired: BTreeSet<u32>,
     /// How far readers of databases in apply mode are moved.
     pub moved: BTreeMap<u32, Committed>,
 }
@@ -260,6 +262,7 @@ impl Engine {
         for feed in &effects.feeds {
             if let Some(record) = self.feeds.get(feed) {
                 self.board.publish_raw(record);
+                self.board.publish_growth(record);
                 self.board.publish_feed(feed, record.length);
             }
         }
@@ -267,6 +270,9 @@ impl Engine {
             self.board.send(*id, event);
         }
         self.board.notify_peers(!effects.feeds.is_empty(), &effects.databases);
+        for id in &effects.repaired {
+            self.board.repairing.lock().remove(id);
+        }
         for id in &effects.closed {
             if self.board.close_database(*id) {
                 self.databases.remove(id);
@@ -280,11 +286,13 @@ pub(super) struct Work<'e, 't> {
     pub engine: &'e mut Engine,
     pub txn: &'e mut WriteTxn<'t>,
     pub appenders: BTreeMap<FeedKey, Appender>,
+    /// The database that is being made anew by this job.
+    pub repairs: Option<u32>,
 }
 
 impl<'e, 't> Work<'e, 't> {
     pub fn new(engine: &'e mut Engine, txn: &'e mut WriteTxn<'t>) -> Self {
-        Self { engine, txn, appenders: BTreeMap::new() }
+        Self { engine, txn, appenders: BTreeMap::new(), repairs: None }
     }
 
     /// Rows written so far.
@@ -294,6 +302,9 @@ impl<'e, 't> Work<'e, 't> {
 
     /// An open database's state, read from the store when it is not in memory.
     pub fn database(&mut self, id: u32) -> Result<&mut DatabaseState, Failure> {
+        if self.repairs != Some(id) && self.engine.board.repairing.lock().contains(&id) {
+            return Err(super::repair::under_repair().into());
+        }
         if !self.engine.databases.contains_key(&id) {
             let state = self.load_database(id)?;
             self.engine.databases.insert(id, state);
@@ -367,9 +378,9 @@ impl<'e, 't> Work<'e, 't> {
     pub fn finish_feed(&mut self, key: &FeedKey) -> Result<(), Failure> {
         let Some(appender) = self.appenders.remove(key) else { return Ok(()) };
         let mut record = appender.finish(self.txn)?;
-        // Where a connection is live the block may leave as soon as it is synced: that is noted in this commit. Not
+        // Where a connection that speaks of the feed is live the block may leave as soon as it is synced: that is noted in this commit. Not
         // while a peer may still show more of an own feed: then it can yet be appended again after that.
-        if self.engine.board.own_may_leave(0) {
+        if self.engine.board.is_carried(key) && self.engine.board.own_may_leave(0) {
             record.left = record.length;
             crate::feed::save(self.txn, &record)?;
         }

@@ -153,7 +153,9 @@ impl From<StoreError> for Error {
                 (Code::DiskFull, "nothing committed is lost; free some room and try again")
             }
             StoreError::Stopped => (Code::Aborted, "what was done before stays done"),
-            StoreError::WriteInProgress => (Code::StoreOpen, "try again when nothing is being written"),
+            StoreError::ReadInProgress => {
+                (Code::StoreOpen, "try again when it has ended; nothing has changed")
+            }
             StoreError::ReadOnly => (Code::ReadOnly, "open it without readOnly to write"),
             StoreError::NoAddressSpace { .. } | StoreError::TooManyReaders { .. } => {
                 (Code::StoreOpen, "close what is not needed")

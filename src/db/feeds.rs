@@ -40,6 +40,8 @@ pub struct FeedInfo {
     pub writable: bool,
     /// Blocks here, from the first on.
     pub length: u64,
+    /// The same, up to the first that is damaged.
+    pub contiguous: u64,
     pub byte_length: u64,
     /// The longest signed length known, or what is here if that is more; and its bytes.
     pub signed: u64,
@@ -146,8 +148,9 @@ impl Feed {
     }
 
     pub fn info(&self) -> Result<FeedInfo, Error> {
-        self.with_record(|_, record| {
+        self.with_record(|txn, record| {
             Ok(FeedInfo {
+                contiguous: feed::contiguous(txn, record)?,
                 key: self.key,
                 discovery_key: discovery_key(&self.key),
                 writable: record.secret.is_some(),

@@ -255,7 +255,7 @@ impl DatabaseState {
     }
 }
 
-fn root_at<T: Read>(txn: &T, feed: u32, length: u64) -> Result<Hash, OrderError> {
+pub(super) fn root_at<T: Read>(txn: &T, feed: u32, length: u64) -> Result<Hash, OrderError> {
     let tree = StoredTree { txn, feed_id: feed };
     tree.roots(length).map(|roots| roots.hash()).map_err(|_| OrderError::Tree { feed, length })
 }

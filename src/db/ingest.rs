@@ -6,6 +6,7 @@ use super::place::Pending;
 use crate::feed::{self, FeedError, FeedRecord, Fork, Received, VerifiedBlocks};
 use crate::types::FeedKey;
 use std::collections::BTreeMap;
+use std::sync::atomic::Ordering;
 
 /// Parts that one commit takes into the feed they stood apart in; the rest comes with the next. Bounds its work.
 const MAX_PARTS_AT_ONCE: usize = 64;
@@ -20,6 +21,11 @@ impl Work<'_, '_> {
         // Own blocks of this very transaction are part of the feed.
         self.finish_feed(&key)?;
         let Some(record) = self.feed(&key)?.cloned() else { return Ok(Ok(())) };
+        match self.fill_holes(&record, received)? {
+            Ok(0) => {}
+            Ok(_) => return Ok(Ok(())),
+            Err(error) => return Ok(Err(error)),
+        }
         if record.forked || record.branch.is_some() {
             return self.ingest_forked(record, received);
         }
@@ -34,6 +40,30 @@ impl Work<'_, '_> {
             Err(FeedError::Fork(fork)) => self.contradicted(key, received, fork),
             Err(error) => own_or_theirs(error),
         }
+    }
+
+    /// Puts what was sent into the feed's holes, if it has any. What waited for that is placed.
+    fn fill_holes(
+        &mut self,
+        record: &FeedRecord,
+        received: &Received<'_>,
+    ) -> Result<Result<usize, FeedError>, Failure> {
+        if !self.engine.board.has_holes.load(Ordering::Acquire) {
+            return Ok(Ok(0));
+        }
+        let filled = match feed::fill(self.txn, record, received) {
+            Ok(filled) => filled,
+            Err(error) => return own_or_theirs(error).map(|theirs| theirs.map(|()| 0)),
+        };
+        if filled > 0 {
+            self.engine.effects.feeds.insert(record.key);
+            for id in self.databases_of(&record.key)? {
+                self.database(id)?.behind.insert(record.key);
+                self.place_ready(id)?;
+                self.engine.effects.databases.insert(id);
+            }
+        }
+        Ok(Ok(filled))
     }
 
     /// Of a feed that has forked what is common to its branches is taken under its own name, the rest under theirs. A third
@@ -173,7 +203,9 @@ impl Work<'_, '_> {
 
     /// Open databases that a feed is part of, as of the last row written.
     pub fn databases_of(&mut self, feed: &FeedKey) -> Result<Vec<u32>, Failure> {
-        let open: Vec<u32> = self.engine.board.databases.read().keys().copied().collect();
+        let mut open: Vec<u32> = self.engine.board.databases.read().keys().copied().collect();
+        let repairing = self.engine.board.repairing.lock().clone();
+        open.retain(|id| self.repairs == Some(*id) || !repairing.contains(id));
         let mut found = Vec::new();
         for id in open {
             if self.database(id)?.members.contains_key(feed) {

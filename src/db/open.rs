@@ -7,25 +7,22 @@ use super::error::{Code, Error, Failure};
 use super::events::Reply;
 use super::handler::HandlerRow;
 use super::relay::RelayState;
-use super::rows::{DatabaseRow, Halt, MAX_DATABASE_NAME, MemberRow, StateRow, members_of};
+use super::rows::{DatabaseRow, MAX_DATABASE_NAME, StateRow, members_of};
 use super::store::Shared;
 use super::write::PutsFrom;
 use crate::causal::Past;
 use crate::clock::Clock;
-use crate::codec::Reader;
 use crate::entry::{Genesis, Mode, Op};
-use crate::feed::{self, Secret, Seed};
+use crate::feed::Seed;
 use crate::order::{self, Batches};
 use crate::seal::{KeyCheck, Sealing};
 use crate::store::{Read, Table};
 use crate::types::{Effective, FeedKey};
 use crate::view::Space;
 use std::collections::{BTreeMap, BTreeSet};
-use std::ops::Bound;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-const NEXT_DATABASE: &[u8] = b"next database";
 const DISCOVERY_CONTEXT: &str = "multi-hyperbee 2026 discovery key v1";
 
 impl Db {
@@ -64,7 +61,10 @@ impl Work<'_, '_> {
                 let given = options.encryption_key.as_ref().map(|key| key.check(&row.key));
                 match same_key(row.check, given, &row.key) {
                     Ok(()) => row,
-                    Err(_) if self.has_nothing(&row)? => self.create_database(options, &name)?,
+                    Err(_) if self.has_nothing(&row)? => {
+                        self.forget_join(&row, &name)?;
+                        self.create_database(options, &name)?
+                    }
                     Err(error) => return Err(error.into()),
                 }
             }
@@ -92,6 +92,10 @@ impl Work<'_, '_> {
         self.engine.board.open_database(&open);
         self.engine.effects.opened.insert(id);
         self.engine.effects.databases.insert(id);
+        // Readers see what they saw; who called for the repair goes on with it.
+        if self.engine.board.repairing.lock().contains(&id) {
+            return Ok(open);
+        }
         let started = self.start_database(id);
         if started.is_err() {
             self.engine.board.remove_database(id, |_| true);
@@ -100,10 +104,10 @@ impl Work<'_, '_> {
         started.map(|()| open)
     }
 
-    fn start_database(&mut self, id: u32) -> Result<(), Failure> {
+    pub fn start_database(&mut self, id: u32) -> Result<(), Failure> {
         let members: Vec<FeedKey> = self.database(id)?.members.keys().copied().collect();
-        for feed in members {
-            self.feed(&feed)?;
+        for feed in &members {
+            self.feed(feed)?;
         }
         if self.database(id)?.row.relay {
             return self.start_relay(id);
@@ -112,83 +116,9 @@ impl Work<'_, '_> {
         self.place_ready(id)?;
         self.begin_forks(id)?;
         self.append_again(id)?;
+        // What it wrote as another may have waited for its key.
+        members.into_iter().try_for_each(|feed| self.append_raw_again(feed))?;
         self.place_silent(id)
-    }
-
-    fn create_database(&mut self, options: &DatabaseOptions, name: &str) -> Result<DatabaseRow, Failure> {
-        if options.relay.is_some() {
-            let key = options.key.ok_or_else(|| {
-                Error::new(
-                    Code::Options,
-                    "a relay needs the key of the database whose feeds it keeps: pass key",
-                )
-            })?;
-            let id = self.next_database()?;
-            return self.create_relay(relay_row(id, key, options), name);
-        }
-        let seed = match options.secret {
-            Some(secret) => Seed::new(secret),
-            None => Seed::new(random()?),
-        };
-        let local = seed.feed();
-        self.refuse_used(&local)?;
-        let local_number = self.feed_to_write(local, Secret::new(seed, options.encryption_key.as_ref())?)?;
-        let key = options.key.unwrap_or(local);
-        let creator_number = self.feed_or_new(&key)?.id;
-        let id = self.next_database()?;
-        let row = DatabaseRow {
-            id,
-            key,
-            local,
-            key_encoding: options.key_encoding.clone(),
-            value_encoding: options.value_encoding.clone(),
-            open: options.open,
-            check: options.encryption_key.as_ref().map(|encryption| encryption.check(&key)),
-            apply: options.apply,
-            optimistic: options.apply && options.optimistic,
-            relay: false,
-        };
-        self.txn.put(Table::Databases, &DatabaseRow::key_of(name), &row.encode())?;
-        self.txn.put(Table::Databases, &StateRow::key_of(id), &StateRow::default().encode())?;
-        for (feed, number) in BTreeMap::from([(key, creator_number), (local, local_number)]) {
-            let member = MemberRow {
-                feed: number,
-                added: false,
-                merged: 0,
-                until: u64::MAX,
-                halt: Halt::None,
-                stranger: false,
-            };
-            self.txn.put(Table::Members, &MemberRow::key_of(id, &feed), &member.encode())?;
-        }
-        Ok(row)
-    }
-
-    /// A join that has not brought anything yet, not even the genesis: it can be made anew with another key.
-    fn has_nothing(&mut self, row: &DatabaseRow) -> Result<bool, Failure> {
-        if row.local == row.key || self.engine.board.database(row.id).is_some() {
-            return Ok(false);
-        }
-        let is_placed = order::order_state(self.txn, row.id, row.key)?.placed().get(&row.key) > 0;
-        let has_written = self.feed(&row.local)?.is_some_and(|record| record.length > 0);
-        Ok(!is_placed && !has_written)
-    }
-
-    /// A feed that this store writes from now on. Returns its number.
-    pub fn feed_to_write(&mut self, key: FeedKey, secret: Secret) -> Result<u32, Failure> {
-        let record = match self.feed(&key)? {
-            Some(record) => {
-                let mut record = record.clone();
-                record.secret = Some(secret);
-                feed::save(self.txn, &record)?;
-                record
-            }
-            None => feed::create(self.txn, key, Some(secret))?,
-        };
-        let number = record.id;
-        self.engine.feeds.insert(key, record);
-        self.engine.effects.feeds.insert(key);
-        Ok(number)
     }
 
     /// A creator's feed begins with what everyone who joins must agree with.
@@ -207,32 +137,6 @@ impl Work<'_, '_> {
             optimistic: row.optimistic,
         };
         self.append(id, &[Op::Genesis(genesis)]).map(|_| ())
-    }
-
-    /// A key pair writes one feed, and a feed belongs to one database.
-    pub fn refuse_used(&self, local: &FeedKey) -> Result<(), Failure> {
-        for row in self.txn.range(Table::Databases, Bound::Included(&[0]), Bound::Excluded(&[1]))? {
-            let row = DatabaseRow::decode(row?.1).map_err(|error| Failure::damaged(&error))?;
-            if row.local == *local && !row.relay {
-                return Err(Error::new(
-                    Code::Options,
-                    "this key pair writes another database of the store: make one per database with deriveKeyPair",
-                )
-                .into());
-            }
-        }
-        Ok(())
-    }
-
-    fn next_database(&mut self) -> Result<u32, Failure> {
-        let id = match self.txn.get(Table::Meta, NEXT_DATABASE)? {
-            Some(row) => {
-                Reader::new(row).u32("the next database").map_err(|error| Failure::damaged(&error))?
-            }
-            None => 1,
-        };
-        self.txn.put(Table::Meta, NEXT_DATABASE, &id.saturating_add(1).to_be_bytes())?;
-        Ok(id)
     }
 
     /// Reads a database's state from the store.
@@ -283,7 +187,7 @@ impl Work<'_, '_> {
         };
         // A relay writes nothing: what the creator set aside in the same store is not its to read.
         let own = database.members.get(&database.row.local).filter(|_| !database.row.relay);
-        database.again = self.keeps(own)?;
+        database.again = own.map_or(Ok(false), |own| self.keeps(own.feed))?;
         for feed in database.members.keys().copied().collect::<Vec<_>>() {
             let length = match self.feed(&feed)?.cloned() {
                 None => 0,
@@ -313,22 +217,6 @@ impl Work<'_, '_> {
         }
         self.look_at_final(&mut database)?;
         Ok(database)
-    }
-}
-
-/// Of a database it never reads a relay knows the key alone.
-fn relay_row(id: u32, key: FeedKey, options: &DatabaseOptions) -> DatabaseRow {
-    DatabaseRow {
-        id,
-        key,
-        local: key,
-        key_encoding: options.key_encoding.clone(),
-        value_encoding: options.value_encoding.clone(),
-        open: false,
-        apply: false,
-        optimistic: false,
-        relay: true,
-        check: None,
     }
 }
 

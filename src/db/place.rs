@@ -97,22 +97,39 @@ impl Work<'_, '_> {
         if self.database(id)?.row.relay {
             return Ok(());
         }
+        self.place_all(id, &mut pending, usize::MAX)?;
+        self.rewalk_if_due(id, &mut pending)?;
+        self.merge(id, pending)
+    }
+
+    /// As [`Work::place_ready`], at most so many batches. True: there may be more.
+    pub fn place_piece(&mut self, id: u32, most: usize) -> Result<bool, Failure> {
+        let mut pending = Pending::default();
+        let more = self.place_all(id, &mut pending, most)?;
+        self.rewalk_if_due(id, &mut pending)?;
+        self.merge(id, pending)?;
+        Ok(more)
+    }
+
+    fn place_all(&mut self, id: u32, pending: &mut Pending, mut most: usize) -> Result<bool, Failure> {
         loop {
             let behind: Vec<FeedKey> = self.database(id)?.behind.iter().copied().collect();
             let mut progress = false;
             for feed in &behind {
-                while let Step::Placed = self.place_next(id, *feed, &mut pending)? {
+                while let Step::Placed = self.place_next(id, *feed, pending)? {
                     progress = true;
+                    most = most.saturating_sub(1);
+                    if most == 0 {
+                        return Ok(true);
+                    }
                 }
             }
             // What was waited for may be here already, in a feed that was no part of the database before.
             let learned = !self.database(id)?.behind.iter().all(|feed| behind.contains(feed));
             if !progress && !learned {
-                break;
+                return Ok(false);
             }
         }
-        self.rewalk_if_due(id, &mut pending)?;
-        self.merge(id, pending)
     }
 
     fn place_next(&mut self, id: u32, feed: FeedKey, pending: &mut Pending) -> Result<Step, Failure> {

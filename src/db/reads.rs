@@ -90,7 +90,7 @@ pub struct Scan {
     cursor: ScanCursor,
     left: u64,
     /// What it reads stays meanwhile.
-    _pin: Pin,
+    _pin: Option<Pin>,
 }
 
 /// One view write.
@@ -126,8 +126,8 @@ impl Db {
         let (bounds, left) = range.bounds();
         let inner = self.whole()?;
         let (pin, version) = match at {
-            Some(_) => inner.hold(at)?,
-            None => inner.hold_newest().map(|(pin, version, _)| (pin, version))?,
+            Some(at) => (inner.hold_to_read(at)?, at),
+            None => inner.hold_newest().map(|(pin, version, _)| (Some(pin), version))?,
         };
         let cursor = ScanCursor::new(inner.open.space.clone(), version, bounds);
         Ok(Scan { db: self.clone(), cursor, left, _pin: pin })
@@ -213,7 +213,8 @@ impl Scan {
         if *left == 0 {
             return Ok(false);
         }
-        let more = db.read(|_, txn| {
+        let more = db.read(|inner, txn| {
+            inner.must_be_here(cursor.version(), txn)?;
             let more = cursor.visit(txn, |found| {
                 Ok(match LiveRow::of(found.row.version, found.key, &found.row)? {
                     None => chunk.passed(),

@@ -92,6 +92,13 @@ impl StateHash {
         self.commits.fetch_add(1, Ordering::AcqRel);
     }
 
+    /// Rows that it was made from are gone: it is computed from the beginning again.
+    pub fn forget(&self) {
+        *self.reached.lock() = Reached::default();
+        self.claim.lock().take();
+        self.has_failed.store(false, Ordering::Release);
+    }
+
     /// Changes with every commit that concerns the database.
     pub fn commits(&self) -> u64 {
         self.commits.load(Ordering::Acquire)
@@ -197,6 +204,10 @@ enum Step {
 
 /// One slice of making the claim.
 fn step(shared: &Arc<Shared>, open: &OpenDatabase) -> Result<Step, Error> {
+    // What is being made anew says nothing of itself meanwhile.
+    if shared.board.repairing.lock().contains(&open.id) {
+        return Err(Error::closed());
+    }
     // Before the transaction: what is published after this makes the claim one of the past.
     let commits = open.state_hash.commits();
     let txn = shared.read()?;
@@ -275,12 +286,6 @@ pub(super) fn version(txn: &ReadTxn, database: u32) -> Result<u64, Error> {
 fn keep(shared: &Shared, database: u32, hash: Option<(u64, LatticeHash)>) {
     if let Some((version, hash)) = hash {
         // Nobody needs to know: what is not kept is computed again.
-        drop(shared.job(move |work| {
-            // A compaction may have kept a later one, and trimmed up to it.
-            if version > view::kept_hash(work.txn, database)?.0 {
-                view::keep_hash(work.txn, database, version, &hash)?;
-            }
-            Ok(())
-        }));
+        drop(shared.job(move |work| work.keep_hash(database, version, &hash)));
     }
 }

@@ -124,6 +124,12 @@ impl Store {
 impl Shared {
     fn start(environment: Environment, options: &StoreOptions) -> Result<Self, Error> {
         let board = Arc::new(Board::new(super::open::random()?));
+        {
+            let txn = environment.read()?;
+            let holes = crate::feed::all_holes(&txn, 1).map_err(Error::from)?;
+            board.has_holes.store(!holes.is_empty(), Ordering::Release);
+            *board.repairing.lock() = super::repair::marked(&txn)?;
+        }
         let clock = options.clock.clone().unwrap_or_else(|| Arc::new(system_time));
         let engine = Engine::new(environment.clone(), Arc::clone(&board), clock);
         let owner = Owner::spawn(engine)?;

@@ -1,9 +1,10 @@
 //! What no caller of the API can provoke: a panic in the owner thread.
 
 use super::{
-    Code, DatabaseOptions, EncryptionKey, Expect, Location, Peer, PeerEvent, PeerOptions, Store,
+    Code, DatabaseOptions, EncryptionKey, Expect, FeedChoice, Location, Peer, PeerEvent, PeerOptions, Store,
     StoreOptions, Transport, Write,
 };
+use crate::store::{Table, block_key};
 use std::sync::Arc;
 
 fn memory() -> Store {
@@ -105,4 +106,37 @@ fn nobody_holds_the_keys_of_an_encrypted_database_when_it_is_closed() {
         }
         assert_eq!(sealing.holders(), 1, "closes_store: {closes_store}");
     }
+}
+
+#[test]
+fn sealed_blocks_that_were_set_aside_wait_until_the_database_whose_they_are_is_open() {
+    let store = memory();
+    let options = DatabaseOptions {
+        apply: true,
+        encryption_key: Some(EncryptionKey::new([9; 32])),
+        ..DatabaseOptions::default()
+    };
+    let db = store.database(options.clone()).wait().unwrap();
+    let (id, old) = (db.inner().unwrap().open.id, db.info().unwrap().local);
+    db.set_local([7; 32]).wait().unwrap();
+    let feed = store.feed(FeedChoice::Key(old)).wait().unwrap();
+    let length = feed.info().unwrap().length;
+    let shared = store.shared().unwrap();
+    // As when a peer showed another history of the feed that was written before.
+    let set_aside = shared.job(move |work| {
+        let sealing = work.database(id)?.space.sealing().blocks(old);
+        let number = work.feed(&old)?.unwrap().id;
+        let mut row = vec![0; 9];
+        row.extend_from_slice(&sealing.seal(5, b"what it says", false).unwrap());
+        work.txn.put(Table::Kept, &block_key(number, 5), &row)?;
+        Ok(())
+    });
+    set_aside.wait().unwrap();
+    db.close().wait().unwrap();
+    shared.job(move |work| work.append_raw_again(old)).wait().unwrap();
+    assert_eq!(feed.info().unwrap().length, length);
+    let db = store.database(options).wait().unwrap();
+    assert_eq!(feed.info().unwrap().length, length + 1);
+    assert_eq!(feed.get(length).unwrap().as_deref(), Some(b"what it says".as_slice()));
+    drop(db);
 }

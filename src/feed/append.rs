@@ -38,6 +38,13 @@ impl Appender {
             return Err(FeedError::Behind { feed: record.key, length, signed });
         }
         let tree = TreeWriter::open(txn, record.id, length)?;
+        // What is signed next says what was signed before it: never over a tree that has changed since.
+        if record.head.is_some_and(|head| head.length == length && head.root != tree.roots().hash()) {
+            return Err(FeedError::Corrupt {
+                feed_id: record.id,
+                what: "its tree does not lead to its signed head",
+            });
+        }
         Ok(Self { record, tree })
     }
 

@@ -1,14 +1,14 @@
 //! Everything that is stored of a feed, compared: blocks with the tree, the tree with the signed heads.
 
+use super::mend::leaf_at;
 use super::tree::{PACK, tier_length, tiers};
 use super::{FeedError, FeedRecord};
-use crate::codec::Reader;
 use crate::merkle::{Head, HeadError, Node, Roots};
 use crate::store::{Read, Table, block_key, tree_key};
 use std::ops::Bound;
 
 /// Flaws of one feed that are described; the rest is counted.
-const MAX_FLAWS: usize = 100;
+pub const MAX_FLAWS: usize = 100;
 
 /// Depths per tier of tree rows.
 const TIER_DEPTH: u32 = 4;
@@ -24,6 +24,8 @@ pub enum Flaw {
     Signature { length: u64, error: HeadError },
     /// Neither blocks nor tree lead to a signed head: more is damaged than can be told apart.
     Head { length: u64 },
+    /// The secret is of another key.
+    Secret,
     /// The record's lengths are not those of the blocks, or there are rows beyond them.
     Lengths,
 }
@@ -35,11 +37,13 @@ pub struct FeedCheck {
     pub flaws: Vec<Flaw>,
     /// Flaws beyond those described.
     pub more: u64,
+    /// How many are described.
+    pub most: usize,
 }
 
 impl FeedCheck {
     fn flaw(&mut self, flaw: Flaw) {
-        if self.flaws.len() < MAX_FLAWS {
+        if self.flaws.len() < self.most {
             self.flaws.push(flaw);
         } else {
             self.more = self.more.saturating_add(1);
@@ -111,17 +115,22 @@ fn compare(
 }
 
 /// Compares all of a feed. `progress` is called for each block and says whether to go on; stopped, what was found so
-/// far comes back.
+/// far comes back. `most` flaws are described.
 pub fn check(
     txn: &impl Read,
     record: &FeedRecord,
+    most: usize,
     mut progress: impl FnMut() -> bool,
 ) -> Result<FeedCheck, FeedError> {
-    let mut found = FeedCheck::default();
+    let mut found = FeedCheck { most, ..FeedCheck::default() };
     for head in [record.head, record.cover, record.tip].iter().flatten() {
         if let Err(error) = head.verify(record.signer()) {
             found.flaw(Flaw::Signature { length: head.length, error });
         }
+    }
+    let secret = record.secret.as_ref().and_then(|secret| secret.seed(record.key).ok());
+    if secret.is_some_and(|seed| seed.feed() != record.key) {
+        found.flaw(Flaw::Secret);
     }
     // The tree of the blocks, and from the first leaf on that is stored otherwise, that of the stored leaves.
     let (mut blocks, mut leaves): (_, Option<Option<Growing>>) = (Growing::default(), None);
@@ -140,7 +149,7 @@ pub fn check(
             if leaves.is_none() {
                 leaves = Some(Some(blocks.clone()));
             }
-            if suspects.len() <= MAX_FLAWS {
+            if suspects.len() <= most {
                 suspects.push(seq);
             }
         }
@@ -215,11 +224,4 @@ fn judge(
 fn ends((tier, group): &(u8, u64)) -> u64 {
     let leaves = PACK.saturating_pow(u32::from(*tier) + 1);
     group.saturating_add(1).saturating_mul(leaves)
-}
-
-fn leaf_at(txn: &impl Read, feed: u32, seq: u64) -> Result<Option<Node>, FeedError> {
-    let Some(row) = txn.get(Table::Tree, &tree_key(feed, 0, seq / PACK))? else { return Ok(None) };
-    let at = usize::try_from(seq % PACK).unwrap_or(usize::MAX);
-    let node = row.chunks_exact(Node::SIZE).nth(at);
-    Ok(node.and_then(|node| Node::decode(&mut Reader::new(node)).ok()))
 }

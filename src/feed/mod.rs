@@ -1,10 +1,10 @@
 //! **What.** Feeds over one transaction: appending to one's own, verifying and ingesting those of others, proving
 //! what is held.
 //!
-//! **Owns.** The rows of `Table::Feeds`, `Table::Blocks`, `Table::Tree`, `Table::Forks`, `Table::Parts`, and the row
+//! **Owns.** The rows of `Table::Feeds`, `Table::Blocks`, `Table::Tree`, `Table::Forks`, `Table::Parts`, `Table::Holes`, and the row
 //! `next-feed` of `Table::Meta` (`docs/design/feed.md` has the bytes).
 //!
-//! **Invariants.** 1. Blocks `0 .. length` are here, and the tree over them, and nothing beyond. 2. `head` is signed by
+//! **Invariants.** 1. Blocks `0 .. length` are here, and the tree over them, and nothing beyond, but for damaged blocks that are noted as holes. 2. `head` is signed by
 //! the feed's key and its root is that of the tree at its length, at most `length`. 3. Whatever is held beyond `head`
 //! is proved to be what `cover`, a longer signed head, signs. 4. Nothing that a peer sent is stored unless it came
 //! through [`verify`]. 5. An error of [`verify`], [`ingest()`] or [`Appender::new`] other than the store's has written
@@ -19,7 +19,9 @@ mod check;
 mod clear;
 mod error;
 mod fork;
+mod holes;
 mod ingest;
+mod mend;
 mod parts;
 mod receive;
 mod record;
@@ -30,14 +32,16 @@ mod truncate;
 
 pub use append::Appender;
 pub use branch::{BranchOf, adopt, agreed, branch_off, branches, let_go};
-pub use check::{FeedCheck, Flaw, check};
+pub use check::{FeedCheck, Flaw, MAX_FLAWS, check};
 pub use clear::clear;
 pub use error::{FeedError, Fork};
 pub use fork::{load_parting, mark_forked, parting, save_parting};
+pub use holes::{all_holes, check_hole, contiguous, fill, holes};
 pub use ingest::{Grown, ingest};
-pub use parts::{Part, apart, check_part, gap, keep_part, take_reached};
+pub use mend::{flipped_back, mend, mended_record};
+pub use parts::{Part, apart, check_part, gap, keep_part, take_reached, verify_part};
 pub use receive::{Received, VerifiedBlocks, verify};
-pub use record::{FeedRecord, all, create, load, save};
+pub use record::{FeedRecord, all, create, each, load, save};
 pub use seed::{Secret, Seed};
 pub use serve::{Outgoing, block, byte_length_at, prove, root_at};
 pub use tree::StoredTree;

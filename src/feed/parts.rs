@@ -92,6 +92,13 @@ pub fn check_part(key: &[u8], row: &[u8]) -> Result<(), DecodeError> {
     Part::decode(key, row).map(drop)
 }
 
+/// Whether a part of a feed is what its key has signed.
+pub fn verify_part(record: &FeedRecord, key: &[u8], row: &[u8]) -> Result<(), FeedError> {
+    let part = Part::decode(key, row).map_err(|_| corrupt(record))?;
+    let head = proved(&part.received())?;
+    Ok(head.verify(record.signer())?)
+}
+
 fn start_of(key: &[u8]) -> Result<u64, DecodeError> {
     let mut reader = Reader::new(key);
     reader.u32("the feed of a part")?;

@@ -103,9 +103,24 @@ pub fn verify(
         head.verify(record.signer())?;
     }
     // Blocks first: they tell where exactly two branches part.
-    compare_blocks(&tree, record, start, &proved, &head)?;
-    compare_heads(&tree, record, &head)?;
+    let compared = compare_blocks(&tree, record, start, &proved, &head);
+    match compared.and_then(|()| compare_heads(&tree, record, &head)) {
+        // Who else signs another history is told from a damaged tree by what was signed here.
+        Err(FeedError::Fork(_)) if !leads_to_head(&tree, record)? => {
+            return Err(FeedError::Corrupt {
+                feed_id: record.id,
+                what: "its tree does not lead to its signed head",
+            });
+        }
+        compared => compared?,
+    }
     Ok(keep_new(record, start, blocks, proved, head))
+}
+
+/// Whether our tree is the one that was signed, as far as that was.
+fn leads_to_head<R: Read>(tree: &StoredTree<'_, R>, record: &FeedRecord) -> Result<bool, FeedError> {
+    let Some(head) = record.head.filter(|head| head.length <= record.length) else { return Ok(true) };
+    Ok(tree.roots(head.length)?.hash() == head.root)
 }
 
 /// The head against the signed heads we know and against our own tree.

@@ -153,12 +153,18 @@ fn decode(key: FeedKey, row: &[u8]) -> Result<FeedRecord, FeedError> {
 
 /// Every feed of the store, by key.
 pub fn all(txn: &impl Read) -> Result<Vec<FeedRecord>, FeedError> {
+    each(txn)?.into_iter().map(|(_, record)| record).collect()
+}
+
+/// As [`all`], each by itself: one that cannot be read does not keep the others.
+#[expect(clippy::type_complexity, reason = "a key, and what is under it")]
+pub fn each(txn: &impl Read) -> Result<Vec<(FeedKey, Result<FeedRecord, FeedError>)>, FeedError> {
     let mut records = Vec::new();
     for row in txn.range(Table::Feeds, Bound::Unbounded, Bound::Unbounded)? {
         let (key, row) = row?;
         let key = FeedKey::try_from(key)
             .map_err(|_| FeedError::Corrupt { feed_id: 0, what: "a feed's row is not named by a key" })?;
-        records.push(decode(key, row)?);
+        records.push((key, decode(key, row)));
     }
     Ok(records)
 }

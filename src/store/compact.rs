@@ -52,16 +52,14 @@ impl Environment {
         let writing = self.stop_writing()?;
         let before = self.stat()?.file;
         let dir = self.directory().join(COMPACTING);
-        let copied = self.copy_and_compare(&dir, progress);
-        if copied.is_ok() {
-            let alone = alone().ok_or(StoreError::WriteInProgress)?;
-            self.swap(&writing, &dir.join(DATA_FILE))?;
-            drop(alone);
-        }
-        drop(writing);
-        // What cannot be removed now is removed by the next opening.
+        let done = self.copy_and_compare(&dir, progress).and_then(|()| {
+            let _alone = alone().ok_or(StoreError::ReadInProgress)?;
+            self.swap(&writing, &dir.join(DATA_FILE))
+        });
+        // What cannot be removed now is removed by the next opening. Whoever compacts next makes it anew.
         let _ = fs::remove_dir_all(&dir);
-        copied?;
+        drop(writing);
+        done?;
         Ok(FileSizes { before, after: self.stat()?.file })
     }
 

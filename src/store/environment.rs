@@ -21,6 +21,9 @@ use super::txn::{MapGuard, ReadTxn, WriteTxn};
 /// transaction and opens another must not wait for a growth that waits for the first.
 const STEP_ASIDE: Duration = Duration::from_millis(50);
 
+/// How long the change of a file waits for reads that are under way.
+const SWAP_PATIENCE: Duration = Duration::from_secs(5);
+
 /// How to open a store.
 #[derive(Clone, Copy, Default, Debug)]
 pub struct Options {
@@ -226,7 +229,8 @@ impl Environment {
     /// nothing is mapped: what would be committed from here on could be lost with the new name.
     pub(super) fn swap(&self, _writing: &MutexGuard<'_, ()>, file: &Path) -> Result<(), StoreError> {
         let dir = self.0.place.dir();
-        let mut map = self.0.map.write();
+        // While this waits, new reads step aside one after the other: not for as long as a verification takes.
+        let mut map = self.0.map.try_write_for(SWAP_PATIENCE).ok_or(StoreError::ReadInProgress)?;
         let opened = map.take().ok_or(StoreError::Unmapped)?;
         let same = Mapping { map_size: Some(opened.map_size()), ..self.0.mapping };
         opened.close();

@@ -46,6 +46,9 @@ pub enum StoreError {
     /// Whoever asked for something long has ended it.
     #[error("stopped")]
     Stopped,
+    /// The file cannot change places with another while a read transaction is kept.
+    #[error("a read transaction is open, of a verification or a backup")]
+    ReadInProgress,
     /// The file could not be mapped again after it was unmapped to grow; every later call fails alike. Open it anew.
     #[error("the store was closed by an earlier failure")]
     Unmapped,

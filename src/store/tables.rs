@@ -26,7 +26,8 @@ pub enum RowOrder {
 pub enum Table {
     /// What concerns the whole store (`store`, `feed`, `db`).
     ///
-    /// Key: a name. Value: by name: `format` u32, `next-feed` u32, `next database` u32, `feed name …` key 32.
+    /// Key: a name. Value: by name: `format` u32, `next-feed` u32, `next database` u32, `feed name …` key 32,
+    /// `repair …` and `history …` (`db/repair`).
     Meta,
     /// What is known of each feed (`feed`).
     ///
@@ -120,11 +121,15 @@ pub enum Table {
     ///
     /// Key: feed u32 ‖ start u64. Value: a part of `feed/parts`.
     Parts,
+    /// Blocks below their feed's length that are damaged and wanted from peers (`feed`).
+    ///
+    /// Key: feed u32 ‖ seq u64. Value: doubt u8 (1: of the leaf in the tree too).
+    Holes,
 }
 
 impl Table {
     /// All tables, in the order of their declaration.
-    pub const ALL: [Table; 23] = [
+    pub const ALL: [Table; 24] = [
         Table::Meta,
         Table::Feeds,
         Table::Blocks,
@@ -148,6 +153,7 @@ impl Table {
         Table::Unmerged,
         Table::Witnesses,
         Table::Parts,
+        Table::Holes,
     ];
 
     /// Name in the file and order of rows: the one place where either is said.
@@ -176,6 +182,7 @@ impl Table {
             Table::Unmerged => ("unmerged-1", RowOrder::Bytes),
             Table::Witnesses => ("witnesses-1", RowOrder::Bytes),
             Table::Parts => ("parts-1", RowOrder::Bytes),
+            Table::Holes => ("holes-1", RowOrder::Bytes),
         }
     }
 

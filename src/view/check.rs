@@ -208,11 +208,12 @@ pub fn count_indexed(txn: &impl Read, database: u32) -> Result<u64, ViewError> {
     Ok(rows.fold(0, |count, _| count + 1))
 }
 
-/// Compares the log with the view: versions without a gap up to `last`, each with the row it names. Returns the first
-/// version that is missing or whose row is.
+/// Compares the log with the view: versions without a gap from where it begins (after `after`: what is older may have been
+/// trimmed) up to `last`, each with the row it names. Returns the first version that is missing or whose row is.
 pub fn check_log(
     txn: &impl Read,
     database: u32,
+    after: u64,
     last: u64,
     mut visit: impl FnMut() -> bool,
 ) -> Result<Option<u64>, ViewError> {
@@ -221,7 +222,7 @@ pub fn check_log(
     for row in txn.range(Table::Log, Bound::Included(&from), Bound::Included(&to))? {
         let (row, key) = row?;
         let version = Reader::new(row.get(4..).unwrap_or_default()).u64("a version")?;
-        let wanted = expected.unwrap_or(version);
+        let wanted = expected.unwrap_or(version.max(after.saturating_add(1)));
         if version != wanted || txn.get(Table::View, &view_key(database, key, version))?.is_none() {
             return Ok(Some(wanted));
         }
@@ -230,7 +231,7 @@ pub fn check_log(
             return Ok(None);
         }
     }
-    let reached = expected.map_or(0, |expected| expected - 1);
+    let reached = expected.map_or(after, |expected| expected - 1);
     Ok((reached != last).then_some(reached.saturating_add(1)))
 }
 

@@ -3,7 +3,7 @@
 use super::merge::{Merged, Writers, base_before, decode, key_of_block, read_change, refold, update_index};
 use super::rows::{Row, by_name, diff_bound, diff_key, put_low, split_diff_key, split_key_of_diff};
 use super::space::Space;
-use super::{Added, Removed, ViewError, newest};
+use super::{Added, Removed, ViewError};
 use crate::crdt::{Change, State};
 use crate::store::{Read, Table, WriteTxn};
 use crate::types::Position;
@@ -42,10 +42,10 @@ pub fn base_of(
     low: Position,
     floor: u64,
 ) -> Result<Base, ViewError> {
-    let row = newest(txn, space, key, None)?;
-    let newest = row.as_ref().map(|row| row.version);
-    let bytes = row.as_ref().map_or(0, Row::size);
-    let usable = row.filter(|row| row.version > floor);
+    let newest = space.newest_version(txn, key)?;
+    let is_usable = newest.is_some_and(|version| version > floor);
+    let usable = if is_usable { super::newest(txn, space, key, None)? } else { None };
+    let bytes = usable.as_ref().map_or(0, Row::size);
     if let Some(row) = &usable
         && let Some(last) = row.view()?.last
         && last >= low

@@ -106,6 +106,11 @@ impl KeyIndex {
         Self { held: Mutex::default(), max_bytes }
     }
 
+    /// Forgets all it holds: rows that it was made from are gone.
+    pub fn forget(&self) {
+        *self.held.lock() = Held::default();
+    }
+
     /// The next keys within `bounds`, of what the transaction sees and perhaps newer ones. It may narrow the bounds where
     /// it has found that no key is.
     pub fn next(&self, txn: &ReadTxn, space: &Space, bounds: &mut Bounds) -> Result<Next, ViewError> {

@@ -1,15 +1,14 @@
-//! Merging diffs into a key: the fast path, the re-fold from the nearest valid base, and the search for the state a
-//! caller had read.
+//! Merging diffs into a key: the fast path, and the re-fold from the nearest valid base.
 
-use super::rows::{Row, diff_bound, diff_key, split_diff_key, split_key_of_diff, split_view_key, view_key};
+use super::rows::{Row, diff_bound, diff_key, split_diff_key, view_key};
 use super::space::Space;
 use super::{ViewError, newest};
-use crate::codec::{Reader, put_varint};
+use crate::codec::put_varint;
 use crate::crdt::{Change, ChangeKind, List, State};
 use crate::entry::{self, Entry, Op};
 use crate::fault::{self, Fault};
 use crate::store::{Read, Table, WriteTxn, block};
-use crate::types::{Effective, FeedKey, Position, Stamp};
+use crate::types::{Effective, FeedKey, Position};
 use std::collections::BTreeMap;
 use std::ops::Bound;
 
@@ -65,9 +64,11 @@ pub fn merge(
     update_index(txn, space, key, &added, removed, version)?;
     let mut merged = Merged::default();
     let first = added.iter().map(|diff| diff.change.position).chain(removed.iter().map(|r| r.position)).min();
-    let current = newest(txn, space, key, None)?;
+    let version_now = space.newest_version(txn, key)?;
+    let foreign = version_now.is_some_and(|version| version <= floor);
+    // A row of another rule's is not even opened: it may be what is being repaired.
+    let current = if foreign { None } else { newest(txn, space, key, None)? };
     let last = current.as_ref().map(|row| row.view().map(|view| view.last)).transpose()?.flatten();
-    let foreign = current.as_ref().is_some_and(|row| row.version <= floor);
     let is_later = last < first || fault::is(Fault::FoldByArrival);
     let at_end = removed.is_empty() && is_later && !foreign;
     let (state, low) = if at_end {
@@ -198,11 +199,8 @@ pub(super) fn base_before(
     merged: &mut Merged,
 ) -> Result<(State, Option<Position>), ViewError> {
     let Some(mut lowest) = first else { return Ok((State::empty(), None)) };
-    for row in versions(txn, space, key)? {
+    for row in versions(txn, space, key, floor)? {
         let row = row?;
-        if row.version <= floor {
-            break;
-        }
         merged.searched += 1;
         let last = row.view()?.last;
         if last.is_none_or(|last| last < lowest) {
@@ -216,15 +214,16 @@ pub(super) fn base_before(
     Ok((State::empty(), None))
 }
 
-/// The key's rows, newest first.
-fn versions<'t, T: Read>(
+/// The key's rows after version `floor`, newest first.
+pub(super) fn versions<'t, T: Read>(
     txn: &'t T,
     space: &'t Space,
     key: &[u8],
+    floor: u64,
 ) -> Result<impl Iterator<Item = Result<Row<'t>, ViewError>> + use<'t, T>, ViewError> {
     let (database, name) = (space.database(), space.name(key));
-    let (from, to) = (view_key(database, &name, u64::MAX), view_key(database, &name, 0));
-    let rows = txn.range(Table::View, Bound::Included(&from), Bound::Included(&to))?;
+    let (from, to) = (view_key(database, &name, u64::MAX), view_key(database, &name, floor));
+    let rows = txn.range(Table::View, Bound::Included(&from), Bound::Excluded(&to))?;
     Ok(rows.map(move |row| {
         let (row, value) = row?;
         Ok(Row::of(space.open(row, value)?)?)
@@ -267,67 +266,4 @@ pub(super) fn diffs_of(
         found.push((Position { effective, writer, seq }, feed));
     }
     Ok(found)
-}
-
-/// The fold state that `(stamp, id)` names, if a row of the key still holds it, and its version.
-pub fn find_base(
-    txn: &impl Read,
-    space: &Space,
-    key: &[u8],
-    stamp: Stamp,
-    id: u64,
-) -> Result<Option<(u64, State)>, ViewError> {
-    if let Some(found) = made_by(txn, space, key, stamp, id)? {
-        return Ok(Some(found));
-    }
-    for row in versions(txn, space, key)? {
-        let row = row?;
-        if is_base(&row, stamp, id)? {
-            return Ok(Some((row.version, row.decode_state()?)));
-        }
-    }
-    Ok(None)
-}
-
-fn is_base(row: &Row<'_>, stamp: Stamp, id: u64) -> Result<bool, ViewError> {
-    let view = row.view()?;
-    Ok(view.id == id && view.last.is_some_and(|last| last.stamp() == stamp))
-}
-
-/// As [`find_base`], where the state was made when its last diff was merged or soon after, as it is but for late diffs:
-/// so a key that is written over and over is not searched through.
-fn made_by(
-    txn: &impl Read,
-    space: &Space,
-    key: &[u8],
-    stamp: Stamp,
-    id: u64,
-) -> Result<Option<(u64, State)>, ViewError> {
-    let (database, name) = (space.database(), space.name(key));
-    let at = |feed, seq| diff_key(database, &name, stamp.effective, feed, seq);
-    let newest = view_key(database, &name, u64::MAX);
-    for row in
-        txn.range(Table::Diffs, Bound::Included(&at(0, 0)), Bound::Included(&at(u32::MAX, u64::MAX)))?
-    {
-        let (row, value) = row?;
-        if *split_key_of_diff(row)? != *name {
-            continue;
-        }
-        let merged = Reader::new(value).varint("the version of a diff")?;
-        let first = view_key(database, &name, merged);
-        for row in txn.range_back(Table::View, Bound::Included(&newest), Bound::Included(&first))? {
-            let (row, value) = row?;
-            if *split_view_key(row)?.0 != *name {
-                continue;
-            }
-            let row = Row::of(space.open(row, value)?)?;
-            if is_base(&row, stamp, id)? {
-                return Ok(Some((row.version, row.decode_state()?)));
-            }
-            if row.view()?.last.is_none_or(|last| last.stamp() != stamp) {
-                break;
-            }
-        }
-    }
-    Ok(None)
 }

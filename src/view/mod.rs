@@ -13,6 +13,7 @@
 //!
 //! **Not here.** What folding means (`crdt`), which diffs count (`causal`), when to merge (`db`).
 
+mod base;
 mod check;
 mod compare;
 mod diffs;
@@ -23,18 +24,21 @@ mod merge;
 mod rows;
 mod scan;
 mod space;
+mod sweep;
 mod trim;
 mod whole;
 
+pub use base::{find_again, find_base};
 pub use check::{KeyFlaw, check_folds, check_log, check_row, count_indexed, hash_anew, is_indexed};
 pub use compare::{CompareCursor, Compared};
 pub use diffs::{DiffCursor, DiffKeys, DiffPlace, diff_at, diff_positions};
 pub use handled::{Base, Named, base_of, changes_after, index, keys_from, put_row, remerge};
 pub use hash::{LatticeHash, advance, keep_hash, kept_hash};
-pub use merge::{Added, Merged, Removed, Writers, change_of, find_base, latest_changes, merge};
+pub use merge::{Added, Merged, Removed, Writers, change_of, latest_changes, merge};
 pub use rows::{Row, log_key, newest, put_position, read_position};
 pub use scan::{Bounds, HistoryCursor, HistoryRow, ScanCursor, ScanRow, Seen};
 pub use space::{Opened, Space, Stored};
+pub use sweep::{sweep, sweep_log};
 pub use trim::{Dead, floor, trim};
 pub use whole::{all_keys, write_back, write_whole, written_between};
 

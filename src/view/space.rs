@@ -106,6 +106,13 @@ impl Space {
         self.keys.as_deref()
     }
 
+    /// Forgets the keys that ranges go by: rows that they were read from are gone.
+    pub fn forget_keys(&self) {
+        if let Some(keys) = &self.keys {
+            keys.forget();
+        }
+    }
+
     /// The same rows for whoever reads all of them, in the order in which they stand.
     pub(super) fn by_rows(&self) -> Self {
         Self { keys: None, ..self.clone() }
@@ -166,6 +173,18 @@ impl Space {
             return Ok(None);
         }
         self.open(row, value).map(Some)
+    }
+
+    /// The version of a key's newest row, which is not opened.
+    pub fn newest_version(&self, txn: &impl Read, key: &[u8]) -> Result<Option<u64>, ViewError> {
+        let name = self.name(key);
+        let from = view_key(self.database, &name, u64::MAX);
+        let row = txn.first(Table::View, Bound::Included(&from), Bound::Unbounded)?;
+        let Some((row, _)) = row.filter(|(row, _)| row.get(..PREFIX) == from.get(..PREFIX)) else {
+            return Ok(None);
+        };
+        let (found, version) = split_view_key(row)?;
+        Ok((*found == *name).then_some(version))
     }
 
     /// The newest row of a key at version `at` (none: now).

@@ -2,6 +2,7 @@
 
 use crate::line::Line;
 use crate::{open, support};
+use multi_hyperbee::db::Keep;
 use std::io::{BufRead as _, BufReader};
 use std::net::{TcpListener, TcpStream};
 use std::path::Path;
@@ -100,7 +101,7 @@ pub fn run() {
     let variable = |name: &str| std::env::var(format!("MULTI_HYPERBEE_CRASH_{name}")).unwrap();
     let (name, next) = (variable("NAME"), variable("NEXT").parse().unwrap());
     let stream = TcpStream::connect(("127.0.0.1", variable("PORT").parse::<u16>().unwrap())).unwrap();
-    let (_store, db) = open(Path::new(&dir), None);
+    let (store, db) = open(Path::new(&dir), None);
     let next = Arc::new(AtomicU64::new(next));
     // Three threads, so that commits are shared.
     for _ in 0..3 {
@@ -116,6 +117,15 @@ pub fn run() {
             }
         });
     }
+    // Old versions go meanwhile, and now and then the file is another.
+    let compacting = db.clone();
+    std::thread::spawn(move || {
+        loop {
+            compacting.compact(Some(Keep::Versions(20)), |_| ()).wait().unwrap();
+            store.compact(|_| ()).wait().unwrap();
+            std::thread::sleep(Duration::from_millis(15));
+        }
+    });
     let mut line = Line::new(stream, &db, true);
     let started = Instant::now();
     while started.elapsed() < Duration::from_mins(2) {

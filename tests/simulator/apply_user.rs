@@ -52,7 +52,8 @@ fn change(random: &mut Random, feeds: &[FeedKey]) -> String {
 
 fn command(random: &mut Random, feeds: &[FeedKey]) -> String {
     let key = random.below(5);
-    match random.below(100) {
+    let most = if feeds.is_empty() { 80 } else { 100 };
+    match random.below(most) {
         0..60 => format!("mix k{key} {}", random.below(256)),
         60..68 => format!("del k{key}"),
         68..80 => format!("ack k{key}"),
@@ -82,6 +83,15 @@ pub fn act(replica: &mut Replica, values: &[String], answer: Answer) -> Result<(
     replica.settle();
     replica.learn_own()?;
     let now = (replica.ledger.len(), replica.written_loose());
+    if replica.forks {
+        return match result {
+            Err(error) if replica.may_be_refused(error.code) => {
+                count("fork: refused to a forked writer");
+                Ok(())
+            }
+            result => result.map(drop).map_err(wrong),
+        };
+    }
     match result {
         Ok(Some(_)) if is_older && replica.cautious => {
             Err(format!("appended in a backup that nobody has confirmed: {values:?}"))
@@ -199,7 +209,9 @@ pub fn drain(replica: &mut Replica) -> Result<(), String> {
 pub fn acknowledge(replica: &mut Replica) -> Result<bool, String> {
     let may_refuse = replica.is_mute() || replica.cautious;
     let spoke = match replica.db().acknowledge().wait() {
-        Err(error) if error.code == Code::Restored && may_refuse => false,
+        Err(error) if error.code == Code::Restored && may_refuse || replica.may_be_refused(error.code) => {
+            false
+        }
         other => other.map_err(wrong)?,
     };
     count(if spoke { "acknowledgement" } else { "acknowledgement: not wanted" });

@@ -6,7 +6,7 @@ use super::replica::{Replica, scan};
 use super::schedule::Mode;
 use multi_hyperbee::db::{Range, StateClaim, ViewEntry};
 use multi_hyperbee::types::FeedKey;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Debug;
 
 #[expect(clippy::needless_pass_by_value, reason = "both are made where it is called")]
@@ -35,6 +35,8 @@ fn row(entry: &ViewEntry) -> Row {
 /// A replica against the model of what it has.
 pub fn replica(replica: &mut Replica, lying: bool) -> Result<(), String> {
     match replica.mode {
+        Mode::Merge if replica.is_weak => replica.take_events(lying)?,
+        Mode::Apply if replica.is_weak => check_apply::nothing_final_moved(replica)?,
         Mode::Merge => merged(replica, lying)?,
         Mode::Apply => check_apply::replica(replica)?,
     }
@@ -97,10 +99,14 @@ fn reads(replica: &Replica, entries: &[ViewEntry]) -> Result<(), String> {
     same("the scan after a key", found.as_slice(), &entries[entries.len() / 2 + 1..])
 }
 
-/// Every version changed one key, and together they make the view.
+/// Every version that is kept changed one key, and together they make the view.
 fn history(replica: &Replica, version: u64, entries: &[ViewEntry]) -> Result<(), String> {
-    let mut history = replica.db().history(1, None, false).map_err(text)?;
-    let (mut view, mut next) = (BTreeMap::new(), 1);
+    let oldest = replica.db().oldest_version().map_err(text)?.max(1);
+    let mut history = replica.db().history(0, None, false).map_err(text)?;
+    let (mut view, mut next) = (BTreeMap::new(), oldest);
+    if oldest > 1 {
+        view.extend(scan(replica.db(), Some(oldest))?.1.into_iter().map(|entry| (entry.key.clone(), entry)));
+    }
     loop {
         let some = history.next(7, 1 << 20).map_err(text)?;
         if some.is_empty() {
@@ -126,8 +132,11 @@ pub fn all(replicas: &mut [&mut Replica], shared: bool, lying: bool) -> Result<(
     for (at, found) in replicas.iter_mut().enumerate() {
         replica(found, lying).map_err(|what| format!("at {at}, at rest: {what}"))?;
     }
-    let ledgers: BTreeMap<FeedKey, &Vec<Vec<u8>>> =
-        replicas.iter().map(|replica| (replica.local(), &replica.ledger)).collect();
+    let past = replicas.iter().flat_map(|replica| replica.past.iter().map(|(feed, blocks)| (*feed, blocks)));
+    let now = replicas.iter().map(|replica| (replica.local(), &replica.ledger));
+    let ledgers: BTreeMap<FeedKey, &Vec<Vec<u8>>> = past.chain(now).collect();
+    let forked: BTreeSet<FeedKey> =
+        replicas.iter().filter(|replica| replica.forks).map(|replica| replica.local()).collect();
     let mut hashes = Vec::new();
     for (at, replica) in replicas.iter().enumerate() {
         for (feed, blocks) in replica.feeds()? {
@@ -136,11 +145,17 @@ pub fn all(replicas: &mut [&mut Replica], shared: bool, lying: bool) -> Result<(
                 same(&format!("at {at}: forged: {feed}"), (blocks.len(), replica.lied_to.get()), (0, true))?;
                 continue;
             };
+            if forked.contains(&feed) {
+                let there = replicas[0].blocks(feed)?;
+                same(&format!("at 0 and {at}: blocks of {feed}, which forked"), &blocks, &there)?;
+                continue;
+            }
             same(&format!("at {at}: blocks of {feed}"), &blocks.len(), &ledger.len())?;
             same(&format!("at {at}: blocks of {feed}"), &blocks, ledger)?;
         }
         same(&format!("at {at}: flushed"), replica.db().is_flushed().map_err(text)?, true)?;
-        for feed in replica.db().progress().map_err(text)? {
+        for feed in replica.db().progress().map_err(text)?.into_iter().filter(|it| !forked.contains(&it.key))
+        {
             let all = (feed.have, feed.want, feed.placed);
             same(
                 &format!("at {at}: {}: here, placed, wanted", feed.key),

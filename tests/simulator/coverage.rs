@@ -5,7 +5,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Everything that is counted. A name that is missing here is a panic where it is counted.
-const NAMES: [&str; 59] = [
+const NAMES: [&str; 73] = [
     "seed: merge mode",
     "seed: apply mode",
     "seed: one of each",
@@ -65,6 +65,20 @@ const NAMES: [&str; 59] = [
     "restore",
     "resume",
     "partition",
+    "compact",
+    "compact: something went",
+    "compact: the file",
+    "fork: a store copied",
+    "fork: an older copy said to be the newest",
+    "fork: heard of",
+    "fork: refused to a forked writer",
+    "lost",
+    "local writer changed",
+    "local writer changed: an indexer's",
+    "liar: lengths it never delivers",
+    "liar: a false state hash",
+    "liar: asked, and refuses",
+    "liar: asked, and says nothing",
 ];
 
 static COUNTS: [AtomicU64; NAMES.len()] = [const { AtomicU64::new(0) }; NAMES.len()];

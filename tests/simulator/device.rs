@@ -59,6 +59,10 @@ impl Device {
         self.clock.store(now.saturating_add_signed(self.skew), Ordering::Relaxed);
     }
 
+    pub fn path(&self) -> &Path {
+        self.dir.path()
+    }
+
     pub fn store(&self) -> &Store {
         self.store.as_ref().unwrap()
     }
@@ -181,12 +185,38 @@ impl Device {
         self.replicas.iter_mut().try_for_each(Replica::look_what_is_left)
     }
 
+    /// A copy of it, that goes on beside it.
+    pub fn twin(&mut self) -> Result<Self, String> {
+        self.settle();
+        self.learn_own()?;
+        let clock = Arc::new(AtomicU64::new(self.clock.load(Ordering::Relaxed)));
+        let replicas = self.replicas.iter_mut().map(|replica| replica.fork(Arc::clone(&clock))).collect();
+        let (dir, map, skew) = (self.copy(), self.map, self.skew);
+        self.backup = None;
+        let mut twin = Self { dir, map, clock, skew, store: None, replicas, backup: None };
+        disk::begin(twin.dir.path());
+        twin.open()?;
+        Ok(twin)
+    }
+
+    /// Goes on from the backup, whose user says wrongly that nothing is missing.
+    pub fn restore_wrongly(&mut self) -> Result<(), String> {
+        self.restore()?;
+        self.resume()?;
+        self.replicas.iter_mut().for_each(Replica::is_said_to_be_newest);
+        self.learn_own()
+    }
+
     /// The user's word that nothing is missing.
     pub fn resume(&mut self) -> Result<(), String> {
         count("resume");
         self.store().resume().wait().map_err(|error| format!("resume: {error}"))?;
         self.replicas.iter_mut().for_each(|replica| replica.cautious = false);
         Ok(())
+    }
+
+    pub fn forget_backup(&mut self) {
+        self.backup = None;
     }
 
     pub fn has_backup(&self) -> bool {

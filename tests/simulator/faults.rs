@@ -15,7 +15,7 @@ impl World {
         if crash {
             self.end_lines(&mut Random::new(14), |line| line.ends.contains(&at))?;
         }
-        let feeds = self.feeds();
+        let feeds = self.about();
         let device = &mut self.devices[at];
         device.settle();
         device.fill_disk(random.below(4));
@@ -44,7 +44,7 @@ impl World {
 
     pub fn write_unseen(&mut self, at: usize, random: &mut Random) {
         count("crash: with an unseen write");
-        let feeds = self.feeds();
+        let feeds = self.about();
         for replica in &mut self.devices[at].replicas {
             match replica.mode {
                 Mode::Merge => {

@@ -5,6 +5,7 @@ use super::random::Random;
 use super::schedule::Mode;
 use super::world::{World, text};
 use super::{apply_user, check, check_apply};
+use multi_hyperbee::types::FeedKey;
 
 impl World {
     /// Everyone meets everyone, and all that was written must be everywhere; then once more after opening again.
@@ -13,14 +14,14 @@ impl World {
         self.end_lines(&mut Random::new(5), |_| true)?;
         let older = self.bring_back()?;
         self.all_are_back = true;
-        for a in 0..self.setup.devices {
+        for a in 0..self.devices.len() {
             for b in 0..a {
                 self.connect(a, b, Kind::Whole, &mut Random::new(6))?;
             }
         }
         // What strangers say is fetched on request alone.
-        for feed in self.feeds() {
-            (0..self.setup.devices).try_for_each(|at| self.wake(at, feed))?;
+        for feed in self.feeds().into_iter().chain(self.gone()) {
+            (0..self.devices.len()).try_for_each(|at| self.wake(at, feed))?;
         }
         self.rest()?;
         self.write_again(&older)?;
@@ -31,6 +32,12 @@ impl World {
             device.reopen().map_err(|what| format!("at {at}: {what}"))?;
         }
         self.check()
+    }
+
+    /// Feeds, of the database in apply mode, whose writers write others now.
+    fn gone(&mut self) -> Vec<FeedKey> {
+        let replicas = self.devices.iter_mut().filter_map(|device| device.replica(Mode::Apply));
+        replicas.flat_map(|replica| replica.past.iter().map(|(feed, _)| *feed)).collect()
     }
 
     /// Everything of everybody, at rest.
@@ -54,7 +61,7 @@ impl World {
         if !self.setup.has(Mode::Apply) {
             return Ok(());
         }
-        for _ in 0..4 + 2 * self.setup.devices {
+        for _ in 0..4 + 2 * self.devices.len() {
             let mut any = false;
             for device in &mut self.devices {
                 let Some(replica) = device.replica(Mode::Apply) else { continue };
@@ -62,8 +69,9 @@ impl World {
                 any |= apply_user::acknowledge(replica)?;
             }
             if !any {
+                let gone: Vec<FeedKey> = self.gone();
                 let mut replicas = self.devices.iter_mut().filter_map(|device| device.replica(Mode::Apply));
-                return replicas.try_for_each(|replica| check_apply::quiet(replica));
+                return replicas.try_for_each(|replica| check_apply::quiet(replica, &gone));
             }
             self.rest()?;
         }

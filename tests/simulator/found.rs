@@ -167,3 +167,19 @@ fn a_disk_that_is_full_at_the_end_of_a_commit_stops_the_store_for_no_longer_than
     let failed = done.recv_timeout(Duration::from_secs(30)).expect("it stands still");
     assert!(failed > 2, "{failed}");
 }
+
+/// The feed it wrote was granted, the one it writes from now on is not: its user hears that.
+#[test]
+fn who_writes_another_feed_is_told_that_it_may_not_write_yet() {
+    let setup = Setup { modes: vec![Mode::Apply], ..Setup::plain(2) };
+    let steps = [
+        Step::Grant { by: 0, who: 1, indexer: false },
+        Step::Meet { a: 0, b: 1, once: false },
+        Step::Check { at: 1 },
+        Step::Local { at: 1, seed: 1 },
+        Step::Grant { by: 0, who: 1, indexer: false },
+        Step::Meet { a: 0, b: 1, once: false },
+        Step::Check { at: 1 },
+    ];
+    super::world::run(&setup, &steps).unwrap();
+}

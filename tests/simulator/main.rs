@@ -38,6 +38,7 @@ mod apply_fn;
 mod apply_user;
 mod check;
 mod check_apply;
+mod compaction;
 mod coverage;
 mod device;
 mod disk;
@@ -45,9 +46,12 @@ mod faults;
 mod finish;
 #[path = "../naive/fold.rs"]
 mod fold;
+mod fork;
 #[cfg(not(feature = "faults"))]
 mod found;
+mod liar;
 mod line;
+mod local;
 mod members;
 mod model;
 #[path = "../naive/order.rs"]

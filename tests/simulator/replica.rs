@@ -3,8 +3,8 @@
 use super::random::Random;
 use super::schedule::{Mode, Setup};
 use multi_hyperbee::db::{
-    DatabaseOptions, Db, DbStatus, Done, EncryptionKey, Event, FeedChoice, Range, Store, Subscription,
-    ViewEntry,
+    Code, DatabaseOptions, Db, DbStatus, Done, EncryptionKey, Event, FeedChoice, Held, Range, Store,
+    Subscription, ViewEntry,
 };
 use multi_hyperbee::entry::{Entry, Op, Place};
 use multi_hyperbee::types::{FeedKey, Hash, Stamp};
@@ -57,6 +57,12 @@ pub struct Replica {
     pub lied_to: Cell<bool>,
     /// It was put back once.
     restored: bool,
+    /// Feeds it wrote before, whole.
+    pub past: Vec<(FeedKey, Vec<Vec<u8>>)>,
+    /// Its key signs, or may sign, two histories: of its own feed nothing is certain any more.
+    pub forks: bool,
+    /// Some feed of the database has two histories: what shows is what all agree in, not what the model says.
+    pub is_weak: bool,
 }
 
 /// What was so when a backup was made.
@@ -70,6 +76,8 @@ pub struct Open {
     pub store: Store,
     pub db: Db,
     pub local: FeedKey,
+    /// Versions that a user holds.
+    pub held: Vec<Held>,
     events: Subscription,
     /// What the events so far say.
     version: u64,
@@ -153,7 +161,53 @@ impl Replica {
             is_full: false,
             lied_to: Cell::new(false),
             restored: false,
+            past: Vec::new(),
+            forks: false,
+            is_weak: false,
         }
+    }
+
+    /// The same in a copy of its store, that is not open yet. Both are writers of one feed from now on.
+    pub fn fork(&mut self, clock: Arc<AtomicU64>) -> Self {
+        (self.forks, self.restored) = (true, true);
+        Self {
+            key: self.key,
+            clock,
+            open: None,
+            chosen: self.chosen.clone(),
+            seen: self.seen.clone(),
+            snapshots: self.snapshots.clone(),
+            finals: self.finals.clone(),
+            late: None,
+            ledger: self.ledger.clone(),
+            mute: self.mute,
+            loose: self.loose.clone(),
+            kept: None,
+            past: self.past.clone(),
+            lied_to: self.lied_to.clone(),
+            ..*self
+        }
+    }
+
+    /// It writes another feed from now on.
+    pub fn change_local(&mut self, secret: [u8; 32], local: FeedKey) {
+        self.key = Some(self.database());
+        self.secret = secret;
+        let before = std::mem::replace(&mut self.open.as_mut().unwrap().local, local);
+        self.past.push((before, std::mem::take(&mut self.ledger)));
+        self.restored = false;
+    }
+
+    /// What was put back is taken for the newest, wrongly.
+    pub fn is_said_to_be_newest(&mut self) {
+        (self.forks, self.mute, self.cautious) = (true, None, false);
+        self.loose.clear();
+    }
+
+    /// What a writer of two histories may be told instead of being heard.
+    pub fn may_be_refused(&self, code: Code) -> bool {
+        let is_full = self.is_full && code == Code::DiskFull;
+        self.forks && (is_full || matches!(code, Code::Forked | Code::Restored | Code::NotWritable))
     }
 
     /// Time passes for this device, until the world says how late it is.
@@ -201,7 +255,8 @@ impl Replica {
         let (version, writable) = (status.version, status.writable);
         let store = store.clone();
         self.late = None;
-        self.open = Some(Open { store, db, local, events, version, writers, writable });
+        let held = Vec::new();
+        self.open = Some(Open { store, db, local, held, events, version, writers, writable });
         Ok(())
     }
 
@@ -226,6 +281,31 @@ impl Replica {
         // Whether an acknowledgement may be wanted is a hint; that none is, is forgotten.
         let status = |status| DbStatus { ack_wanted: false, ..status };
         Ok((db.status().map(status).map_err(wrong)?, db.state_hash().map_err(wrong)?, scan(db, None)?))
+    }
+
+    /// Looks at everything; every other time it holds what it sees.
+    pub fn look(&mut self) -> Result<(), String> {
+        let (version, entries) = scan(self.db(), None)?;
+        if self.snapshots.len().is_multiple_of(2) {
+            let held = self.db().hold(Some(version)).map_err(|error| format!("hold {version}: {error}"))?;
+            self.open.as_mut().unwrap().held.push(held);
+        }
+        self.snapshots.push((version, entries));
+        Ok(())
+    }
+
+    /// Versions below are not kept any more; in a backup they may be.
+    pub fn forget_below(&mut self, oldest: u64) {
+        let is_kept = |(version, _): &(u64, Vec<ViewEntry>)| *version == 0 || *version >= oldest;
+        if let Some(kept) = &mut self.kept {
+            kept.snapshots = self.snapshots.iter().take(kept.snapshots).filter(|one| is_kept(one)).count();
+        }
+        self.snapshots.retain(is_kept);
+        // A user who has seen enough lets go.
+        let open = self.open.as_mut().unwrap();
+        if open.held.len() > 2 {
+            open.held.remove(0);
+        }
     }
 
     /// Remembers how it is, for when a backup of now is put back.
@@ -299,6 +379,10 @@ impl Replica {
     /// what a restored copy wrote before it had the rest: that comes again after it.
     pub fn learn_own(&mut self) -> Result<(), String> {
         let blocks = self.blocks(self.local())?;
+        if self.forks {
+            self.ledger = blocks;
+            return Ok(());
+        }
         let Some(base) = self.mute else {
             if !blocks.starts_with(&self.ledger) {
                 let (here, acknowledged) = (blocks.len(), self.ledger.len());
@@ -359,6 +443,7 @@ impl Replica {
                 Event::Moved { feed, length } if feed == open.local && self.restored => {
                     self.finals.truncate(usize::try_from(length).unwrap());
                 }
+                Event::Fork { .. } if self.is_weak => super::coverage::count("fork: heard of"),
                 Event::PeerAdd { .. } | Event::PeerRemove { .. } | Event::Synced { .. } | Event::Progress => {
                 }
                 other => return Err(format!("the event {other:?} at version {}", open.version)),

@@ -94,8 +94,12 @@ impl World {
                 replica.settle();
                 replica.learn_own()?;
                 if replica.is_mute() {
+                    let (mode, loose) = (replica.mode, replica.written_loose());
+                    let (here, all) = (replica.blocks(replica.local())?.len(), replica.ledger.len());
+                    let feeds = replica.db().sync_status().map_err(text)?.feeds;
                     return Err(format!(
-                        "{at} does not have its own feed back, with what was written meanwhile"
+                        "{at} does not have its own feed back, with what was written meanwhile: {mode:?}, {here} of \
+                         {all}, and wrote {loose}: {feeds:#?}"
                     ));
                 }
                 replica.cautious = false;

@@ -21,6 +21,7 @@ impl Step {
             | Self::Read { at, .. }
             | Self::Snapshot { at }
             | Self::Check { at }
+            | Self::Compact { at, .. }
             | Self::Append { at, .. }
             | Self::Apply { at, .. }
             | Self::Drain { at }
@@ -30,6 +31,10 @@ impl Step {
             | Self::Crash { at, .. }
             | Self::Full { at, .. }
             | Self::Backup { at, .. }
+            | Self::Fork { at, .. }
+            | Self::Lie { at, .. }
+            | Self::Local { at, .. }
+            | Self::Lost { by: at }
             | Self::Restore { at } => [Some(at), None],
             Self::Connect { a, b, .. } | Self::Meet { a, b, .. } => [Some(a), Some(b)],
             Self::Grant { by: at, who, .. }
@@ -43,6 +48,22 @@ impl Step {
             | Self::Part { .. }
             | Self::Heal
             | Self::Rest => [None; 2],
+        }
+    }
+}
+
+impl Step {
+    /// In a seed with a fork the creator alone says who takes part, the forked writer never judges, and nobody else goes
+    /// back to a backup.
+    fn spare(&mut self, forking: usize, copy: usize) {
+        match self {
+            Self::Grant { by, who, indexer } => {
+                *by = 0;
+                *indexer &= *who != forking && *who != copy;
+            }
+            Self::Revoke { by, who } if *who > 0 => *by = 0,
+            Self::Revoke { .. } | Self::Restore { .. } => *self = Self::Rest,
+            _ => {}
         }
     }
 }
@@ -64,6 +85,9 @@ pub struct Setup {
     pub choosing: bool,
     /// All databases are encrypted, with one key.
     pub encrypted: bool,
+    /// A device, no indexer, comes to sign two histories. What the document does not promise then stays away: clocks that
+    /// lie, and grants that hang on what the forked writer says.
+    pub forking: Option<usize>,
     pub secrets: Vec<[u8; 32]>,
     /// Address space of each store at first.
     pub maps: Vec<Option<usize>>,
@@ -85,6 +109,11 @@ pub enum Step {
     },
     Check {
         at: usize,
+    },
+    /// Old versions go, and perhaps the file is written anew.
+    Compact {
+        at: usize,
+        seed: u64,
     },
     Connect {
         a: usize,
@@ -173,6 +202,26 @@ pub enum Step {
     Restore {
         at: usize,
     },
+    /// Its store is copied, and both copies go on: the other as a device more. Or (`!copied`) it goes on from an older
+    /// copy, whose user says wrongly that nothing is missing.
+    Fork {
+        at: usize,
+        copied: bool,
+    },
+    /// A liar meets it.
+    Lie {
+        at: usize,
+        seed: u64,
+    },
+    /// Apply mode: it writes another feed from now on.
+    Local {
+        at: usize,
+        seed: u64,
+    },
+    /// Apply mode: an indexer who has all of a feed that its writer writes no more declares it lost.
+    Lost {
+        by: usize,
+    },
     /// Devices whose bits differ cannot reach each other.
     Part {
         groups: u64,
@@ -193,6 +242,7 @@ impl Setup {
             lying: false,
             choosing: false,
             encrypted: false,
+            forking: None,
             secrets: (1..).take(devices).map(|byte| [byte; 32]).collect(),
             maps: vec![None; devices],
         }
@@ -211,14 +261,17 @@ pub fn setup(random: &mut Random) -> Setup {
         45..80 => vec![Mode::Apply],
         _ => vec![Mode::Merge, Mode::Apply],
     };
+    let forks = devices < MOST && random.chance(18);
+    let forking = forks.then(|| 1 + random.below(devices - 1));
     Setup {
         encrypted: false,
         devices,
         modes,
-        optimistic: random.chance(50),
-        shared: random.chance(75),
-        lying: random.chance(50),
-        choosing: random.chance(25),
+        optimistic: random.chance(50) && !forks,
+        shared: random.chance(75) || forks,
+        lying: random.chance(50) && !forks,
+        choosing: random.chance(25) && !forks,
+        forking,
         secrets: (0..devices).map(|_| random.secret()).collect(),
         maps: (0..devices).map(|_| random.chance(50).then_some(64 << 10)).collect(),
     }
@@ -237,8 +290,19 @@ pub fn steps(setup: &Setup, random: &mut Random) -> Vec<Step> {
             steps.push(Step::AddPeer { at: random.below(setup.devices), who });
         }
     }
-    for _ in 0..count {
-        steps.push(step(setup, random));
+    // A device more than there were: the copy, once there is one.
+    let mut more = setup.clone();
+    let fork_at = setup.forking.map(|at| (at, count / 8 + random.below(count / 2)));
+    for number in 0..count {
+        if let Some((at, _)) = fork_at.filter(|(_, then)| *then == number) {
+            let copied = random.chance(70);
+            steps.push(Step::Fork { at, copied });
+            more.devices += usize::from(copied);
+        }
+        steps.push(step(&more, random));
+    }
+    if let Some(forking) = setup.forking {
+        steps.iter_mut().for_each(|step| step.spare(forking, setup.devices));
     }
     steps
 }
@@ -275,6 +339,9 @@ fn step(setup: &Setup, random: &mut Random) -> Step {
         50..68 => Step::Carry { seed },
         68..74 => Step::Meet { a: at, b: who, once: random.chance(30) },
         74..77 => Step::Cut { seed },
+        77..78 if random.chance(25) => Step::Lie { at, seed },
+        77..78 if setup.forking.is_none() && random.chance(35) => Step::Local { at, seed },
+        77..78 if random.chance(50) => Step::Lost { by },
         77..78 => Step::Tick,
         78..81 => Step::Clock { at, seed },
         81..86 => Step::Grant { by, who, indexer: random.chance(40) },
@@ -289,7 +356,9 @@ fn step(setup: &Setup, random: &mut Random) -> Step {
         95 if random.chance(35) => Step::Backup { at, made: random.chance(50) },
         95 if random.chance(75) => Step::Restore { at },
         95..96 => Step::Part { groups: random.next() },
-        96..98 => Step::Heal,
+        96 => Step::Heal,
+        97 => Step::Compact { at, seed },
+        98 if random.chance(60) => Step::Compact { at, seed },
         _ => Step::Rest,
     }
 }

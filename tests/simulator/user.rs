@@ -111,6 +111,15 @@ pub fn act(replica: &mut Replica, write: &Write) -> Result<(), String> {
     let known = (replica.ledger.len(), replica.written_loose());
     replica.learn_own()?;
     let may_refuse = is_older || replica.cautious;
+    if replica.forks {
+        return match result {
+            Err(error) if replica.may_be_refused(error.code) => {
+                count("fork: refused to a forked writer");
+                Ok(())
+            }
+            result => result.map(drop).map_err(wrong),
+        };
+    }
     let written = match result {
         Err(error) if error.code == Code::Restored && may_refuse => Written::Conflict,
         Ok(Written::Yes { .. }) if is_older && replica.cautious => {

@@ -5,7 +5,7 @@ use super::coverage::{count, count_if};
 use super::device::Device;
 use super::line::{Kind, Line};
 use super::random::Random;
-use super::replica::{Replica, scan};
+use super::replica::Replica;
 use super::schedule::{Mode, Setup, Step};
 use super::{check, user};
 use multi_hyperbee::db::Error;
@@ -70,6 +70,10 @@ impl World {
     fn step(&mut self, step: &Step) -> Result<(), String> {
         self.now += 700_000;
         self.devices.iter().for_each(|device| device.set_clock(self.now));
+        // The copy of a device that was never copied, where steps were left out.
+        if step.devices().into_iter().flatten().any(|at| at >= self.devices.len()) {
+            return Ok(());
+        }
         match *step {
             Step::Write { at, seed } => {
                 let Some(replica) = self.devices[at].replica(Mode::Merge) else { return Ok(()) };
@@ -84,12 +88,9 @@ impl World {
             }
             Step::Snapshot { at } => {
                 count("snapshot");
-                for replica in &mut self.devices[at].replicas {
-                    let snapshot = scan(replica.db(), None)?;
-                    replica.snapshots.push(snapshot);
-                }
-                Ok(())
+                self.devices[at].replicas.iter_mut().try_for_each(Replica::look)
             }
+            Step::Compact { at, seed } => self.devices[at].compact(&mut Random::new(seed)),
             Step::Check { at } => {
                 count("check");
                 let lying = self.setup.lying;
@@ -118,7 +119,7 @@ impl World {
             }
             Step::Append { at, seed } => {
                 let random = &mut Random::new(seed);
-                let values = apply_user::values(random, &self.feeds());
+                let values = apply_user::values(random, &self.about());
                 let Some(replica) = self.devices[at].replica(Mode::Apply) else { return Ok(()) };
                 apply_user::act(replica, &values, apply_user::answer(random))
             }
@@ -171,6 +172,10 @@ impl World {
                 Ok(())
             }
             Step::Restore { at } => self.restore(at),
+            Step::Fork { at, copied } => self.fork(at, copied),
+            Step::Lie { at, seed } => self.lie(at, &mut Random::new(seed)),
+            Step::Lost { by } => self.declare_lost(by),
+            Step::Local { at, seed } => self.set_local(at, &mut Random::new(seed)),
             Step::Part { groups } => {
                 count("partition");
                 self.groups = groups;
@@ -187,6 +192,11 @@ impl World {
     /// The writers there may be, of the database in apply mode.
     pub fn feeds(&mut self) -> Vec<FeedKey> {
         self.devices.iter_mut().filter_map(|device| device.replica(Mode::Apply)).map(|r| r.local()).collect()
+    }
+
+    /// Whom what is appended may grant or revoke: where a feed forks that must not hang on the view.
+    pub fn about(&mut self) -> Vec<FeedKey> {
+        if self.setup.forking.is_some() { Vec::new() } else { self.feeds() }
     }
 
     pub fn wake(&mut self, at: usize, feed: FeedKey) -> Result<(), String> {

@@ -188,6 +188,12 @@ pub(super) struct Desk {
 }
 
 impl Desk {
+    /// The sequence is made anew: what was handed out is of another.
+    pub fn start_over(&mut self) {
+        let Self { claimed_by, pieces, .. } = *self;
+        *self = Self { claimed_by, pieces, ..Self::default() };
+    }
+
     /// Makes `piece` the one that is out. Its number is its own, so that nothing else is taken for its answer.
     pub fn hand_out(&mut self, mut piece: Piece, mut in_flight: InFlight, pins: &Arc<Pins>) -> Piece {
         self.reading = pins.hold(piece.version);

@@ -7,6 +7,7 @@ use crate::causal::{BatchFacts, WalkSource as _};
 use crate::codec::limits::{MAX_BATCH_ENTRIES, MAX_LINKS, MAX_VALUE_BYTES};
 use crate::db::engine::Work;
 use crate::db::error::{Code, Error, Failure};
+use crate::db::place::Rights;
 use crate::entry::Op;
 use crate::feed::{Secret, Seed};
 use crate::types::{FeedKey, Link};
@@ -196,10 +197,13 @@ impl Work<'_, '_> {
             length => (batches.past(local, length)?, batches.batch(local, length - 1)?.effective),
         };
         let database = self.database(id)?;
+        let before = Rights::of(database);
         (database.own_past, database.own_last, database.links_due) = (past, last, true);
         database.row.local = local;
         database.writers.insert(number, local);
         database.dirty.row = true;
+        let after = Rights::of(database);
+        before.changed_to(&after, |event| self.engine.effects.events.push((id, event)));
         Ok(local)
     }
 }

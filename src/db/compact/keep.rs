@@ -2,6 +2,7 @@
 
 use parking_lot::Mutex;
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// How much of a database's past can be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,20 +32,33 @@ impl Keep {
 
 /// What each handle of a database that said so wants kept, by its number.
 #[derive(Default)]
-pub(in crate::db) struct Keepers(Mutex<BTreeMap<u64, Keep>>);
+pub(in crate::db) struct Keepers {
+    kept: Mutex<BTreeMap<u64, Keep>>,
+    /// Trimming as it goes has met what it cannot read, and was told.
+    has_failed: AtomicBool,
+}
 
 impl Keepers {
     pub fn add(&self, handle: u64, keep: Keep) {
-        self.0.lock().insert(handle, keep);
+        self.kept.lock().insert(handle, keep);
     }
 
     pub fn remove(&self, handle: u64) {
-        self.0.lock().remove(&handle);
+        self.kept.lock().remove(&handle);
     }
 
     /// Who keeps most decides; all is kept if nobody says anything.
     pub fn keep(&self) -> Keep {
-        self.0.lock().values().copied().reduce(Keep::most).unwrap_or(Keep::All)
+        self.kept.lock().values().copied().reduce(Keep::most).unwrap_or(Keep::All)
+    }
+
+    /// Nothing more is trimmed with commits; true the first time.
+    pub fn fail(&self) -> bool {
+        !self.has_failed.swap(true, Ordering::AcqRel)
+    }
+
+    pub fn has_failed(&self) -> bool {
+        self.has_failed.load(Ordering::Acquire)
     }
 }
 

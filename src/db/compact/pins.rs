@@ -1,5 +1,6 @@
 //! Versions that somebody reads: no floor passes them.
 
+use crate::fault::{self, Fault};
 use parking_lot::Mutex;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -22,28 +23,34 @@ pub(in crate::db) struct Pin {
     version: u64,
 }
 
+impl Held {
+    fn lowest(&self) -> Option<u64> {
+        let lowest = self.pinned.keys().next().copied();
+        lowest.filter(|_| !fault::is(Fault::PinIgnored))
+    }
+}
+
 impl Pins {
-    /// Pins a version; none: it is given up already. Version 0, the empty view, needs no rows.
+    /// Pins a version; none: it is given up already. Version 0, the empty view, is always there; what came after it may
+    /// be gone.
     pub fn hold(self: &Arc<Self>, version: u64) -> Option<Pin> {
         let mut held = self.0.lock();
-        if version != 0 {
-            if version < held.floor {
-                return None;
-            }
-            *held.pinned.entry(version).or_default() += 1;
+        if version != 0 && version < held.floor {
+            return None;
         }
+        *held.pinned.entry(version).or_default() += 1;
         Some(Pin { pins: Arc::clone(self), version })
     }
 
     /// The lowest that is pinned.
     pub fn lowest(&self) -> Option<u64> {
-        self.0.lock().pinned.keys().next().copied()
+        self.0.lock().lowest()
     }
 
     /// Makes `to` the floor, or the lowest that is pinned if that is less.
     pub fn raise(&self, to: u64) -> u64 {
         let mut held = self.0.lock();
-        let to = held.pinned.keys().next().map_or(to, |lowest| to.min(*lowest));
+        let to = held.lowest().map_or(to, |lowest| to.min(lowest));
         held.floor = held.floor.max(to);
         to
     }
@@ -63,7 +70,6 @@ impl Pin {
     /// Nothing below `version` is read any more; never goes back.
     pub fn advance(&mut self, version: u64) {
         if version > self.version
-            && self.version != 0
             && let Some(pin) = self.pins.hold(version)
         {
             *self = pin;
@@ -90,16 +96,17 @@ mod tests {
         assert_eq!(pins.raise(12), 5);
         drop(also);
         assert_eq!(pins.raise(12), 9);
-        assert!(pins.hold(8).is_none() && pins.hold(0).is_some());
+        assert!(pins.hold(8).is_none());
         let mut nine = nine.unwrap();
         nine.advance(11);
         assert_eq!((pins.raise(12), pins.lowest()), (11, Some(11)));
         drop(nine);
         assert_eq!((pins.raise(12), pins.lowest()), (12, None));
         assert!(pins.hold(11).is_none());
-        // An empty view needs nothing, and holds nothing.
-        let empty = pins.hold(0);
-        assert_eq!(pins.raise(13), 13);
+        // The empty view is always there, and what comes after it stays too.
+        let empty = pins.hold(0).unwrap();
+        assert_eq!(pins.raise(13), 0);
         drop(empty);
+        assert_eq!(pins.raise(13), 13);
     }
 }

@@ -6,8 +6,9 @@ use crate::db::engine::Work;
 use crate::db::error::{Code, Error, Failure};
 use crate::db::events::{Event, Reply};
 use crate::db::store::Shared;
+use crate::fault::{self, Fault};
 use crate::store::{Read as _, Table};
-use crate::view::{self, Dead};
+use crate::view::{self, Dead, LatticeHash};
 use std::ops::Bound;
 use std::sync::Arc;
 use std::sync::Weak;
@@ -15,6 +16,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Versions that one transaction of a compaction passes: some milliseconds, after which others write.
 const SLICE: u64 = 1_000;
+
+/// Versions over which the state hash is brought forward on one read transaction, before they are trimmed: a key that was
+/// written many times in them is looked at twice.
+const HASHED_AT_ONCE: u64 = 20_000;
 
 /// Versions too many that a commit leaves before it trims: so the state hash is written seldom.
 const TRIM_AFTER: u64 = 256;
@@ -133,6 +138,9 @@ pub(super) fn trim_all(
             shared.job(move |work| work.trim_slice(id, keep, goal))
         };
         let slice = slice.wait()?;
+        if begun.is_none() && slice.goal > slice.reached {
+            hash_ahead(shared, id, slice.goal, stop)?;
+        }
         let first = *begun.get_or_insert(slice);
         let versions = slice.reached - first.from;
         progress(CompactProgress {
@@ -146,7 +154,40 @@ pub(super) fn trim_all(
     }
 }
 
+/// Nothing goes past the state hash: it is brought forward first, while others write.
+fn hash_ahead(shared: &Weak<Shared>, id: u32, goal: u64, stop: &AtomicBool) -> Result<(), Error> {
+    loop {
+        go_on(stop)?;
+        let shared = shared.upgrade().filter(|shared| !shared.is_closed()).ok_or_else(Error::closed)?;
+        let open = shared.board.database(id).ok_or_else(Error::closed)?;
+        let txn = shared.read()?;
+        let (from, mut hash) = view::kept_hash(&txn, id)?;
+        let reached = view::advance(&txn, &open.space, &mut hash, from, goal, HASHED_AT_ONCE)?;
+        // Queued after the read has ended: a full queue waits for the owner, which may wait for reads to end.
+        drop(txn);
+        if reached == from {
+            return Ok(());
+        }
+        let kept = shared.job(move |work| work.keep_hash(id, reached, &hash));
+        drop(shared);
+        kept.wait()?;
+    }
+}
+
 impl Work<'_, '_> {
+    /// Unless a later one is kept, up to which versions may have gone; or the database is being made anew, and it may be
+    /// the hash of what is going.
+    pub fn keep_hash(&mut self, id: u32, version: u64, hash: &LatticeHash) -> Result<(), Failure> {
+        if !self.is_made_anew(id) && version > view::kept_hash(self.txn, id)?.0 {
+            view::keep_hash(self.txn, id, version, hash)?;
+        }
+        Ok(())
+    }
+
+    fn is_made_anew(&self, id: u32) -> bool {
+        self.engine.board.repairing.lock().contains(&id)
+    }
+
     /// Goes on to `goal`, which the first slice finds.
     fn trim_slice(&mut self, id: u32, keep: Option<Keep>, goal: Option<u64>) -> Result<Slice, Failure> {
         let open = self.engine.board.database(id).ok_or_else(Error::closed)?;
@@ -166,7 +207,8 @@ impl Work<'_, '_> {
         let pinned = open.pins.lowest().unwrap_or(u64::MAX);
         let limit = wanted.min(self.database(id)?.published).min(pinned).min(self.must_stay(id)?);
         let limit = limit.min(from.saturating_add(most));
-        if from == 0 || limit <= from {
+        // A repair takes out the past by itself, and begins the state hash anew.
+        if from == 0 || limit <= from || self.is_made_anew(id) {
             return Ok(from);
         }
         let hashed = self.hash_up_to(id, limit, most)?;
@@ -174,7 +216,8 @@ impl Work<'_, '_> {
         if to <= from {
             return Ok(from);
         }
-        let (space, dead) = (open.space.clone(), if open.info.apply { Dead::Go } else { Dead::Stay });
+        let is_whole = open.info.apply || fault::is(Fault::TombstoneDropped);
+        let (space, dead) = (open.space.clone(), if is_whole { Dead::Go } else { Dead::Stay });
         let reached = view::trim(self.txn, &space, to, most, dead)?;
         let (low, high) = (view::log_key(id, 0), view::log_key(id, reached));
         let mut gone = Vec::new();
@@ -211,6 +254,7 @@ impl Work<'_, '_> {
         for (id, database) in &self.engine.databases {
             let grown = database.state.version.saturating_sub(database.published);
             let open = self.engine.board.database(*id).filter(|_| grown > 0 && !database.row.relay);
+            let open = open.filter(|open| !open.keepers.has_failed());
             let keep = open.as_ref().map_or(Keep::All, |open| open.keepers.keep());
             if let Some(wanted) = keep.floor(database.published) {
                 due.push((*id, wanted, grown));
@@ -223,7 +267,12 @@ impl Work<'_, '_> {
             }
             match self.trim(id, wanted, grown.saturating_mul(2).max(TRIM_AT_LEAST)) {
                 // What cannot be read is no reason not to write: it is told, and all stays.
-                Err(Failure::Refused(error)) => self.event(id, Event::Error { error }),
+                Err(Failure::Refused(error)) => {
+                    let open = self.engine.board.database(id);
+                    if open.is_some_and(|open| open.keepers.fail()) {
+                        self.event(id, Event::Error { error });
+                    }
+                }
                 trimmed => drop(trimmed?),
             }
         }

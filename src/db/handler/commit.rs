@@ -81,7 +81,7 @@ impl Work<'_, '_> {
         let mut keys = view::keys_from(self.txn, &space, &database.writers, &from, SLICE + 1)?;
         let next = if keys.len() > SLICE { keys.pop().map(|next| next.name) } else { None };
         for Named { key, .. } in keys {
-            let newest = view::newest(self.txn, &space, &key, None)?.map(|row| row.version);
+            let newest = space.newest_version(self.txn, &key)?;
             let noted = Unmerged::of(self.txn, &space, &key)?;
             if functions.any() {
                 if newest.is_none_or(|version| version <= epoch) {

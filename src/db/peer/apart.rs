@@ -1,14 +1,17 @@
-//! Blocks of feeds without a database, wanted one by one or in ranges: asked for with complete proofs.
+//! Blocks of feeds without a database, wanted one by one or in ranges, and damaged blocks of any feed: asked for with
+//! complete proofs.
 
 use super::{MAX_UNVERIFIED, Peer, State};
 use crate::db::error::{Code, Error};
 use crate::db::raw::RAW;
+use crate::db::store::Shared;
 use crate::feed::{self, FeedError};
 use crate::store::ReadTxn;
 use crate::types::FeedKey;
 use crate::wire::limits::MAX_REQUEST_BLOCKS;
 use crate::wire::{Blocks, RequestId};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 /// Ranges asked for over one connection at a time: most of its requests are left to whole feeds.
 const MAX_ASKS: usize = 64;
@@ -28,13 +31,10 @@ impl State {
         if self.said_done || self.stalled || !is_able {
             return;
         }
-        let raw = Arc::clone(&shared.board.raw);
-        if !peer.is_for(RAW) || raw.feeds.read().is_empty() {
-            self.watch.apart.clear();
-            return;
-        }
+        let raw = Some(Arc::clone(&shared.board.raw));
+        let raw = raw.filter(|raw| peer.is_for(RAW) && !raw.feeds.read().is_empty());
         let known = |feed: &FeedKey| {
-            let feeds = raw.feeds.read();
+            let feeds = raw.as_ref()?.feeds.read();
             let here = feeds.get(feed).filter(|here| !here.forked && !here.writable)?;
             Some((here.length, here.tip))
         };
@@ -53,7 +53,8 @@ impl State {
             let reach = remote.length;
             work.extend(wanted.into_iter().map(|(start, end)| (*feed, start, end.min(reach))));
         }
-        if work.is_empty() {
+        let has_holes = shared.board.has_holes.load(Ordering::Acquire);
+        if work.is_empty() && !has_holes {
             return;
         }
         // What cannot be read now is asked for at the next occasion.
@@ -61,11 +62,47 @@ impl State {
             self.watch.apart.extend(work.iter().map(|(feed, ..)| *feed));
             return;
         };
+        if has_holes && self.ask_holes(&txn, &shared, peer).is_err() {
+            self.watch.apart.extend(work.iter().map(|(feed, ..)| *feed));
+            return;
+        }
         for (feed, start, end) in work {
             if self.ask_range(&txn, feed, start, end, peer).is_err() || self.asks.len() >= MAX_ASKS {
                 self.watch.apart.insert(feed);
             }
         }
+    }
+
+    /// Asks for blocks that are damaged here, also of own feeds: whoever announces the feed so far may have them whole.
+    fn ask_holes(&mut self, txn: &ReadTxn, shared: &Arc<Shared>, peer: &Peer) -> Result<(), FeedError> {
+        let feeds: Vec<(FeedKey, u64)> = self
+            .remote
+            .iter()
+            .filter(|(_, remote)| !remote.inflight.yields)
+            .map(|(feed, remote)| (*feed, remote.length))
+            .collect();
+        let mut any = false;
+        for (feed, reach) in feeds {
+            let Some(record) = feed::load(txn, &feed)? else { continue };
+            for (seq, _) in feed::holes(txn, &record, 0, MAX_ASKS)? {
+                any = true;
+                if seq >= reach || self.asks.len() >= MAX_ASKS {
+                    break;
+                }
+                if shared.board.wants.lock().unasked(&feed, seq, seq.saturating_add(1)).is_some() {
+                    let Ok(id) = self.session.ask(feed, seq, seq.saturating_add(1)) else { return Ok(()) };
+                    shared.board.wants.lock().ask(feed, seq, seq.saturating_add(1), peer.0.id);
+                    self.asks.insert(id, Ask { feed, start: seq });
+                    if self.session.requests_open() == 1 {
+                        self.heard_at = self.ticks;
+                    }
+                }
+            }
+        }
+        if !any && feed::all_holes(txn, 1)?.is_empty() {
+            shared.board.has_holes.store(false, Ordering::Release);
+        }
+        Ok(())
     }
 
     fn ask_range(

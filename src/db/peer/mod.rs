@@ -86,6 +86,8 @@ struct Connection {
     unheard: AtomicBool,
     /// Nothing in common is known yet, and may soon be.
     fresh: AtomicBool,
+    /// Own feeds that may leave over it: those of which a topic is open.
+    own: RwLock<BTreeSet<FeedKey>>,
     /// The other side says it has more of an own feed, or another one, than is here.
     claims: AtomicBool,
     state: Mutex<State>,
@@ -348,6 +350,11 @@ impl Peer {
         self.with_state(State::refresh);
     }
 
+    /// Damaged blocks were taken out.
+    pub(super) fn look_for_holes(&self) {
+        self.with_state(State::ask_wanted);
+    }
+
     /// What is wanted of a feed without a database has changed.
     pub(super) fn look_for_wanted(&self, feed: FeedKey) {
         self.with_state(|state, peer| {
@@ -361,6 +368,11 @@ impl Peer {
         let [unheard, fresh] = [&self.0.unheard, &self.0.fresh].map(|flag| flag.load(Ordering::Acquire));
         let claims = self.0.claims.load(Ordering::Acquire);
         ((unheard || fresh) && waited < OWN_FEED_PATIENCE) || (claims && waited < CLAIM_PATIENCE)
+    }
+
+    /// Whether an own feed may leave over this connection.
+    pub(super) fn may_carry(&self, feed: &FeedKey) -> bool {
+        self.0.own.read().contains(feed)
     }
 
     /// Whether all that this connection announced of a database is here and placed.

@@ -82,6 +82,7 @@ impl Peer {
             wake,
             unheard: AtomicBool::new(false),
             fresh: AtomicBool::new(true),
+            own: RwLock::new(BTreeSet::new()),
             claims: AtomicBool::new(false),
             state: Mutex::new(state),
         };

@@ -102,6 +102,9 @@ impl State {
     /// when the owner thread has noted that it does.
     pub(super) fn allow_own(&mut self, peer: &Peer) {
         let Some(shared) = self.shared.clone() else { return };
+        if *peer.0.own.read() != self.watch.own {
+            peer.0.own.write().clone_from(&self.watch.own);
+        }
         let waited = if self.own_allowed { self.waited } else { self.ticks };
         if peer.0.unheard.load(Ordering::Acquire) || !shared.board.own_may_leave(waited) {
             return;

@@ -33,7 +33,8 @@ pub(super) struct Watch {
     pub apart: BTreeSet<FeedKey>,
     /// Feeds of which not all that was announced is here and in the order.
     undelivered: BTreeSet<FeedKey>,
-    /// Own feeds: of which something waits to leave; that nobody has confirmed; of which the other side claims more.
+    /// Own feeds that an open topic lets this connection speak of; of those: of which something waits to leave; that nobody has confirmed; of which the other side claims more.
+    pub own: BTreeSet<FeedKey>,
     pub leaving: BTreeSet<FeedKey>,
     pub unconfirmed: BTreeSet<FeedKey>,
     pub claimed: BTreeSet<FeedKey>,
@@ -86,6 +87,7 @@ impl State {
         self.watch.unheard.insert(id);
         self.watch.due.insert(id);
         for open in self.databases_of(&topic, peer) {
+            self.watch.touched.extend(open.feeds.read().own().map(|(key, _)| *key));
             let Some(shown) = self.topics.get_mut(&id) else { continue };
             match topic.kind {
                 TopicKind::Database => shown.news.extend(open.feeds.read().keys()),
@@ -98,6 +100,9 @@ impl State {
     pub(super) fn unwatch_topic(&mut self, id: TopicId, peer: &Peer) {
         let databases = self.databases_of_topic(id, peer);
         self.watch.databases.extend(databases.iter().map(|open| open.id));
+        for open in &databases {
+            self.watch.touched.extend(open.feeds.read().own().map(|(key, _)| *key));
+        }
         self.forget_mark(id, peer);
         if let Some(shown) = self.topics.remove(&id) {
             self.watch.topics.remove(&shown.topic);
@@ -177,7 +182,10 @@ impl State {
             let lacks = |feed: &PublishedFeed, length| !feed.has(length) || !feed.is_up_to(length);
             let is_undelivered =
                 remote.is_some_and(|remote| here.iter().any(|feed| lacks(feed, remote.length)));
-            let own = here.first().filter(|feed| feed.writable);
+            let is_spoken_of = self.is_spoken_of(&key, &holders);
+            let remote = self.remote.get(&key);
+            let own = here.first().filter(|feed| feed.writable && is_spoken_of);
+            let is_own = own.is_some();
             let is_claimed = remote.zip(own).is_some_and(|(remote, own)| {
                 !own.forked && (remote.length > own.length || remote.contradicts)
             });
@@ -189,6 +197,7 @@ impl State {
             let watch = &mut self.watch;
             watch.databases.extend(holders.iter().map(|open| open.id));
             keep(&mut watch.undelivered, key, is_undelivered);
+            keep(&mut watch.own, key, is_own);
             keep(&mut watch.claimed, key, is_claimed);
             keep(&mut watch.leaving, key, leaves);
             keep(&mut watch.unconfirmed, key, unconfirmed);
@@ -201,6 +210,13 @@ impl State {
                 self.compare_overtaken(&key, peer);
             }
         }
+    }
+
+    /// Whether a topic that lets this connection speak of the feed is open.
+    fn is_spoken_of(&self, key: &FeedKey, holders: &[Arc<OpenDatabase>]) -> bool {
+        let is_open = |kind, key| self.watch.topics.contains_key(&Topic { kind, key });
+        is_open(TopicKind::Feed, *key)
+            || holders.iter().any(|open| open.id != RAW && is_open(TopicKind::Database, open.info.key))
     }
 
     /// A feed that another connection was at may be free.

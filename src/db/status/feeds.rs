@@ -56,7 +56,8 @@ pub(super) fn status(inner: &Inner, arrived: bool, peers: Vec<PeerStatus>) -> Sy
         let wanted_by_link = if here.until == u64::MAX || is_relay || here.stranger { 0 } else { here.until };
         let linked = linked.get(key).copied().unwrap_or(0).max(wanted_by_link);
         let want = here.tip.max(there.most).max(linked).max(here.length);
-        let seen = Seen { key: *key, here, there, want, peers: peers.len() };
+        let sharing = peers.iter().filter(|peer| peer.shares()).count();
+        let seen = Seen { key: *key, here, there, want, peers: peers.len(), sharing };
         let mut reason = seen.reason(&feeds);
         if is_relay && here.length >= here.until && here.length < want {
             let what = format!(
@@ -119,6 +120,8 @@ struct Seen<'a> {
     there: &'a Elsewhere,
     want: u64,
     peers: usize,
+    /// Those of them that have the database.
+    sharing: usize,
 }
 
 impl Seen<'_> {
@@ -176,7 +179,7 @@ impl Seen<'_> {
 
     /// Blocks that are not here.
     fn missing(&self) -> Option<Reason> {
-        let Self { key, here, there, want, peers } = *self;
+        let Self { key, here, there, want, peers, .. } = *self;
         if there.moving {
             return None;
         }
@@ -242,7 +245,7 @@ impl Seen<'_> {
                 format!("this device's feed {key} is not granted, so what it writes does not count: {how}");
             return Some(self.because(Why::NotGranted, what));
         }
-        if self.peers > 0 && here.waits_to_leave() {
+        if self.sharing > 0 && here.waits_to_leave() {
             let what =
                 "own blocks leave once everybody connected has said what they have of the feed".to_owned();
             return Some(self.because(Why::HeldBack, what));

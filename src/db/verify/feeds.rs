@@ -8,17 +8,24 @@ impl Verifier<'_> {
     pub(super) fn feeds(&mut self) -> Result<(), Error> {
         let txn = self.snapshot.txn();
         let total = txn.entries(Table::Blocks)?;
-        let records = match feed::all(txn) {
-            Ok(records) => records,
-            Err(error) => {
-                self.damage(Damage::new(Stage::Feeds, error));
-                return self.done(Stage::Feeds);
-            }
-        };
+        let records = feed::each(txn)?;
         let mut blocks = 0;
-        for record in &records {
-            let found = feed::check(txn, record, || self.step(Stage::Feeds, total))?;
+        for (key, record) in &records {
+            let record = match record {
+                Ok(record) => record,
+                Err(error) => {
+                    let mut damage = Damage::new(Stage::Feeds, error);
+                    (damage.feed, damage.table) = (Some(*key), Some(Table::Feeds.name().to_owned()));
+                    self.damage(damage);
+                    self.unread.push(*key);
+                    continue;
+                }
+            };
+            let found = feed::check(txn, record, self.most_flaws, || self.step(Stage::Feeds, total))?;
             blocks += found.blocks;
+            if !found.flaws.is_empty() {
+                self.flawed.push((record.key, found.clone()));
+            }
             for flaw in found.flaws {
                 let why = match &flaw {
                     Flaw::Block { .. } => {
@@ -31,6 +38,7 @@ impl Verifier<'_> {
                     Flaw::Head { length } => {
                         format!("neither its blocks nor its tree lead to its signed head of length {length}")
                     }
+                    Flaw::Secret => "its secret is that of another key".to_owned(),
                     Flaw::Lengths => "its rows are not those of its length".to_owned(),
                 };
                 let mut damage = Damage::new(Stage::Feeds, why);

@@ -2,22 +2,30 @@
 //! state, while everything else goes on.
 
 mod feeds;
+mod order;
 mod pages;
 mod rows;
 mod views;
 
 use super::error::{Code, Error};
 use super::events::{Replier, Reply};
+use super::repair::{Repaired, marked, repair};
 use super::store::{Shared, Store};
 pub(super) use rows::{Unreadable, check as check_row};
 
+use crate::feed::{FeedCheck, MAX_FLAWS};
+use crate::seal::EncryptionKey;
 use crate::store::Snapshot;
 use crate::types::FeedKey;
+use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::{Arc, Weak};
 
 /// Damages that are described; the rest is counted. Bounds a report.
 const MAX_DAMAGES: usize = 1_000;
+
+/// Flaws of one feed that one pass of a repair mends: bounds what it remembers.
+const MAX_MENDED: usize = 65_536;
 
 /// Steps between two calls of the progress callback.
 const STEPS_PER_CALL: u64 = 256;
@@ -112,6 +120,8 @@ pub struct Report {
     pub more: u64,
     /// With damaged pages nothing is read through the map: the other stages were left out.
     pub stopped_at: Option<Stage>,
+    /// What was done about it, if anything was to be.
+    pub repair: Option<Repaired>,
 }
 
 impl Report {
@@ -120,30 +130,44 @@ impl Report {
     }
 }
 
+/// What a verification does beside looking.
+#[derive(Clone, Default)]
+pub struct VerifyOptions {
+    /// Mends what is found, as far as it can be.
+    pub repair: bool,
+    /// Opens what is sealed of encrypted databases that are not open.
+    pub encryption_key: Option<EncryptionKey>,
+}
+
 impl Store {
     /// Checks everything that is stored. `progress` is called on the verifying thread.
     ///
     /// What is committed when it begins is checked; pages freed meanwhile are used again only when it is done, and a map
     /// that is full (which grows without end on 64 bits outside of Windows) waits for it.
     pub fn verify(&self, progress: impl FnMut(Progress) + Send + 'static) -> Reply<Report> {
+        self.verify_with(VerifyOptions::default(), progress)
+    }
+
+    /// As [`Store::verify`], and mends what it finds if it is to (`docs/design/repair.md`).
+    pub fn verify_with(
+        &self,
+        options: VerifyOptions,
+        progress: impl FnMut(Progress) + Send + 'static,
+    ) -> Reply<Report> {
         let shared = match self.shared() {
             Ok(shared) => shared,
             Err(error) => return Reply::ready(Err(error)),
         };
         let (replier, reply) = Reply::channel();
-        let begun = match shared.environment() {
-            // Nothing is committed, and no job is taken.
-            Ok(environment) if environment.is_read_only() => {
-                Reply::ready(environment.snapshot().map_err(Error::from))
-            }
-            // Between two commits: what is queued before is in the state that is checked.
-            Ok(_) => shared.job(|work| Ok(work.engine.environment().snapshot()?)),
-            Err(error) => Reply::ready(Err(error)),
-        };
+        if options.repair && shared.environment().is_ok_and(|environment| environment.is_read_only()) {
+            let message = "a store that is opened for reading only is not repaired: open it without readOnly";
+            return Reply::ready(Err(Error::new(Code::ReadOnly, message)));
+        }
+        let begun = begin(&shared);
         let weak = Arc::downgrade(&shared);
         let spawned = std::thread::Builder::new()
             .name("multi-hyperbee verify".into())
-            .spawn(move || run(weak, begun, Box::new(progress), replier));
+            .spawn(move || run(&weak, &options, begun, Box::new(progress), replier));
         match spawned {
             Ok(_) => reply,
             Err(error) => Reply::ready(Err(Error::new(
@@ -154,42 +178,99 @@ impl Store {
     }
 }
 
+fn begin(shared: &Shared) -> Reply<Snapshot> {
+    match shared.environment() {
+        // Nothing is committed, and no job is taken.
+        Ok(environment) if environment.is_read_only() => {
+            Reply::ready(environment.snapshot().map_err(Error::from))
+        }
+        // Between two commits: what is queued before is in the state that is checked.
+        Ok(_) => shared.job(|work| Ok(work.engine.environment().snapshot()?)),
+        Err(error) => Reply::ready(Err(error)),
+    }
+}
+
 fn run(
-    store: Weak<Shared>,
+    store: &Weak<Shared>,
+    options: &VerifyOptions,
     begun: Reply<Snapshot>,
-    progress: Box<dyn FnMut(Progress)>,
+    mut progress: Box<dyn FnMut(Progress)>,
     replier: Replier<Report>,
 ) {
-    let verified = begun.wait().and_then(|snapshot| {
-        let mut verifier =
-            Verifier { store, snapshot: &snapshot, progress, steps: 0, found: Report::default() };
-        let ended = verifier.all();
-        ended.map(|()| verifier.found)
+    let mut pass = |begun: Reply<Snapshot>| {
+        let snapshot = begun.wait()?;
+        Verifier::new(store, options, &snapshot, &mut *progress).all()
+    };
+    let verified = pass(begun).and_then(|found| {
+        if !options.repair {
+            return Ok(found.report);
+        }
+        repair(store, options, found, || {
+            let shared = store.upgrade().ok_or_else(Error::closed)?;
+            pass(begin(&shared))
+        })
     });
     // A caller that no longer listens has chosen not to know.
     let _ = replier.send(verified);
 }
 
+/// What one pass over a store has found, as exactly as mending it takes.
+pub(super) struct Found {
+    pub report: Report,
+    /// What is wrong with feeds whose records can be read, and which cannot.
+    pub flawed: Vec<(FeedKey, FeedCheck)>,
+    pub unread: Vec<FeedKey>,
+}
+
 /// A verification under way.
 struct Verifier<'s> {
     /// Who closes the store ends it.
-    store: Weak<Shared>,
+    store: &'s Weak<Shared>,
     snapshot: &'s Snapshot,
-    progress: Box<dyn FnMut(Progress)>,
+    key: Option<&'s EncryptionKey>,
+    progress: &'s mut dyn FnMut(Progress),
     steps: u64,
+    /// Flaws of one feed that are looked for one by one.
+    most_flaws: usize,
+    /// Databases that are being made anew.
+    marked: BTreeSet<u32>,
     found: Report,
+    flawed: Vec<(FeedKey, FeedCheck)>,
+    unread: Vec<FeedKey>,
 }
 
-impl Verifier<'_> {
-    fn all(&mut self) -> Result<(), Error> {
-        self.pages()?;
-        if !self.found.is_clean() {
-            self.found.stopped_at = Some(Stage::Pages);
-            return Ok(());
+impl<'s> Verifier<'s> {
+    fn new(
+        store: &'s Weak<Shared>,
+        options: &'s VerifyOptions,
+        snapshot: &'s Snapshot,
+        progress: &'s mut dyn FnMut(Progress),
+    ) -> Self {
+        Self {
+            store,
+            snapshot,
+            key: options.encryption_key.as_ref(),
+            progress,
+            steps: 0,
+            most_flaws: if options.repair { MAX_MENDED } else { MAX_FLAWS },
+            marked: BTreeSet::new(),
+            found: Report::default(),
+            flawed: Vec::new(),
+            unread: Vec::new(),
         }
-        self.feeds()?;
-        self.rows()?;
-        self.views()
+    }
+
+    fn all(mut self) -> Result<Found, Error> {
+        self.pages()?;
+        if self.found.is_clean() {
+            self.marked = marked(self.snapshot.txn())?;
+            self.feeds()?;
+            self.rows()?;
+            self.views()?;
+        } else {
+            self.found.stopped_at = Some(Stage::Pages);
+        }
+        Ok(Found { report: self.found, flawed: self.flawed, unread: self.unread })
     }
 
     fn damage(&mut self, damage: Damage) {

@@ -2,14 +2,15 @@
 
 use super::{Damage, Stage, Verifier};
 use crate::apply::{self, AppliedState};
-use crate::causal::WalkSource as _;
+use crate::causal::{Turn, WalkSource as _};
 use crate::db::engine::counted_by_choice;
 use crate::db::error::Error;
 use crate::db::handler::HandlerRow;
+use crate::db::repair;
 use crate::db::rows::{DatabaseRow, MemberRow, StateRow};
 use crate::entry::Op;
 use crate::order::{self, Batches, OrderError, read_blocks};
-use crate::seal::BlockSealing;
+use crate::seal::{BlockSealing, Sealing};
 use crate::store::{Read as _, Table};
 use crate::types::{FeedKey, Position};
 use crate::view::{self, KeyFlaw, Space, ViewError, Writers};
@@ -17,16 +18,16 @@ use std::collections::BTreeMap;
 use std::ops::Bound;
 
 /// A database as it stands in the snapshot, open or not.
-struct Stored {
-    name: String,
-    row: DatabaseRow,
+pub(super) struct Stored {
+    pub name: String,
+    pub row: DatabaseRow,
     version: u64,
     /// The last one given: in apply mode more than are published, while a wave is not through.
     given: u64,
     applied: Option<AppliedState>,
     /// Rows of the view are the built-in fold of their diffs.
     is_folded: bool,
-    members: BTreeMap<FeedKey, MemberRow>,
+    pub members: BTreeMap<FeedKey, MemberRow>,
 }
 
 impl Verifier<'_> {
@@ -36,11 +37,21 @@ impl Verifier<'_> {
             self.found.databases += 1;
             let Some(stored) = self.stored(name, row)? else { continue };
             let space = self.space_of(&stored.row);
+            if self.marked.contains(&stored.row.id) {
+                let why = "its repair has begun and is not done: call verify({ repair: true }) again";
+                self.say(&stored.name, Ok(Some(Damage::new(Stage::Views, why))));
+                continue;
+            }
+            // A relay has placed nothing.
+            if stored.row.relay {
+                continue;
+            }
             if let Some(space) = &space {
                 self.folds(&stored, space)?;
+                self.order(&stored, space)?;
             }
             if stored.row.apply {
-                self.sequence(&stored);
+                self.sequence(&stored, space.as_ref());
             } else if let Some(space) = &space {
                 let indexed = self.index(&stored, space);
                 self.say(&stored.name, indexed.map_err(|error| error.to_string()));
@@ -74,7 +85,11 @@ impl Verifier<'_> {
         if row.check.is_none() {
             return Some(Space::plain(row.id));
         }
-        self.store.upgrade()?.board.database(row.id).map(|open| open.space.clone())
+        if let Some(open) = self.store.upgrade()?.board.database(row.id) {
+            return Some(open.space.clone());
+        }
+        let key = self.key.filter(|key| Some(key.check(&row.key)) == row.check)?;
+        Some(Space::new(row.id, Sealing::new(Some(key), &row.key)))
     }
 
     pub(super) fn spaces(&self) -> Result<BTreeMap<u32, Option<Space>>, Error> {
@@ -148,12 +163,22 @@ impl Verifier<'_> {
     }
 
     /// In apply mode: the sequence is whole, and what readers see was given.
-    fn sequence(&mut self, stored: &Stored) {
+    fn sequence(&mut self, stored: &Stored, space: Option<&Space>) {
         let Some(state) = &stored.applied else { return };
         let writers: Writers = stored.members.iter().map(|(feed, member)| (member.feed, *feed)).collect();
         let writer = |number| writers.get(&number).copied();
         let (txn, id) = (self.snapshot.txn(), stored.row.id);
-        let flaw = apply::check(txn, id, state, writer, || self.step(Stage::Views, 0));
+        let batches = space.map(|space| {
+            let sealing = space.sealing();
+            Batches { txn, database: id, sealing, numbers: &stored.members }
+        });
+        let stands = |turn: &Turn| {
+            batches.as_ref().is_none_or(|batches| {
+                let batch = batches.batch(turn.at.writer, turn.at.seq);
+                batch.is_ok_and(|batch| batch.end == turn.end && batch.effective == turn.at.effective)
+            })
+        };
+        let flaw = apply::check(txn, id, state, writer, stands, || self.step(Stage::Views, 0));
         let damage = flaw.map(|flaw| flaw.map(|flaw| Damage::new(Stage::Views, flaw)));
         self.say(&stored.name, damage.map_err(|error| error.to_string()));
         let is_given = if state.open_wave.is_some() {
@@ -212,7 +237,8 @@ impl Verifier<'_> {
 
     fn log(&mut self, stored: &Stored) {
         let (txn, id) = (self.snapshot.txn(), stored.row.id);
-        let log = view::check_log(txn, id, stored.given, || self.step(Stage::Views, 0));
+        let after = repair::dropped(txn, id).unwrap_or_default();
+        let log = view::check_log(txn, id, after, stored.given, || self.step(Stage::Views, 0));
         let why = |version| format!("version {version} is missing, in the log or in the view");
         let log = log.map(|gap| gap.map(|version| Damage::new(Stage::Views, why(version))));
         self.say(&stored.name, log.map_err(|error: ViewError| error.to_string()));
@@ -235,7 +261,9 @@ impl Verifier<'_> {
             return Err(Error::closed());
         }
         let why = format!("the state hash kept of version {version} is not that of its content");
-        let differs = anew.map(|anew| (anew != kept).then(|| Damage::new(Stage::Views, why)));
+        let table = Some(Table::Hashes.name().to_owned());
+        let differs =
+            anew.map(|anew| (anew != kept).then(|| Damage { table, ..Damage::new(Stage::Views, why) }));
         self.say(&stored.name, differs.map_err(|error| error.to_string()));
         Ok(())
     }

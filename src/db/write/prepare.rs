@@ -131,6 +131,22 @@ impl Work<'_, '_> {
         })
     }
 
+    /// A state whose row was trimmed. What a user's own function has made of diffs is not found by folding them.
+    fn find_again(
+        &mut self,
+        id: u32,
+        key: &[u8],
+        stamp: Stamp,
+        state: u64,
+    ) -> Result<Option<State>, Failure> {
+        self.database(id)?;
+        let Some(database) = self.engine.databases.get(&id) else { return Err(Error::closed().into()) };
+        if database.handler.functions.any() || database.handler.epoch > 0 {
+            return Ok(None);
+        }
+        Ok(view::find_again(self.txn, &database.space, &database.writers, key, stamp, state)?)
+    }
+
     /// The diff against the state that was read, or against one that puts of the same object have made since, if that
     /// is smaller; against the current state if nothing was read or it cannot be found.
     fn smallest_diff(
@@ -148,9 +164,12 @@ impl Work<'_, '_> {
             return Ok(against(current));
         }
         let space = self.database(id)?.space.clone();
-        let Some((_, read)) = view::find_base(self.txn, &space, key, stamp, state)? else {
-            return Ok(against(current));
+        let kept = view::find_base(self.txn, &space, key, stamp, state)?;
+        let read = match kept {
+            Some((_, read)) => Some(read),
+            None => self.find_again(id, key, stamp, state)?,
         };
+        let Some(read) = read else { return Ok(against(current)) };
         let Some(mut best) = against(&read) else { return Ok(None) };
         let mut since = Vec::new();
         for version in self.database(id)?.puts_from.of(key, state) {

@@ -1,0 +1,252 @@
+//! **What.** What a verification found, mended: feeds (`feed::mend`; the rest comes from peers), rows that stand alone
+//! (`rows`), databases made anew from their feeds (`anew`). `docs/design/repair.md`.
+//!
+//! **Owns.** The rows `repair …` and `history …` of `Meta` (`mark`).
+//!
+//! **Invariants.** 1. What may be the only copy of something is taken away only if nothing can be read from it. 2. Each step
+//! is a transaction of bounded size that leaves what is left to do to be found. 3. While a database is being made anew
+//! nothing else places or writes in it.
+//!
+//! **Not here.** Finding damage (`verify`), holes and who fills them (`feed/holes`, `peer/apart`).
+
+mod anew;
+mod mark;
+mod rows;
+
+pub(super) use mark::{check_mark, dropped, marked, under_repair};
+
+use super::error::{Error, Failure};
+use super::rows::{DatabaseRow, MemberRow, StateRow};
+use super::store::Shared;
+use super::verify::{Damage, Found, Report, Stage, VerifyOptions};
+use crate::feed::{self, FeedCheck, Flaw};
+use crate::store::{Read as _, Table};
+use crate::types::FeedKey;
+use anew::Piece;
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Bound;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Weak};
+
+/// How often everything is gone over: what is mended can show what is behind it. Each time but the last mends something.
+const MAX_ROUNDS: usize = 8;
+
+/// Blocks mended in one transaction: for each all its bits may be tried.
+const BLOCKS: usize = 16;
+
+/// What a repair did, and what is left.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Repaired {
+    /// What was done, in words.
+    pub done: Vec<String>,
+    /// Damage that goes when peers are met that have the blocks; a database that waits for some is mended by the next
+    /// repair after they have come.
+    pub waiting: Vec<Damage>,
+    /// Damage that cannot be mended here.
+    pub remaining: Vec<Damage>,
+}
+
+/// Mends what `first` found, and says what came of it; `pass` goes over everything again.
+pub(super) fn repair(
+    store: &Weak<Shared>,
+    options: &VerifyOptions,
+    first: Found,
+    mut pass: impl FnMut() -> Result<Found, Error>,
+) -> Result<Report, Error> {
+    let report = first.report.clone();
+    let mut mender = Mender { store, options, done: Vec::new(), waits: BTreeSet::new() };
+    let mut found = first;
+    for _ in 0..MAX_ROUNDS {
+        // A file with damaged pages is not written to.
+        if found.report.is_clean() || found.report.stopped_at.is_some() {
+            break;
+        }
+        let before = mender.done.len();
+        mender.mend(&found)?;
+        if mender.done.len() == before {
+            break;
+        }
+        found = pass()?;
+    }
+    let (mut waiting, mut remaining) = (Vec::new(), Vec::new());
+    for damage in found.report.damages {
+        if mender.is_awaited(&damage)? { waiting.push(damage) } else { remaining.push(damage) }
+    }
+    Ok(Report { repair: Some(Repaired { done: mender.done, waiting, remaining }), ..report })
+}
+
+struct Mender<'r> {
+    store: &'r Weak<Shared>,
+    options: &'r VerifyOptions,
+    done: Vec<String>,
+    /// Databases that are to be made anew once their feeds are whole.
+    waits: BTreeSet<String>,
+}
+
+impl Mender<'_> {
+    fn shared(&self) -> Result<Arc<Shared>, Error> {
+        self.store.upgrade().filter(|shared| !shared.is_closed()).ok_or_else(Error::closed)
+    }
+
+    fn mend(&mut self, found: &Found) -> Result<(), Error> {
+        for key in &found.unread {
+            self.record(*key)?;
+        }
+        for (key, check) in &found.flawed {
+            self.feed(*key, check)?;
+        }
+        let mut anew = rows::mend(&*self.shared()?, &found.report.damages, &mut self.done)?;
+        let flawed: BTreeSet<FeedKey> =
+            found.flawed.iter().map(|(key, _)| *key).chain(found.unread.iter().copied()).collect();
+        self.waits.clear();
+        let databases = self.databases()?;
+        for damage in &found.report.damages {
+            let is_derived =
+                damage.stage == Stage::Views && damage.table.as_deref() != Some(Table::Hashes.name());
+            if let Some(name) = damage.database.as_ref().filter(|_| is_derived) {
+                anew.extend(databases.get(name).map(|row| row.id));
+            }
+        }
+        anew.extend(self.shared()?.board.repairing.lock().iter().copied());
+        for (name, row) in databases.iter().filter(|(_, row)| anew.contains(&row.id) && !row.relay) {
+            if self.has_any(row.id, &flawed)? {
+                self.waits.insert(name.clone());
+            } else {
+                self.anew(name, row)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn record(&mut self, key: FeedKey) -> Result<(), Error> {
+        let mended = self.shared()?.job(move |work| {
+            let row = work.txn.get(Table::Feeds, key.as_bytes())?.unwrap_or_default().to_vec();
+            let Some(record) = feed::mended_record(&*work.txn, key, &row)? else { return Ok(false) };
+            feed::save(work.txn, &record)?;
+            work.engine.feeds.remove(&key);
+            Ok(true)
+        });
+        if mended.wait()? {
+            self.done.push(format!("the record of feed {key} had a flipped bit, which was turned back"));
+        }
+        Ok(())
+    }
+
+    fn feed(&mut self, key: FeedKey, check: &FeedCheck) -> Result<(), Error> {
+        // Where it cannot be told which of blocks and tree is right, all of it is looked at together.
+        let is_mixed = check.flaws.iter().any(|flaw| !matches!(flaw, Flaw::Block { .. } | Flaw::Tree { .. }));
+        let size = if is_mixed { usize::MAX } else { BLOCKS };
+        for flaws in check.flaws.chunks(size.min(check.flaws.len().max(1))) {
+            let part = FeedCheck { flaws: flaws.to_vec(), ..FeedCheck::default() };
+            let (holes, changed) = self
+                .shared()?
+                .job(move |work| {
+                    work.engine.feeds.remove(&key);
+                    let Some(mut record) = feed::load(&*work.txn, &key)? else { return Ok((0, false)) };
+                    let (old, writes) = (record.clone(), work.writes());
+                    let before = feed::holes(&*work.txn, &old, 0, usize::MAX)?.len();
+                    feed::mend(work.txn, &mut record, &part)?;
+                    let after = feed::holes(&*work.txn, &old, 0, usize::MAX)?.len();
+                    work.engine.board.has_holes.fetch_or(after > 0, Ordering::AcqRel);
+                    work.engine.effects.feeds.insert(key);
+                    // A hole that is noted again is no news.
+                    let news = old != record || after != before || work.writes() - writes > 2 * after as u64;
+                    Ok((after.saturating_sub(before), news))
+                })
+                .wait()?;
+            if holes > 0 {
+                self.shared()?.board.has_holes.store(true, Ordering::Release);
+                self.done.push(format!(
+                    "{holes} damaged blocks of feed {key} were taken out, and are asked for at peers"
+                ));
+            } else if changed {
+                self.done.push(format!(
+                    "{} damages of feed {key} were mended from what is whole of it",
+                    flaws.len()
+                ));
+            }
+        }
+        for peer in self.shared()?.board.peers() {
+            peer.look_for_holes();
+        }
+        Ok(())
+    }
+
+    fn anew(&mut self, name: &str, row: &DatabaseRow) -> Result<(), Error> {
+        let (id, name_of, row_of) = (row.id, name.to_owned(), row.clone());
+        let key = self.options.encryption_key.clone();
+        let begun = self.shared()?.job(move |work| {
+            if !work.open_to_repair(&name_of, &row_of, key.as_ref()) {
+                return Ok(false);
+            }
+            work.begin_anew(id).map(|()| true)
+        });
+        if !begun.wait()? {
+            return Ok(());
+        }
+        let mut swept: Option<Vec<u8>> = None;
+        loop {
+            let from = swept.clone();
+            let piece = self.shared()?.job(move |work| work.anew_piece(id, from.as_deref()));
+            match piece.wait()? {
+                Piece::More(next) => swept = next,
+                Piece::Done => break,
+            }
+        }
+        let how =
+            if row.apply { "apply runs over it again" } else { "its latest state is there, its past is not" };
+        self.done.push(format!("the database {name} was made anew from its feeds: {how}"));
+        Ok(())
+    }
+
+    /// Every database whose row can be read, by name.
+    fn databases(&self) -> Result<BTreeMap<String, DatabaseRow>, Error> {
+        let txn = self.shared()?.read()?;
+        let mut found = BTreeMap::new();
+        for row in txn.range(Table::Databases, Bound::Included(&[0]), Bound::Excluded(&[1]))? {
+            let (key, value) = row?;
+            let name = String::from_utf8_lossy(key.get(1..).unwrap_or_default()).into_owned();
+            found.extend(DatabaseRow::decode(value).ok().map(|row| (name, row)));
+        }
+        Ok(found)
+    }
+
+    /// Whether one of these feeds is a database's.
+    fn has_any(&self, id: u32, feeds: &BTreeSet<FeedKey>) -> Result<bool, Error> {
+        let txn = self.shared()?.read()?;
+        for feed in feeds {
+            if txn.get(Table::Members, &MemberRow::key_of(id, feed))?.is_some() {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// Whether damage goes by what peers send.
+    fn is_awaited(&self, damage: &Damage) -> Result<bool, Error> {
+        let txn = self.shared()?.read()?;
+        if let (Some(feed), Stage::Feeds) = (damage.feed, damage.stage) {
+            let Ok(Some(record)) = feed::load(&txn, &feed) else { return Ok(false) };
+            let holes = feed::holes(&txn, &record, 0, usize::MAX)?;
+            return Ok(match damage.seq {
+                Some(seq) => holes.iter().any(|(hole, _)| *hole == seq),
+                None => holes.iter().any(|(_, doubt)| *doubt),
+            });
+        }
+        let id = damage.key.as_ref().and_then(|key| key.first_chunk().copied()).map(u32::from_be_bytes);
+        let databases = self.databases()?;
+        let name = databases.iter().find(|(_, row)| damage.stage == Stage::Rows && Some(row.id) == id);
+        let name = damage.database.as_ref().or(name.map(|(name, _)| name));
+        Ok(name.is_some_and(|name| self.waits.contains(name)))
+    }
+}
+
+/// The version and the clock of a database whose row of them cannot be read.
+fn state_of(txn: &impl crate::store::Read, id: u32) -> Result<StateRow, Failure> {
+    let (from, to) = (crate::view::log_key(id, 0), crate::view::log_key(id, u64::MAX));
+    let last = |table| txn.last(table, Bound::Included(&from), Bound::Included(&to));
+    let number = |bytes: &[u8]| bytes.last_chunk().copied().map_or(0, u64::from_be_bytes);
+    let version = last(Table::Log)?.map_or(0, |(key, _)| number(key));
+    let clock = last(Table::Commits)?.map_or(0, |(_, clock)| number(clock));
+    Ok(StateRow { version, clock })
+}

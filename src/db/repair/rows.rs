@@ -1,0 +1,209 @@
+//! Rows that cannot be read, each by itself.
+
+use super::state_of;
+use crate::codec::Reader;
+use crate::db::engine::Work;
+use crate::db::error::{Error, Failure};
+use crate::db::rows::{DatabaseRow, Halt, MemberRow, StateRow};
+use crate::db::store::Shared;
+use crate::db::verify::{Damage, Stage};
+use crate::feed;
+use crate::merkle::Parting;
+use crate::store::{Read as _, Table};
+use crate::types::FeedKey;
+use std::collections::BTreeSet;
+use std::ops::Bound;
+
+/// Rows mended in one transaction.
+const ROWS: usize = 256;
+
+/// What became of a row.
+enum Outcome {
+    Mended(String),
+    /// It follows from others: this database is made anew.
+    Anew(u32),
+    Stays,
+}
+
+/// Mends what stands alone, and returns which databases have derived rows that are damaged.
+pub(super) fn mend(
+    shared: &Shared,
+    damages: &[Damage],
+    done: &mut Vec<String>,
+) -> Result<BTreeSet<u32>, Error> {
+    let of_rows = damages.iter().filter(|damage| {
+        damage.stage == Stage::Rows || damage.table.as_deref() == Some(Table::Hashes.name())
+    });
+    let rows: Vec<(Table, Vec<u8>, Option<String>)> = of_rows
+        .filter_map(|damage| {
+            let table = Table::ALL.into_iter().find(|table| Some(table.name()) == damage.table.as_deref())?;
+            Some((table, damage.key.clone().unwrap_or_default(), damage.database.clone()))
+        })
+        .collect();
+    let mut anew = BTreeSet::new();
+    for rows in rows.chunks(ROWS) {
+        let rows = rows.to_vec();
+        let outcomes = shared.job(move |work| {
+            let mend = |(table, key, database): &(Table, Vec<u8>, Option<String>)| {
+                work.mend_row(*table, key, database.as_deref())
+            };
+            rows.iter().map(mend).collect::<Result<Vec<Outcome>, Failure>>()
+        });
+        for outcome in outcomes.wait()? {
+            match outcome {
+                Outcome::Mended(what) => done.push(what),
+                Outcome::Anew(id) => drop(anew.insert(id)),
+                Outcome::Stays => {}
+            }
+        }
+    }
+    Ok(anew)
+}
+
+fn database_of(key: &[u8]) -> u32 {
+    key.first_chunk().copied().map_or(0, u32::from_be_bytes)
+}
+
+impl Work<'_, '_> {
+    fn mend_row(&mut self, table: Table, key: &[u8], database: Option<&str>) -> Result<Outcome, Failure> {
+        let name = table.name();
+        Ok(match table {
+            Table::Databases if key.first() == Some(&1) => {
+                let id = key.last_chunk().copied().map_or(0, u32::from_be_bytes);
+                let state = state_of(&*self.txn, id)?;
+                self.txn.put(Table::Databases, &StateRow::key_of(id), &state.encode())?;
+                self.engine.databases.remove(&id);
+                Outcome::Anew(id)
+            }
+            Table::Members => return self.mend_member(key),
+            Table::Hashes => {
+                let id = match database {
+                    Some(name) => self.number_of(name)?,
+                    None => Some(database_of(key)),
+                };
+                let Some(id) = id else { return Ok(Outcome::Stays) };
+                self.txn.delete(Table::Hashes, &id.to_be_bytes())?;
+                if let Some(open) = self.engine.board.database(id) {
+                    open.state_hash.forget();
+                }
+                Outcome::Mended(format!("a kept state hash was taken out of {name}: it is computed anew"))
+            }
+            Table::Invites => {
+                self.txn.delete(table, key)?;
+                Outcome::Mended("an invite that could not be read was taken out: issue another".into())
+            }
+            Table::Kept => {
+                self.txn.delete(table, key)?;
+                Outcome::Mended(
+                    "an own block that was to be written again could not be read: it is lost, and was taken out".into(),
+                )
+            }
+            Table::Parts => {
+                self.txn.delete(table, key)?;
+                Outcome::Mended(
+                    "a part of a feed was taken out: it is fetched again when it is wanted".into(),
+                )
+            }
+            Table::Holes => {
+                self.txn.put(table, key, &[1])?;
+                Outcome::Mended("a row that names a damaged block was written anew".into())
+            }
+            Table::Forks => return self.mend_fork(key),
+            Table::Meta => return self.mend_meta(key),
+            Table::Pasts
+            | Table::Effectives
+            | Table::Controls
+            | Table::Order
+            | Table::Witnesses
+            | Table::Diffs
+            | Table::View
+            | Table::Log
+            | Table::Commits
+            | Table::Sequence
+            | Table::Applied => Outcome::Anew(database_of(key)),
+            Table::Unmerged => {
+                if key.len() == 5 {
+                    // Who merges says so again.
+                    self.txn.delete(table, key)?;
+                }
+                Outcome::Anew(database_of(key))
+            }
+            // A feed's own are mended with it; a database's name and keys are in no other place.
+            Table::Feeds | Table::Blocks | Table::Tree | Table::Databases => Outcome::Stays,
+        })
+    }
+
+    fn number_of(&self, name: &str) -> Result<Option<u32>, Failure> {
+        let row = self.txn.get(Table::Databases, &DatabaseRow::key_of(name))?;
+        Ok(row.and_then(|row| DatabaseRow::decode(row).ok()).map(|row| row.id))
+    }
+
+    /// Its number is in its feed's record; what was chosen of it is lost.
+    fn mend_member(&mut self, key: &[u8]) -> Result<Outcome, Failure> {
+        let Ok(feed) = MemberRow::feed_of(key) else { return Ok(Outcome::Stays) };
+        let Ok(Some(record)) = feed::load(&*self.txn, &feed) else { return Ok(Outcome::Stays) };
+        let id = database_of(key);
+        let kept = self.txn.get(Table::Members, key)?.and_then(|row| MemberRow::decode(row).ok());
+        if let Some(kept) = kept {
+            self.txn.put(Table::Members, key, &MemberRow { feed: record.id, ..kept }.encode())?;
+            self.engine.databases.remove(&id);
+            return Ok(Outcome::Mended(format!("the row of feed {feed} in a database has its number again")));
+        }
+        let member = MemberRow {
+            feed: record.id,
+            added: false,
+            merged: 0,
+            until: u64::MAX,
+            halt: if record.branch.is_some() { Halt::Branch } else { Halt::None },
+            stranger: false,
+        };
+        self.txn.put(Table::Members, key, &member.encode())?;
+        self.engine.databases.remove(&id);
+        // What counts may hang on what is lost: the database is made anew in the next round if it does.
+        let what = format!(
+            "the row of feed {feed} in a database was written anew: if it was added with addPeer, add it again"
+        );
+        Ok(Outcome::Mended(what))
+    }
+
+    fn mend_fork(&mut self, key: &[u8]) -> Result<Outcome, Failure> {
+        let Ok(feed) = FeedKey::try_from(key) else { return Ok(Outcome::Stays) };
+        let row = self.txn.get(Table::Forks, key)?.unwrap_or_default().to_vec();
+        let is_right = |row: &[u8]| {
+            let mut reader = Reader::new(row);
+            let parting = Parting::decode(&mut reader);
+            parting.is_ok_and(|parting| parting.verify(&feed).is_ok()) && reader.remaining() == 0
+        };
+        let Some(mended) = feed::flipped_back(&row, is_right) else { return Ok(Outcome::Stays) };
+        self.txn.put(Table::Forks, key, &mended)?;
+        Ok(Outcome::Mended(format!(
+            "the proof that feed {feed} has forked had a flipped bit, which was turned back"
+        )))
+    }
+
+    /// Numbers that are given next are more than all that were.
+    fn mend_meta(&mut self, key: &[u8]) -> Result<Outcome, Failure> {
+        let next = match key {
+            b"next-feed" => {
+                let records = feed::each(&*self.txn)?;
+                if records.iter().any(|(_, record)| record.is_err()) {
+                    return Ok(Outcome::Stays);
+                }
+                records.iter().filter_map(|(_, record)| record.as_ref().ok()).map(|record| record.id).max()
+            }
+            b"next database" => {
+                let rows = self.txn.range(Table::Databases, Bound::Included(&[1]), Bound::Excluded(&[2]))?;
+                let mut most = None;
+                for row in rows {
+                    let id = row?.0.last_chunk().copied().map_or(0, u32::from_be_bytes);
+                    most = Some(most.map_or(id, |most: u32| most.max(id)));
+                }
+                most
+            }
+            _ => return Ok(Outcome::Stays),
+        };
+        let next = next.map_or(u32::from(key == b"next database"), |most| most.saturating_add(1));
+        self.txn.put(Table::Meta, key, &next.to_be_bytes())?;
+        Ok(Outcome::Mended(format!("{} was written anew", String::from_utf8_lossy(key))))
+    }
+}

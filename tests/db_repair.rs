@@ -1,0 +1,580 @@
+//! What `verify` finds, `verify_with` of `repair` mends: bits flipped in rows of every table, in both modes, plain and
+//! encrypted; and a block that nobody has stays named and is never served.
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::semicolon_if_nothing_returned,
+    clippy::too_many_lines,
+    reason = "a test that cannot go on should stop"
+)]
+
+mod apply_support;
+mod support;
+
+use apply_support::Applier;
+use multi_hyperbee::db::{
+    Code, DatabaseOptions, Db, EncryptionKey, FeedChoice, Location, Repaired, Report, Store, StoreOptions,
+    VerifyOptions,
+};
+use multi_hyperbee::store::{
+    Environment, Options, Read as _, StoreError, Table, WriteTxn, block_key, tree_key,
+};
+use multi_hyperbee::types::{FeedKey, Hash};
+use rand::rngs::SmallRng;
+use rand::{Rng, SeedableRng};
+use std::ops::Bound;
+use std::path::Path;
+use std::time::Duration;
+use support::{carry_until, connect, del, edit, get, put};
+
+const SOON: Duration = Duration::from_secs(10);
+
+fn open(dir: &Path) -> Store {
+    Store::open(&Location::Path(dir.to_owned()), &StoreOptions::default()).unwrap()
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Kind {
+    apply: bool,
+    encrypted: bool,
+}
+
+const KINDS: [Kind; 4] = [
+    Kind { apply: false, encrypted: false },
+    Kind { apply: false, encrypted: true },
+    Kind { apply: true, encrypted: false },
+    Kind { apply: true, encrypted: true },
+];
+
+impl Kind {
+    fn key(self) -> Option<EncryptionKey> {
+        self.encrypted.then(|| EncryptionKey::new([0xe5; 32]))
+    }
+
+    fn open(self, store: &Store, key: Option<FeedKey>) -> Device {
+        let options = if self.apply {
+            apply_support::options(key)
+        } else {
+            DatabaseOptions { key, ..support::database() }
+        };
+        let options = DatabaseOptions { name: Some("db".into()), encryption_key: self.key(), ..options };
+        let db = store.database(options).wait().unwrap();
+        if self.apply { Device::Apply(Applier::new(db)) } else { Device::Merge(db) }
+    }
+
+    fn verify(self, store: &Store, repair: bool) -> Report {
+        let options = VerifyOptions { repair, encryption_key: self.key() };
+        store.verify_with(options, |_| ()).wait().unwrap()
+    }
+
+    fn repair(self, store: &Store) -> Repaired {
+        self.verify(store, true).repair.unwrap()
+    }
+}
+
+enum Device {
+    Merge(Db),
+    Apply(Applier),
+}
+
+impl Device {
+    fn db(&self) -> &Db {
+        match self {
+            Device::Merge(db) => db,
+            Device::Apply(applier) => &applier.db,
+        }
+    }
+
+    fn local(&self) -> FeedKey {
+        self.db().info().unwrap().local
+    }
+
+    fn settle(&self) {
+        if let Device::Apply(applier) = self {
+            applier.drain(true);
+        }
+    }
+
+    fn write(&self, n: usize) {
+        match self {
+            Device::Merge(db) => {
+                put(db, &format!("key {}", n % 17), &format!(r#"{{"number":{n},"list":[1,2,3]}}"#));
+                edit(db, &format!("key {}", n % 17), |text| text.replace("[1,", "[0,1,"));
+                if n.is_multiple_of(5) {
+                    del(db, &format!("key {}", n % 17));
+                }
+            }
+            Device::Apply(applier) => {
+                let [put, log] = [format!("put key{} {n}", n % 17), format!("log all {n};")];
+                applier.append(&[&put, &log, "inc count"]);
+            }
+        }
+    }
+
+    fn grant(&self, key: FeedKey) {
+        match self {
+            Device::Merge(db) => {
+                db.add_writer(key, false).wait().unwrap();
+            }
+            Device::Apply(applier) => {
+                applier.append(&[&format!("add {key}")]);
+            }
+        }
+    }
+
+    fn hash(&self) -> Hash {
+        self.db().state_hash().unwrap()
+    }
+
+    fn have(&self) -> Vec<(FeedKey, u64)> {
+        let progress = self.db().progress().unwrap();
+        progress.iter().filter(|feed| feed.have > 0).map(|feed| (feed.key, feed.have)).collect()
+    }
+}
+
+fn sync(a: &Device, b: &Device) {
+    let wire = connect(a.db(), b.db());
+    carry_until(&[&wire], || {
+        a.settle();
+        b.settle();
+        a.db().is_flushed().unwrap()
+            && b.db().is_flushed().unwrap()
+            && a.have() == b.have()
+            && a.hash() == b.hash()
+    });
+    wire.close();
+}
+
+/// A closed store with some hundred blocks of two writers, and a peer that has all of it.
+struct World {
+    kind: Kind,
+    dir: tempfile::TempDir,
+    _peers: Store,
+    peer: Device,
+    local: FeedKey,
+}
+
+fn world(kind: Kind) -> World {
+    if std::env::var_os("SIMDBG").is_some() {
+        std::panic::set_hook(Box::new(|info| eprintln!("{info}")));
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path());
+    let a = kind.open(&store, None);
+    let peers = support::memory();
+    let peer = kind.open(&peers, Some(a.local()));
+    a.grant(peer.local());
+    sync(&a, &peer);
+    for n in 0..12 {
+        a.write(n);
+    }
+    peer.write(3);
+    peer.write(40);
+    sync(&a, &peer);
+    for n in 12..30 {
+        a.write(n);
+    }
+    sync(&a, &peer);
+    // So that a hash is kept.
+    let local = a.local();
+    drop(a);
+    store.close().wait().unwrap();
+    World { kind, dir, _peers: peers, peer, local }
+}
+
+impl World {
+    /// A copy of the closed store.
+    fn copy(&self) -> tempfile::TempDir {
+        let copy = tempfile::tempdir().unwrap();
+        std::fs::copy(self.dir.path().join("data.mdb"), copy.path().join("data.mdb")).unwrap();
+        copy
+    }
+}
+
+fn tamper(dir: &Path, change: impl FnMut(&mut WriteTxn<'_>) -> Result<(), StoreError>) {
+    let env = Environment::open(&Location::Path(dir.to_owned()), &Options::default()).unwrap();
+    env.write_with(change).unwrap();
+    assert!(env.close().wait(SOON));
+}
+
+/// Flips bits of one row's value; false: the table has no row with a value.
+fn flip(dir: &Path, table: Table, random: &mut SmallRng, bits: usize) -> bool {
+    let env = Environment::open(&Location::Path(dir.to_owned()), &Options::default()).unwrap();
+    let rows: Vec<(Vec<u8>, Vec<u8>)> = {
+        let txn = env.read().unwrap();
+        let rows = txn.range(table, Bound::Unbounded, Bound::Unbounded).unwrap();
+        rows.map(|row| row.map(|(key, value)| (key.to_vec(), value.to_vec())).unwrap())
+            .filter(|(key, value)| !value.is_empty() && (table != Table::Databases || key[0] == 1))
+            .collect()
+    };
+    let found = !rows.is_empty();
+    if found {
+        let (key, mut value) = rows[random.random_range(0..rows.len())].clone();
+        for _ in 0..bits {
+            let at = random.random_range(0..value.len());
+            value[at] ^= 1 << random.random_range(0..8);
+        }
+        env.write_with(|txn| txn.put(table, &key, &value)).unwrap();
+    }
+    assert!(env.close().wait(SOON));
+    found
+}
+
+fn said(report: &Report) -> Vec<String> {
+    report.damages.iter().map(ToString::to_string).collect()
+}
+
+/// Mends a damaged store, with its peer if it waits for one, until nothing is named and both have one view.
+fn must_be_mended(world: &World, dir: &Path, what: &str) {
+    let kind = world.kind;
+    let store = open(dir);
+    let mut repaired = kind.repair(&store);
+    assert_eq!(repaired.remaining, [], "{what}: {:?}", repaired.done);
+    let device = kind.open(&store, None);
+    for _ in 0..5 {
+        if repaired.waiting.is_empty() {
+            break;
+        }
+        let wire = connect(device.db(), world.peer.db());
+        for _ in 0..30 {
+            wire.carry(usize::MAX);
+            store.settled().wait().unwrap();
+        }
+        wire.close();
+        repaired = kind.repair(&store);
+    }
+    assert_eq!(said(&kind.verify(&store, false)), [""; 0], "{what}: {repaired:?}");
+    sync(&device, &world.peer);
+    assert_eq!(said(&kind.verify(&store, false)), [""; 0], "{what}, after syncing");
+    drop(device);
+    store.close().wait().unwrap();
+}
+
+/// Tables whose rows are compared with something, so that whatever changes in a value is found.
+const NAMED: [Table; 8] = [
+    Table::Blocks,
+    Table::Tree,
+    Table::Pasts,
+    Table::Effectives,
+    Table::Controls,
+    Table::Order,
+    Table::Log,
+    Table::Hashes,
+];
+
+/// Others: some changes of their values leave what is just as possible.
+const OTHERS: [Table; 7] = [
+    Table::Applied,
+    Table::View,
+    Table::Sequence,
+    Table::Feeds,
+    Table::Databases,
+    Table::Diffs,
+    Table::Commits,
+];
+
+/// `MULTI_HYPERBEE_REPAIR_SEEDS` makes it more than two of each table.
+fn flips_are_mended(kind: Kind) {
+    let seeds = std::env::var("MULTI_HYPERBEE_REPAIR_SEEDS").map_or(2, |seeds| seeds.parse().unwrap());
+    let world = world(kind);
+    let mut tables = 0;
+    for table in NAMED.into_iter().chain(OTHERS) {
+        for seed in 0..seeds {
+            let mut random = SmallRng::seed_from_u64(seed);
+            let dir = world.copy();
+            let bits = if seed % 2 == 0 { 1 } else { 5 };
+            // A record is mended by its only copy: itself.
+            let bits = if table == Table::Feeds { 1 } else { bits };
+            if !flip(dir.path(), table, &mut random, bits) {
+                break;
+            }
+            tables += usize::from(seed == 0);
+            let what = format!("{kind:?} {} {seed}", table.name());
+            let store = open(dir.path());
+            let report = kind.verify(&store, false);
+            store.close().wait().unwrap();
+            if NAMED.contains(&table) || (kind.encrypted && table == Table::View) {
+                assert!(!report.is_clean(), "{what}: not named");
+            }
+            if !report.is_clean() {
+                must_be_mended(&world, dir.path(), &what);
+            }
+        }
+    }
+    assert!(tables >= 9, "{tables}");
+}
+
+#[test]
+fn flips_are_mended_in_merge_mode() {
+    flips_are_mended(KINDS[0]);
+}
+
+#[test]
+fn flips_are_mended_in_merge_mode_encrypted() {
+    flips_are_mended(KINDS[1]);
+}
+
+#[test]
+fn flips_are_mended_in_apply_mode() {
+    flips_are_mended(KINDS[2]);
+}
+
+#[test]
+fn flips_are_mended_in_apply_mode_encrypted() {
+    flips_are_mended(KINDS[3]);
+}
+
+/// Makes a block nobody's hash fits.
+fn spoil(txn: &mut WriteTxn<'_>, feed: u32, seq: u64) {
+    let key = block_key(feed, seq);
+    let mut block = txn.get(Table::Blocks, &key).unwrap().unwrap().to_vec();
+    for byte in block.iter_mut().skip(1).step_by(2) {
+        *byte = !*byte;
+    }
+    txn.put(Table::Blocks, &key, &block).unwrap();
+}
+
+#[test]
+fn a_block_that_nobody_has_is_never_served_and_stays_named_and_comes_back_with_a_peer() {
+    for kind in KINDS {
+        let world = world(kind);
+        let dir = world.copy();
+        tamper(dir.path(), |txn| {
+            for seq in [7, 8, 21] {
+                spoil(txn, 0, seq);
+            }
+            Ok(())
+        });
+        let store = open(dir.path());
+        let device = kind.open(&store, None);
+        for _ in 0..2 {
+            let repaired = kind.repair(&store);
+            let seqs: Vec<_> = repaired
+                .waiting
+                .iter()
+                .filter(|damage| damage.database.is_none())
+                .filter_map(|damage| damage.seq)
+                .collect();
+            assert_eq!((seqs, repaired.remaining), (vec![7, 8, 21], vec![]), "{kind:?}");
+        }
+        let feed = store.feed(FeedChoice::Key(world.local)).wait().unwrap();
+        assert_eq!(feed.info().unwrap().contiguous, 7);
+        assert_eq!(feed.get(7).unwrap(), None);
+        assert!(feed.get(9).unwrap().is_some());
+        // Whoever has nothing gets what is before the damage.
+        let others = support::memory();
+        let other = kind.open(&others, Some(world.local));
+        let wire = connect(device.db(), other.db());
+        for _ in 0..100 {
+            wire.carry(usize::MAX);
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        wire.close();
+        assert!(other.have().iter().all(|(feed, have)| *feed != world.local || *have <= 7), "{kind:?}");
+        // What is written meanwhile stands after all that was signed.
+        device.write(31);
+        let length = feed.info().unwrap().length;
+        drop((device, feed));
+        store.close().wait().unwrap();
+        // Reopened it still knows what is missing, and a peer brings it.
+        let store = open(dir.path());
+        let device = kind.open(&store, None);
+        sync(&device, &world.peer);
+        let feed = store.feed(FeedChoice::Key(world.local)).wait().unwrap();
+        let wire = connect(device.db(), world.peer.db());
+        carry_until(&[&wire], || feed.info().unwrap().contiguous == length);
+        wire.close();
+        assert_eq!(said(&kind.verify(&store, false)), [""; 0]);
+        sync(&device, &other);
+        sync(&device, &world.peer);
+    }
+}
+
+#[test]
+fn a_leaf_and_another_block_damaged_are_told_apart_or_asked_for() {
+    let kind = KINDS[0];
+    let world = world(kind);
+    // In one row of leaves; in two; in the last, which no node stands above.
+    for (leaf, block) in [(5, 9), (5, 20), (40, 3), (9999, 50), (57, 9999), (57, 58)] {
+        let dir = world.copy();
+        tamper(dir.path(), |txn| {
+            if leaf < 9999 {
+                let key = tree_key(0, 0, leaf / 16);
+                let mut row = txn.get(Table::Tree, &key).unwrap().unwrap().to_vec();
+                let at = usize::try_from(leaf % 16).unwrap() * 40 + 13;
+                row[at..at + 5].fill(0xaa);
+                txn.put(Table::Tree, &key, &row).unwrap();
+            }
+            if block < 9999 {
+                spoil(txn, 0, block);
+            }
+            Ok(())
+        });
+        must_be_mended(&world, dir.path(), &format!("leaf {leaf}, block {block}"));
+    }
+}
+
+#[test]
+fn a_damaged_tree_is_never_signed() {
+    let world = world(KINDS[0]);
+    let dir = world.copy();
+    // The last row of leaves: its nodes are roots of the whole.
+    tamper(dir.path(), |txn| {
+        let (key, mut row) = {
+            let (from, to) = (tree_key(0, 0, 0), tree_key(0, 0, u64::MAX));
+            let last = txn.last(Table::Tree, Bound::Included(&from), Bound::Included(&to))?.unwrap();
+            (last.0.to_vec(), last.1.to_vec())
+        };
+        row[20] ^= 1;
+        txn.put(Table::Tree, &key, &row)
+    });
+    let store = open(dir.path());
+    let Device::Merge(db) = KINDS[0].open(&store, None) else { panic!() };
+    let refused = db.write(vec![support::put_write("k", "{}")]).wait().unwrap().remove(0).unwrap_err();
+    assert_eq!(refused.code, Code::Corrupt);
+    drop(db);
+    store.close().wait().unwrap();
+    must_be_mended(&world, dir.path(), "a root");
+}
+
+#[test]
+fn a_repair_that_was_interrupted_is_named_and_goes_on() {
+    for kind in [KINDS[0], KINDS[3]] {
+        let world = world(kind);
+        // As a crash right after the mark was set, and in each phase after.
+        for phase in 1..=3_u8 {
+            let dir = world.copy();
+            tamper(dir.path(), |txn| {
+                let version = {
+                    let row = txn.get(Table::Databases, &[1, 0, 0, 0, 1])?.unwrap();
+                    row[0]
+                };
+                assert!(version < 128);
+                let mark = [&[phase, version, version][..], &[0; 8]].concat();
+                if phase == 2 {
+                    for table in [Table::Order, Table::Applied] {
+                        let rows = txn.range(table, Bound::Unbounded, Bound::Unbounded)?;
+                        let keys: Vec<_> = rows.map(|row| row.unwrap().0.to_vec()).collect();
+                        for key in keys {
+                            txn.delete(table, &key)?;
+                        }
+                    }
+                }
+                txn.put(Table::Meta, b"repair \0\0\0\x01", &mark)
+            });
+            let store = open(dir.path());
+            let report = kind.verify(&store, false);
+            assert!(
+                said(&report).iter().any(|said| said.contains("repair has begun")),
+                "{:?}",
+                said(&report)
+            );
+            if phase < 3 && !kind.apply {
+                let Device::Merge(db) = kind.open(&store, None) else { panic!() };
+                assert!(get(&db, "key 4").is_some());
+                let refused = db.write(vec![support::put_write("k", "{}")]).wait();
+                let refused = refused.map(|mut all| all.remove(0)).and_then(|one| one);
+                assert_eq!(refused.unwrap_err().code, Code::Corrupt);
+            }
+            store.close().wait().unwrap();
+            if phase < 3 {
+                must_be_mended(&world, dir.path(), &format!("{kind:?}, phase {phase}"));
+            }
+        }
+    }
+}
+
+#[test]
+fn what_readers_saw_stays_until_the_view_is_made_anew_and_then_its_past_is_gone() {
+    let kind = KINDS[0];
+    let world = world(kind);
+    let dir = world.copy();
+    let mut random = SmallRng::seed_from_u64(9);
+    let store = open(dir.path());
+    let Device::Merge(db) = kind.open(&store, None) else { panic!() };
+    let (version, hash) = (db.status().unwrap().version, db.state_hash().unwrap());
+    drop(db);
+    store.close().wait().unwrap();
+    assert!(flip(dir.path(), Table::Log, &mut random, 3));
+    let store = open(dir.path());
+    let Device::Merge(db) = kind.open(&store, None) else { panic!() };
+    let repaired = kind.repair(&store);
+    assert!(repaired.remaining.is_empty() && !repaired.done.is_empty(), "{repaired:?}");
+    assert!(db.status().unwrap().version > version);
+    assert_eq!(db.state_hash().unwrap(), hash);
+    assert_eq!(db.get_entry(b"key 3", Some(version - 3)).unwrap_err().code, Code::VersionGone);
+    put(&db, "on", "{}");
+    assert!(kind.verify(&store, false).is_clean());
+}
+
+#[test]
+fn rows_that_stand_alone_are_mended_or_taken_out() {
+    type Change = fn(&mut WriteTxn<'_>);
+    fn alter(txn: &mut WriteTxn<'_>, table: Table, from: &[u8], change: impl Fn(&mut Vec<u8>)) {
+        let (key, mut value) = {
+            let row = txn.first(table, Bound::Included(from), Bound::Unbounded).unwrap().unwrap();
+            (row.0.to_vec(), row.1.to_vec())
+        };
+        change(&mut value);
+        txn.put(table, &key, &value).unwrap();
+    }
+    const DATABASE: [u8; 4] = 1_u32.to_be_bytes();
+    let cases: [(&str, Change); 8] = [
+        ("a member cut short", |txn| {
+            alter(txn, Table::Members, &DATABASE, |row| assert!(row.pop().is_some()))
+        }),
+        ("a member with another's number", |txn| alter(txn, Table::Members, &DATABASE, |row| row[3] ^= 1)),
+        ("a state cut short", |txn| alter(txn, Table::Databases, &[1], |row| assert!(row.pop().is_some()))),
+        ("a part of nothing", |txn| txn.put(Table::Parts, &block_key(1, 9), &[1, 2, 3]).unwrap()),
+        ("an invite of nothing", |txn| {
+            txn.put(Table::Invites, &[&DATABASE[..], &[7; 16]].concat(), b"x").unwrap()
+        }),
+        ("the next feed", |txn| txn.put(Table::Meta, b"next-feed", &[0; 4]).unwrap()),
+        ("the next database", |txn| txn.put(Table::Meta, b"next database", &[0]).unwrap()),
+        ("a hole cut short", |txn| txn.put(Table::Holes, &block_key(0, 3), &[]).unwrap()),
+    ];
+    for kind in [KINDS[0], KINDS[3]] {
+        let world = world(kind);
+        for (what, change) in cases {
+            let dir = world.copy();
+            tamper(dir.path(), |txn| {
+                change(txn);
+                Ok(())
+            });
+            let store = open(dir.path());
+            assert!(!kind.verify(&store, false).is_clean(), "{what}");
+            store.close().wait().unwrap();
+            must_be_mended(&world, dir.path(), what);
+        }
+    }
+}
+
+#[test]
+fn a_file_with_damaged_pages_is_not_written_to() {
+    let world = world(KINDS[0]);
+    let dir = world.copy();
+    let path = dir.path().join("data.mdb");
+    let mut bytes = std::fs::read(&path).unwrap();
+    let page = usize::try_from(u32::from_ne_bytes(bytes[40..44].try_into().unwrap())).unwrap();
+    let store = open(dir.path());
+    // Leaves: the walk that opening does not do is what finds them.
+    let leaves = (2..bytes.len() / page).filter(|at| bytes[at * page + 10] == 2).count();
+    assert!(leaves > 5);
+    store.close().wait().unwrap();
+    for at in (2..bytes.len() / page).filter(|at| at % 3 == 0) {
+        if bytes[at * page + 10] == 2 {
+            bytes[at * page + 12] = 3;
+            bytes[at * page + 13] = 0;
+        }
+    }
+    std::fs::write(&path, &bytes).unwrap();
+    let store = open(dir.path());
+    let report = KINDS[0].verify(&store, true);
+    if report.is_clean() {
+        return;
+    }
+    let repaired = report.repair.unwrap();
+    assert!(repaired.done.is_empty() && repaired.waiting.is_empty());
+    assert_eq!(repaired.remaining, report.damages);
+}
