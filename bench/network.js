@@ -138,8 +138,8 @@ async function idle(dir) {
   const keys = theirs.map((db) => db.key)
   const ours = await opened(to, IDLE_DATABASES, keys)
   const { client, socket, end } = await sockets()
-  const connect = async (client, socket) => {
-    const streams = [from.replicate(client, { isInitiator: true }), to.replicate(socket, { isInitiator: false })]
+  const connect = async (left, right) => {
+    const streams = [from.replicate(left, { isInitiator: true }), to.replicate(right, { isInitiator: false })]
     await Promise.all(ours.map((db, n) => db.applied({ key: db.key, length: theirs[n].local.length })))
     await sleep(15_000)
     return streams
