@@ -52,7 +52,7 @@ impl OrderState {
     ) -> Result<Self, DecodeError> {
         let OrderHead { creator, rule, due, last_taken, last_change } = head;
         let mut members = BTreeMap::new();
-        let mut state = Self { due, controls, ..Self::new(creator, rule) };
+        let mut state = Self { controls, due, ..Self::new(creator, rule) };
         state.touched.clear();
         let outcome = &mut state.outcome;
         (outcome.last_taken, outcome.last_change) = (last_taken, last_change);

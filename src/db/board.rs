@@ -382,7 +382,9 @@ impl Board {
         if feeds.len() > state.members.len() {
             let gone: Vec<FeedKey> =
                 feeds.keys().filter(|feed| !state.members.contains_key(feed)).copied().collect();
-            gone.iter().for_each(|feed| changes.take_out(open.id, &mut feeds, feed));
+            for feed in &gone {
+                changes.take_out(open.id, &mut feeds, feed);
+            }
         }
         drop(changes);
         drop(feeds);

@@ -164,9 +164,16 @@ impl Changes {
     }
 
     /// Puts a feed as it is now. `number`: of the change. Nothing if it is as it was.
-    pub fn put(&mut self, database: u32, feeds: &mut Feeds, key: FeedKey, feed: PublishedFeed, number: u64) {
+    pub fn put(
+        &mut self,
+        database: u32,
+        feeds: &mut Feeds,
+        key: FeedKey,
+        mut feed: PublishedFeed,
+        number: u64,
+    ) {
         let before = feeds.map.get(&key).map_or(0, |before| before.changed);
-        let feed = PublishedFeed { changed: before, ..feed };
+        feed.changed = before;
         if feeds.map.get(&key) == Some(&feed) {
             return;
         }
@@ -181,7 +188,8 @@ impl Changes {
         } else {
             feeds.own.remove(&key)
         };
-        feeds.map.insert(key, PublishedFeed { changed: number, ..feed });
+        feed.changed = number;
+        feeds.map.insert(key, feed);
     }
 
     pub fn take_out(&mut self, database: u32, feeds: &mut Feeds, key: &FeedKey) {

@@ -395,7 +395,7 @@ impl Peer {
             state.shared.clone()
         };
         for peer in shared.iter().flat_map(|shared| shared.board.peers()) {
-            peer.with_state(|state, it| state.refresh(it));
+            peer.with_state(State::refresh);
         }
     }
 

@@ -175,7 +175,9 @@ impl State {
             let here: Vec<PublishedFeed> =
                 holders.iter().filter_map(|open| open.feeds.read().get(&key).cloned()).collect();
             if let Some(remote) = self.remote.get_mut(&key) {
-                here.iter().for_each(|feed| remote.trust_again(Some(feed)));
+                for feed in &here {
+                    remote.trust_again(Some(feed));
+                }
             }
             let remote = self.remote.get(&key);
             let is_wanting = remote.is_some() && !here.is_empty();
