@@ -11,6 +11,7 @@ const { entries, KEYS } = require('./data.js')
 const apply = require('./apply.js')
 const cases = require('./cases.js')
 const encrypted = require('./encrypted.js')
+const network = require('./network.js')
 
 async function main() {
   const dir = fs.mkdtempSync(path.join(os.tmpdir(), 'multi-hyperbee-bench-'))
@@ -24,6 +25,8 @@ async function main() {
     for (const result of await encrypted.run(dir, entries())) print(result, 'plain')
     console.log('\nApply mode, beside autobase, which does not sync:\n')
     for (const result of await apply.run(dir)) print(result, 'autobase')
+    console.log('\nReplication, beside a Noise stream alone, or the same in one database:\n')
+    for (const result of await network.run(dir)) print(result, 'theirs')
   } finally {
     fs.rmSync(dir, { recursive: true, force: true })
   }

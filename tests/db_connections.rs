@@ -414,3 +414,77 @@ fn an_older_copy_of_a_store_catches_up_with_itself_and_writes_on() {
         assert_eq!(get(db, "k").as_deref(), Some(r#"{"n":3}"#));
     }
 }
+
+/// Blocks that have come over the connections of `db`, counted as often as they came.
+fn came(db: &Db) -> u64 {
+    let peers = db.sync_status().unwrap().peers;
+    peers.iter().flat_map(|peer| &peer.feeds).map(|feed| feed.received).sum()
+}
+
+fn here(db: &Db) -> u64 {
+    db.progress().unwrap().iter().map(|feed| feed.have).sum()
+}
+
+#[test]
+fn over_two_connections_of_the_same_devices_each_block_comes_once() {
+    let (a, b) = pair();
+    a.add_writer(local(&b), false).wait().unwrap();
+    // Both ways round: which of them is the first does not depend on who began.
+    let wires = [connect(&a, &b), connect(&b, &a)];
+    let both = [&wires[0], &wires[1]];
+    put(&a, "before", "{}");
+    carry_until(&both, || get(&b, "before").is_some() && b.status().unwrap().writable);
+    for wire in both {
+        for peer in [&wire.a, &wire.b] {
+            peer.tick();
+        }
+    }
+    carry_until(&both, || wires.iter().all(|wire| !wire.carry(usize::MAX)));
+    let before = [came(&a), came(&b), here(&a)];
+    for round in 0..20 {
+        let (mine, theirs) = (format!("a{round}"), format!("b{round}"));
+        put(&a, &mine, "{}");
+        carry_until(&both, || get(&b, &mine).is_some());
+        put(&b, &theirs, "{}");
+        carry_until(&both, || get(&a, &theirs).is_some());
+        for wire in both {
+            for peer in [&wire.a, &wire.b] {
+                peer.tick();
+            }
+        }
+    }
+    carry_until(&both, || wires.iter().all(|wire| !wire.carry(usize::MAX)));
+    let written = here(&a) - before[2];
+    assert!(written >= 40, "{written}");
+    assert_eq!(came(&a) - before[0] + came(&b) - before[1], written);
+}
+
+#[test]
+fn of_two_connections_of_the_same_devices_either_may_be_cut_or_stand_still() {
+    for cut in [true, false] {
+        for first in [0, 1] {
+            let (a, b) = pair();
+            let wires = [connect(&a, &b), connect(&a, &b)];
+            put(&a, "before", "{}");
+            carry_until(&[&wires[0], &wires[1]], || get(&b, "before").is_some());
+            let (gone, left) = (&wires[first], &wires[1 - first]);
+            if cut {
+                gone.close();
+            }
+            let begun = Instant::now();
+            for round in 0..3 {
+                let key = format!("k{round}");
+                put(&a, &key, "{}");
+                while get(&b, &key).is_none() {
+                    // The other one stands still: nobody carries its bytes.
+                    left.carry(usize::MAX);
+                    for peer in [&gone.a, &gone.b, &left.a, &left.b] {
+                        peer.tick();
+                    }
+                    std::thread::sleep(Duration::from_millis(5));
+                    assert!(begun.elapsed() < Duration::from_secs(30));
+                }
+            }
+        }
+    }
+}

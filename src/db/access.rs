@@ -268,7 +268,7 @@ impl Db {
 impl Inner {
     /// Connections look again; so does whoever waits.
     fn tell_peers(&self) {
-        self.shared.board.notify_peers(&BTreeSet::new(), &BTreeSet::from([self.open.id]));
+        self.shared.board.look_again(&BTreeSet::from([self.open.id]));
         self.shared.board.send(self.open.id, &Event::Progress);
     }
 }

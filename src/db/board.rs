@@ -3,17 +3,19 @@
 use super::access::AccessState;
 use super::apply::{ApplyDesk, Finality};
 use super::compact::{Keepers, Pins};
-use super::engine::DatabaseState;
+use super::engine::{DatabaseState, Touched};
 use super::error::Error;
 use super::events::{Event, Subscribers};
 use super::handler::Functions;
-use super::peer::Peer;
-use super::raw::Wants;
+use super::peer::{Marks, Peer};
+pub(super) use super::published::PublishedFeed;
+use super::published::{Changes, Feeds};
+use super::raw::{RAW, Wants};
 use super::relay::RelayLimits;
-use super::rows::Halt;
+use super::rows::MemberRow;
 use super::state_hash::StateHash;
+use super::windows::Fetching;
 use crate::feed::FeedRecord;
-use crate::merkle::Head;
 use crate::seal::Sealing;
 use crate::store::ReadTxn;
 use crate::types::FeedKey;
@@ -26,6 +28,8 @@ use std::time::Duration;
 
 pub(super) struct Board {
     pub databases: RwLock<BTreeMap<u32, Arc<OpenDatabase>>>,
+    /// What of them has changed. Taken before the lock of any database's feeds.
+    changes: Mutex<Changes>,
     peers: Mutex<Vec<Peer>>,
     /// A read transaction of what is committed now, for reads that take microseconds: beginning one costs as much as
     /// they do. It is let go with the next commit, so it pins nothing older.
@@ -36,14 +40,20 @@ pub(super) struct Board {
     pub raw: Arc<OpenDatabase>,
     /// What is wanted of those.
     pub wants: Mutex<Wants>,
+    /// What was written since the store was opened.
+    pub wrote: Mutex<Wrote>,
     /// Why the last transaction was not committed; none: it was.
     pub failure: Mutex<Option<Error>>,
     /// There may be damaged blocks that are wanted from peers.
     pub has_holes: AtomicBool,
     /// Databases that are being made anew from their feeds: nothing else places or writes in them meanwhile.
     pub repairing: Mutex<BTreeSet<u32>>,
-    /// Which connection is fetching a feed: no block is asked for twice.
-    pub claims: Mutex<BTreeMap<FeedKey, u64>>,
+    /// Which connections lead to the same store.
+    pub marks: Mutex<Marks>,
+    /// What this store's marks are made of, while it is open.
+    pub secret: [u8; 32],
+    /// Which connections are fetching which parts of a feed: no block is asked for twice.
+    pub claims: Mutex<BTreeMap<FeedKey, Fetching>>,
 }
 
 /// Everything about a database that never changes.
@@ -99,6 +109,25 @@ impl DbStats {
     }
 }
 
+/// What the commits of a store have written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Wrote {
+    /// Commits that wrote anything.
+    pub commits: u64,
+    /// Rows put and taken out.
+    pub rows: u64,
+    /// Bytes of keys and values that were put: pages are the file's business.
+    pub bytes: u64,
+}
+
+impl Wrote {
+    pub(super) fn add(&mut self, more: Self) {
+        self.commits += more.commits;
+        self.rows += more.rows;
+        self.bytes += more.bytes;
+    }
+}
+
 /// A database that somebody has open.
 pub(super) struct OpenDatabase {
     pub id: u32,
@@ -111,7 +140,7 @@ pub(super) struct OpenDatabase {
     pub handles: AtomicUsize,
     pub status: RwLock<DbStatus>,
     pub stats: Mutex<DbStats>,
-    pub feeds: RwLock<BTreeMap<FeedKey, PublishedFeed>>,
+    pub feeds: RwLock<Feeds>,
     pub subscribers: Subscribers,
     /// Who asks to write, this replica or others.
     pub access: Mutex<AccessState>,
@@ -130,79 +159,21 @@ pub(super) struct OpenDatabase {
     pub keepers: Keepers,
 }
 
-/// The committed state of a feed in a database.
-#[derive(Clone, Debug)]
-#[expect(clippy::struct_excessive_bools, reason = "each says one thing of a feed, independent of the others")]
-pub(super) struct PublishedFeed {
-    pub length: u64,
-    pub byte_length: u64,
-    /// The head this store can prove blocks against.
-    pub head: Option<Head>,
-    /// The longest signed head seen.
-    pub tip: u64,
-    pub left: u64,
-    pub writable: bool,
-    pub forked: bool,
-    pub unconfirmed: bool,
-    pub placed: u64,
-    pub added: bool,
-    pub granted: bool,
-    pub indexer: bool,
-    /// How much of it is wanted.
-    pub until: u64,
-    pub halt: Halt,
-    /// What the next batch of it waits for: a feed, and how much of that.
-    pub waits: Option<(FeedKey, u64)>,
-    pub stranger: bool,
-}
-
-impl PublishedFeed {
-    /// What may be shown and served: of an own feed nothing that has not been noted as leaving, and nothing while
-    /// there may be more of it elsewhere.
-    pub fn offered(&self) -> u64 {
-        if self.is_cautious() || self.waits_to_leave() { 0 } else { self.complete() }
-    }
-
-    fn complete(&self) -> u64 {
-        self.head.as_ref().map_or(0, |head| head.length)
-    }
-
-    /// An own feed of which more is here than was noted as leaving, and may leave.
-    pub fn waits_to_leave(&self) -> bool {
-        self.writable && self.left < self.complete() && !self.is_cautious()
-    }
-
-    /// An own feed of which there is, or may be, more elsewhere than here.
-    pub fn is_cautious(&self) -> bool {
-        self.writable && !self.forked && (self.unconfirmed || self.tip > self.length)
-    }
-
-    /// Whether `length`, or all of it that is wanted, is here, as far as it ever can be.
-    pub fn has(&self, length: u64) -> bool {
-        self.length >= length.min(self.until)
-    }
-
-    /// Whether `length`, or all of it that is wanted, is here and in the order, as far as it ever can be.
-    pub fn is_up_to(&self, length: u64) -> bool {
-        let wanted = length.min(self.until);
-        match self.halt {
-            Halt::None => self.length >= wanted && self.placed >= wanted,
-            Halt::Branch => self.length >= wanted,
-            Halt::Frozen | Halt::Newer => true,
-        }
-    }
-}
-
-impl Default for Board {
-    fn default() -> Self {
+impl Board {
+    /// `secret`: random.
+    pub fn new(secret: [u8; 32]) -> Self {
         Self {
             databases: RwLock::default(),
+            changes: Mutex::default(),
             peers: Mutex::default(),
             reads: Mutex::default(),
             listeners: Mutex::default(),
             raw: Arc::new(super::raw::place()),
             wants: Mutex::default(),
+            wrote: Mutex::default(),
             failure: Mutex::default(),
+            marks: Mutex::default(),
+            secret,
             has_holes: AtomicBool::new(false),
             repairing: Mutex::default(),
             claims: Mutex::default(),
@@ -215,11 +186,75 @@ impl Board {
         self.databases.read().get(&id).cloned()
     }
 
+    /// What connections may speak of: databases, and under [`RAW`] the feeds that are open by themselves.
+    fn shown(&self, ids: Vec<u32>) -> Vec<Arc<OpenDatabase>> {
+        let databases = self.databases.read();
+        let raw = |id: u32| (id == RAW).then_some(&self.raw);
+        ids.into_iter().filter_map(|id| raw(id).or_else(|| databases.get(&id)).cloned()).collect()
+    }
+
+    pub fn database_or_raw(&self, id: u32) -> Option<Arc<OpenDatabase>> {
+        if id == RAW { Some(Arc::clone(&self.raw)) } else { self.database(id) }
+    }
+
+    /// What has changed after change number `seen`, and the number of the last change.
+    pub fn changed_since(&self, seen: u64) -> (u64, Vec<Arc<OpenDatabase>>) {
+        let (now, changed) = self.changes.lock().since(seen);
+        (now, if changed.is_empty() { Vec::new() } else { self.shown(changed) })
+    }
+
+    /// Open databases with this key: one store may have several.
+    pub fn with_key(&self, key: &FeedKey) -> Vec<Arc<OpenDatabase>> {
+        let ids = self.changes.lock().with_key(key);
+        self.shown(ids)
+    }
+
+    /// Open databases that have the feed; [`RAW`] if it is open by itself.
+    pub fn holders(&self, feed: &FeedKey) -> Vec<Arc<OpenDatabase>> {
+        let ids = self.changes.lock().holders(feed);
+        self.shown(ids)
+    }
+
+    pub fn open_database(&self, open: &Arc<OpenDatabase>) {
+        let mut changes = self.changes.lock();
+        self.databases.write().insert(open.id, Arc::clone(open));
+        changes.open(open.id, open.info.key);
+    }
+
     /// Takes a database off the board, unless somebody has opened it again.
     pub fn close_database(&self, id: u32) -> bool {
+        self.remove_database(id, |open| open.handles.load(Ordering::Acquire) == 0)
+    }
+
+    pub fn remove_database(&self, id: u32, may: impl FnOnce(&OpenDatabase) -> bool) -> bool {
+        let mut changes = self.changes.lock();
         let mut databases = self.databases.write();
-        let unused = databases.get(&id).is_some_and(|open| open.handles.load(Ordering::Acquire) == 0);
-        unused && databases.remove(&id).is_some()
+        if !databases.get(&id).is_some_and(|open| may(open)) {
+            return false;
+        }
+        let removed = databases.remove(&id);
+        drop(databases);
+        if let Some(open) = &removed {
+            changes.close(id, &open.info.key, &open.feeds.read());
+        }
+        removed.is_some()
+    }
+
+    /// Changes feeds that are open by themselves.
+    pub fn change_raw(
+        &self,
+        key: &FeedKey,
+        change: impl FnOnce(Option<PublishedFeed>) -> Option<PublishedFeed>,
+    ) {
+        let mut changes = self.changes.lock();
+        let mut feeds = self.raw.feeds.write();
+        match change(feeds.get(key).cloned()) {
+            Some(feed) => {
+                let number = changes.begin(RAW);
+                changes.put(RAW, &mut feeds, *key, feed, number);
+            }
+            None => changes.take_out(RAW, &mut feeds, key),
+        }
     }
 
     /// How the blocks of a feed are sealed, as far as a database that has it is open here.
@@ -281,7 +316,11 @@ impl Board {
 
     pub fn remove_peer(&self, id: u64) {
         self.peers.lock().retain(|peer| peer.id() != id);
-        self.claims.lock().retain(|_, holder| *holder != id);
+        self.claims.lock().retain(|_, fetching| {
+            fetching.give_up(id);
+            !fetching.is_over()
+        });
+        self.marks.lock().leave(id);
         self.wants.lock().give_up(id);
     }
 
@@ -301,12 +340,20 @@ impl Board {
         most
     }
 
-    /// Shows readers what a commit has changed in a database.
-    pub fn publish_database(&self, state: &DatabaseState, records: &BTreeMap<FeedKey, FeedRecord>) {
+    /// Shows readers what a commit has changed in a database. `grown`: feeds whose records it has changed.
+    pub fn publish_database(
+        &self,
+        state: &mut DatabaseState,
+        records: &BTreeMap<FeedKey, FeedRecord>,
+        grown: &BTreeSet<FeedKey>,
+    ) {
         let Some(open) = self.database(state.id()) else { return };
+        let mut changes = self.changes.lock();
+        let number = changes.begin(open.id);
         let mut feeds = open.feeds.write();
-        for (key, member) in &state.members {
-            let published = feeds.entry(*key).or_insert_with(PublishedFeed::empty);
+        let touched = std::mem::take(&mut state.touched);
+        let mut publish = |key: &FeedKey, member: &MemberRow| {
+            let mut published = feeds.get(key).cloned().unwrap_or_else(PublishedFeed::empty);
             published.placed = state.in_view().get(key);
             published.added = member.added;
             let granted = state.membership().get(key);
@@ -322,11 +369,24 @@ impl Board {
             if state.row.relay {
                 published.placed = published.length;
             }
+            changes.put(open.id, &mut feeds, *key, published, number);
+        };
+        match touched {
+            Touched::All => state.members.iter().for_each(|(key, member)| publish(key, member)),
+            Touched::Feeds(touched) => {
+                let touched = touched.union(grown).filter_map(|key| state.members.get_key_value(key));
+                touched.for_each(|(key, member)| publish(key, member));
+            }
         }
         // What a relay, or who refuses strangers, has taken out.
         if feeds.len() > state.members.len() {
-            feeds.retain(|feed, _| state.members.contains_key(feed));
+            let gone: Vec<FeedKey> =
+                feeds.keys().filter(|feed| !state.members.contains_key(feed)).copied().collect();
+            for feed in &gone {
+                changes.take_out(open.id, &mut feeds, feed);
+            }
         }
+        drop(changes);
         drop(feeds);
         let is_granted = |writer: &FeedKey| state.membership().get(writer).is_some();
         open.access.lock().settle(state.is_writable(), is_granted);
@@ -346,59 +406,33 @@ impl Board {
     /// Shows a feed's growth in databases that are being made anew: nothing else of them is published.
     pub fn publish_growth(&self, record: &FeedRecord) {
         for id in self.repairing.lock().iter() {
-            if let Some(open) = self.database(*id)
-                && let Some(feed) = open.feeds.write().get_mut(&record.key)
-            {
+            let Some(open) = self.database(*id) else { continue };
+            let mut changes = self.changes.lock();
+            let mut feeds = open.feeds.write();
+            if let Some(mut feed) = feeds.get(&record.key).cloned() {
                 feed.take(record);
+                let number = changes.begin(*id);
+                changes.put(*id, &mut feeds, record.key, feed, number);
             }
         }
     }
 
-    /// Tells connections and databases that feeds have grown or that databases have changed.
-    pub fn notify_peers(&self, feeds: &BTreeSet<FeedKey>, databases: &BTreeSet<u32>) {
-        if feeds.is_empty() && databases.is_empty() {
-            return;
+    /// Connections look at these databases again, though nothing was committed.
+    pub fn look_again(&self, databases: &BTreeSet<u32>) {
+        for id in databases {
+            self.changes.lock().begin(*id);
         }
-        for peer in self.peers() {
-            peer.notify(feeds, databases);
+        self.notify_peers(true, databases);
+    }
+
+    /// Tells connections and databases that something was published.
+    pub fn notify_peers(&self, changed: bool, databases: &BTreeSet<u32>) {
+        if changed || !databases.is_empty() {
+            self.peers().iter().for_each(Peer::notify);
         }
         for id in databases {
             self.send(*id, &Event::Progress);
         }
-    }
-}
-
-impl PublishedFeed {
-    pub fn empty() -> Self {
-        Self {
-            length: 0,
-            byte_length: 0,
-            head: None,
-            tip: 0,
-            left: 0,
-            writable: false,
-            forked: false,
-            unconfirmed: false,
-            placed: 0,
-            added: false,
-            granted: false,
-            indexer: false,
-            until: u64::MAX,
-            halt: Halt::None,
-            waits: None,
-            stranger: false,
-        }
-    }
-
-    pub fn take(&mut self, record: &FeedRecord) {
-        self.length = record.length;
-        self.byte_length = record.byte_length;
-        self.head.clone_from(&record.head);
-        self.tip = record.signed().max(record.length);
-        self.left = record.left;
-        self.writable = record.secret.is_some();
-        self.forked = record.forked;
-        self.unconfirmed = record.unconfirmed;
     }
 }
 

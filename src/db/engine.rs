@@ -90,10 +90,33 @@ pub(super) struct DatabaseState {
     /// The version when the transaction began.
     pub published: u64,
     pub dirty: Dirty,
+    /// What of it readers do not see yet.
+    pub touched: Touched,
     /// Who merges.
     pub handler: HandlerRow,
     /// Of a relay: what of its limits is used.
     pub relay: Option<RelayState>,
+}
+
+/// Feeds of which something has changed that is published.
+pub(super) enum Touched {
+    /// It was just read, or so much has changed that all are looked at.
+    All,
+    Feeds(BTreeSet<FeedKey>),
+}
+
+impl Default for Touched {
+    fn default() -> Self {
+        Self::Feeds(BTreeSet::new())
+    }
+}
+
+impl Touched {
+    pub fn add<'a>(&mut self, feeds: impl IntoIterator<Item = &'a FeedKey>) {
+        if let Self::Feeds(touched) = self {
+            touched.extend(feeds);
+        }
+    }
 }
 
 #[derive(Default)]
@@ -215,7 +238,9 @@ impl Engine {
         self.databases.clear();
         self.feeds.clear();
         let Effects { opened, .. } = std::mem::take(&mut self.effects);
-        self.board.databases.write().retain(|id, _| !opened.contains(id));
+        for id in opened {
+            self.board.remove_database(id, |_| true);
+        }
     }
 
     /// Tells readers, subscribers and peers what the transaction that was just synced has changed.
@@ -225,7 +250,7 @@ impl Engine {
         let effects = std::mem::take(&mut self.effects);
         for id in &effects.databases {
             if let Some(database) = self.databases.get_mut(id) {
-                self.board.publish_database(database, &self.feeds);
+                self.board.publish_database(database, &self.feeds, &effects.feeds);
                 database.published = database.state.version;
             }
         }
@@ -244,7 +269,7 @@ impl Engine {
         for (id, event) in &effects.events {
             self.board.send(*id, event);
         }
-        self.board.notify_peers(&effects.feeds, &effects.databases);
+        self.board.notify_peers(!effects.feeds.is_empty(), &effects.databases);
         for id in &effects.repaired {
             self.board.repairing.lock().remove(id);
         }
@@ -329,8 +354,15 @@ impl<'e, 't> Work<'e, 't> {
                 )?;
             }
             if database.dirty.order {
-                order::save_order(self.txn, *id, &mut database.order)?;
+                let feeds = database.order.take_touched();
+                order::save_order(self.txn, *id, &database.order, &feeds)?;
+                database.touched.add(&feeds);
             }
+            if database.dirty.applied {
+                // Who is granted and what is shown may be another for any of them.
+                database.touched = Touched::All;
+            }
+            database.touched.add(&database.dirty.members);
             for feed in &database.dirty.members {
                 if let Some(member) = database.members.get(feed) {
                     self.txn.put(Table::Members, &MemberRow::key_of(*id, feed), &member.encode())?;

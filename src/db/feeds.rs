@@ -193,7 +193,7 @@ impl Feed {
         let shared = self.shared()?;
         shared.board.wants.lock().add(self.key, start, end)?;
         for peer in shared.board.peers() {
-            peer.look_for_wanted();
+            peer.look_for_wanted(self.key);
         }
         Ok(())
     }

@@ -37,6 +37,7 @@ mod open;
 mod owner;
 mod peer;
 mod place;
+mod published;
 mod raw;
 mod reads;
 mod relay;
@@ -44,6 +45,8 @@ mod repair;
 mod reread;
 mod restore;
 mod rows;
+#[cfg(test)]
+mod scale_tests;
 mod state_hash;
 mod status;
 mod store;
@@ -52,6 +55,7 @@ mod streams;
 #[cfg(test)]
 mod tests;
 mod verify;
+mod windows;
 mod withdraw;
 mod write;
 
@@ -64,7 +68,7 @@ pub use admit::InviteOptions;
 pub use apply::{
     Append, Asked, Committed, Done, DoneBatch, Finality, Next, Piece, PieceBatch, SequenceEntry, Step,
 };
-pub use board::{DbInfo, DbStats, DbStatus};
+pub use board::{DbInfo, DbStats, DbStatus, Wrote};
 pub use compact::{CompactProgress, CompactStage, Compacted, Compaction, Held, Keep, StoreCompacted};
 pub use compare::Comparison;
 pub use conflicts::{Claim, Conflict, Part};

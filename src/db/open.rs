@@ -2,7 +2,7 @@
 
 use super::board::{DbInfo, OpenDatabase};
 use super::database::{DatabaseOptions, Db};
-use super::engine::{DatabaseState, Dirty, Work};
+use super::engine::{DatabaseState, Dirty, Touched, Work};
 use super::error::{Code, Error, Failure};
 use super::events::Reply;
 use super::handler::HandlerRow;
@@ -89,7 +89,7 @@ impl Work<'_, '_> {
         };
         let space = Space::new(id, Sealing::new(options.encryption_key.as_ref(), &row.key));
         let open = Arc::new(OpenDatabase::new(id, info, space, options.max_drift));
-        self.engine.board.databases.write().insert(id, Arc::clone(&open));
+        self.engine.board.open_database(&open);
         self.engine.effects.opened.insert(id);
         self.engine.effects.databases.insert(id);
         // Readers see what they saw; who called for the repair goes on with it.
@@ -98,7 +98,7 @@ impl Work<'_, '_> {
         }
         let started = self.start_database(id);
         if started.is_err() {
-            self.engine.board.databases.write().remove(&id);
+            self.engine.board.remove_database(id, |_| true);
             self.engine.databases.remove(&id);
         }
         started.map(|()| open)
@@ -175,6 +175,7 @@ impl Work<'_, '_> {
             waits: BTreeMap::new(),
             published: state.version,
             dirty: Dirty::default(),
+            touched: Touched::All,
             handler: HandlerRow::load(self.txn, id)?,
             relay: open.info.relay.map(RelayState::new),
             members,

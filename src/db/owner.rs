@@ -7,6 +7,7 @@
 //! makes the transaction run again without it. **Panic** poisons the store: this and every later job fails.
 //! **Shutdown** drains the queue, then the thread ends; [`Owner::stop`] joins it.
 
+use super::board::Wrote;
 use super::engine::{Engine, Work};
 use super::error::{Code, Error, Failure};
 use crate::store::{Environment, StoreError, WriteTxn};
@@ -165,8 +166,7 @@ enum Attempt {
     /// Committed; the first `ran` jobs were in it.
     Committed {
         ran: usize,
-        /// Something was written: so it can be.
-        wrote: bool,
+        wrote: Wrote,
         refused: Vec<Option<Error>>,
     },
     /// The job at this index wrote and then failed.
@@ -184,8 +184,10 @@ pub(super) fn commit(engine: &mut Engine, mut group: Vec<Box<dyn Job>>) -> Vec<B
         match attempt(engine, &mut group) {
             Attempt::Committed { ran, wrote, refused } => {
                 let rest = group.split_off(ran);
-                if wrote {
+                if wrote.rows > 0 {
+                    // So it can be.
                     engine.board.failure.lock().take();
+                    engine.board.wrote.lock().add(wrote);
                 }
                 engine.publish();
                 for (job, refusal) in group.into_iter().zip(refused) {
@@ -262,7 +264,7 @@ fn attempt(engine: &mut Engine, group: &mut [Box<dyn Job>]) -> Attempt {
     }
     let ran = refused.len();
     let finished = work.finish();
-    let wrote = work.writes() > 0;
+    let wrote = Wrote { commits: 1, rows: txn.writes(), bytes: txn.bytes() };
     match finished.and_then(|()| txn.commit().map_err(Failure::Store)) {
         Ok(()) => Attempt::Committed { ran, wrote, refused },
         Err(Failure::Store(StoreError::MapFull)) => Attempt::MapFull,

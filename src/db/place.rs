@@ -252,6 +252,7 @@ impl Work<'_, '_> {
     fn wait_for(&mut self, id: u32, feed: FeedKey, on: FeedKey, length: u64) -> Result<Step, Failure> {
         let database = self.database(id)?;
         database.waits.insert(feed, (on, length));
+        database.touched.add([&feed]);
         if database.is_stranger(&feed) && !database.row.open {
             if on != feed {
                 self.meet(id, on)?;
@@ -447,9 +448,10 @@ impl Rights {
     }
 
     pub(super) fn changed_to(&self, after: &Self, mut tell: impl FnMut(Event)) {
-        let new = after.writers.iter().filter(|key| !self.writers.contains(key));
+        // Both ascend.
+        let new = after.writers.iter().filter(|key| self.writers.binary_search(key).is_err());
         new.for_each(|key| tell(Event::Writer { key: *key, added: true }));
-        let gone = self.writers.iter().filter(|key| !after.writers.contains(key));
+        let gone = self.writers.iter().filter(|key| after.writers.binary_search(key).is_err());
         gone.for_each(|key| tell(Event::Writer { key: *key, added: false }));
         match (self.writable, after.writable) {
             (false, true) => tell(Event::Writable),

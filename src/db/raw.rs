@@ -132,10 +132,15 @@ impl Wants {
 impl Board {
     /// Shows a feed that is open without a database as it is committed.
     pub fn publish_raw(&self, record: &FeedRecord) {
-        if let Some(feed) = self.raw.feeds.write().get_mut(&record.key) {
+        if !self.raw.feeds.read().contains_key(&record.key) {
+            return;
+        }
+        self.change_raw(&record.key, |feed| {
+            let mut feed = feed?;
             feed.take(record);
             feed.placed = feed.length;
-        }
+            Some(feed)
+        });
     }
 
     /// From now on connections of the whole store carry the feed. Harmless if they do.
@@ -143,12 +148,12 @@ impl Board {
         self.wants.lock().open(feed, handle);
         // Nothing of it is fetched but what is wanted.
         let empty = || PublishedFeed { until: 0, ..PublishedFeed::empty() };
-        self.raw.feeds.write().entry(feed).or_insert_with(empty);
+        self.change_raw(&feed, |feed| Some(feed.unwrap_or_else(empty)));
     }
 
     pub fn close_raw(&self, feed: &FeedKey, handle: u64) {
         if self.wants.lock().close(feed, handle) {
-            self.raw.feeds.write().remove(feed);
+            self.change_raw(feed, |_| None);
         }
     }
 }

@@ -1,6 +1,6 @@
 //! A store's public handle: who shares an owner thread, and when it ends.
 
-use super::board::Board;
+use super::board::{Board, Wrote};
 use super::database::{DatabaseOptions, Db};
 use super::engine::{Engine, WallClock, Work};
 use super::error::{Code, Error, Failure};
@@ -76,6 +76,11 @@ impl Store {
         }
     }
 
+    /// What was written since the store was opened.
+    pub fn wrote(&self) -> Result<Wrote, Error> {
+        Ok(*self.shared()?.board.wrote.lock())
+    }
+
     /// Comes after everything queued before it.
     pub fn settled(&self) -> Reply<()> {
         match self.shared() {
@@ -118,7 +123,7 @@ impl Store {
 
 impl Shared {
     fn start(environment: Environment, options: &StoreOptions) -> Result<Self, Error> {
-        let board = Arc::new(Board::default());
+        let board = Arc::new(Board::new(super::open::random()?));
         {
             let txn = environment.read()?;
             let holes = crate::feed::all_holes(&txn, 1).map_err(Error::from)?;

@@ -19,7 +19,7 @@ use crate::codec::{Reader, put_varint};
 use crate::seal::Sealing;
 use crate::store::{Read, StoreError, Table, WriteTxn};
 use crate::types::{Effective, FeedKey, Hash, Link};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
 
 /// This store's numbers for the feeds of a database.
@@ -192,20 +192,25 @@ pub fn save_control(
     txn.put(Table::Controls, &row_key(database, feed, batch.seq), &row)
 }
 
-/// Keeps what has changed since it was last kept: as many rows as feeds that it changed for, and one.
-pub fn save_order(txn: &mut WriteTxn<'_>, database: u32, state: &mut OrderState) -> Result<(), StoreError> {
+/// Keeps what has changed since it was last kept. `feeds`: those it has changed for.
+pub fn save_order(
+    txn: &mut WriteTxn<'_>,
+    database: u32,
+    state: &OrderState,
+    feeds: &BTreeSet<FeedKey>,
+) -> Result<(), StoreError> {
     let mut row = Vec::new();
     state.head().encode_into(&mut row);
     txn.put(Table::Order, &database.to_be_bytes(), &row)?;
-    for feed in state.take_touched() {
-        let kept = state.feed(&feed);
+    for feed in feeds {
+        let kept = state.feed(feed);
         if kept.is_nothing() {
-            txn.delete(Table::Order, &order_key(database, &feed))?;
+            txn.delete(Table::Order, &order_key(database, feed))?;
             continue;
         }
         row.clear();
         kept.encode_into(&mut row);
-        txn.put(Table::Order, &order_key(database, &feed), &row)?;
+        txn.put(Table::Order, &order_key(database, feed), &row)?;
     }
     Ok(())
 }

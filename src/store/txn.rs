@@ -64,6 +64,7 @@ pub struct WriteTxn<'e> {
     map: MapGuard,
     full: bool,
     writes: u64,
+    bytes: u64,
     _writing: MutexGuard<'e, ()>,
     _owner_thread: PhantomData<*const ()>,
 }
@@ -143,6 +144,7 @@ impl<'e> WriteTxn<'e> {
             map,
             full: false,
             writes: 0,
+            bytes: 0,
             _writing: writing,
             _owner_thread: PhantomData,
         })
@@ -150,11 +152,13 @@ impl<'e> WriteTxn<'e> {
 
     /// Writes a row, replacing what stood there.
     pub fn put(&mut self, table: Table, key: &[u8], value: &[u8]) -> Result<(), StoreError> {
+        self.bytes += (key.len() + value.len()) as u64;
         self.change(table, |handle, txn| handle.put(txn, key, value))
     }
 
     /// As `put`, but quicker and denser when the row comes after all others of the table.
     pub fn append(&mut self, table: Table, key: &[u8], value: &[u8]) -> Result<(), StoreError> {
+        self.bytes += (key.len() + value.len()) as u64;
         self.change(table, |handle, txn| handle.append(txn, key, value))
     }
 
@@ -178,6 +182,11 @@ impl<'e> WriteTxn<'e> {
     /// Rows put, appended and deleted so far.
     pub fn writes(&self) -> u64 {
         self.writes
+    }
+
+    /// Bytes of the rows put and appended so far.
+    pub fn bytes(&self) -> u64 {
+        self.bytes
     }
 
     /// True once the map was found full: the transaction can only be aborted.

@@ -44,6 +44,11 @@ pub fn lookup_key<'a>(topics: impl Iterator<Item = &'a Topic>, handshake_hash: &
     *hasher.finalize().as_bytes()
 }
 
+/// A name of the connection that is no secret's and proves nothing.
+pub fn name(handshake_hash: &[u8]) -> [u8; 32] {
+    blake3::derive_key("multi-hyperbee 1 connection", handshake_hash)
+}
+
 /// What a proof of the layer above is made over, so that it holds for this topic, from this side, on this connection
 /// only.
 pub fn binding(topic: &Topic, role: Role, handshake_hash: &[u8]) -> [u8; 32] {

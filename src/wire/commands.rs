@@ -48,6 +48,11 @@ impl Session {
         Ok(capability::binding(&topic, sender, self.topics.handshake_hash()))
     }
 
+    /// What both ends, and nobody else, call this connection.
+    pub fn name(&self) -> [u8; 32] {
+        capability::name(self.topics.handshake_hash())
+    }
+
     pub fn prove_writer(
         &mut self,
         topic: TopicId,

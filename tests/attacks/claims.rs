@@ -68,13 +68,16 @@ fn who_serves_one_feed_holds_another_no_longer_than_its_patience() {
     let mut attacker = Attacker::member(&scene.a);
     attacker.announce(&[(feed, 1_000), (own, 100)]);
     attacker.read();
-    let asked: Vec<u8> =
-        attacker.heard.iter().filter(|(tag, _)| *tag == REQUEST).map(|(_, body)| body[0]).collect();
-    let request = asked.iter().position(|alias| *alias == 1).unwrap() as u64;
-    assert_eq!(asked.len(), 2);
+    assert_eq!(attacker.count(REQUEST), 2);
     scene.reconnect();
     let mut next = 0;
     let mut serve = |attacker: &mut Attacker| {
+        attacker.read();
+        // The request for its own feed (the second announced) that the next block answers.
+        let requests = attacker.heard.iter().filter(|(tag, _)| *tag == REQUEST);
+        let has_next =
+            |body: &[u8]| body[0] == 1 && (body[1]..body[2]).contains(&u8::try_from(next).unwrap());
+        let request = requests.map(|(_, body)| body).position(|body| has_next(body)).unwrap() as u64;
         let one = Feed::new(8, blocks[..=next].to_vec()).from(next);
         attacker.say(BLOCKS, &one.encode(1, request + 1));
         next += 1;

@@ -134,8 +134,8 @@ impl State {
         if shown.topic.kind != TopicKind::Database {
             return;
         }
-        let (key, silent) = (shown.topic.key, shown.access.is_silent());
-        for open in self.databases(peer).into_iter().filter(|open| open.info.key == key) {
+        let silent = shown.access.is_silent();
+        for open in self.databases_of_topic(id, peer) {
             let asking = open.access.lock().asking();
             if let Some(asking) = asking {
                 self.ask(id, &open, &asking);
@@ -290,7 +290,8 @@ impl State {
                     Ok(Some(answer)) => Stage::Redeemed(answer),
                     Ok(None) | Err(_) => Stage::Raised,
                 };
-                state.refresh(None, peer);
+                state.watch.due.insert(id);
+                state.refresh(peer);
             });
         });
     }

@@ -31,14 +31,17 @@ impl State {
         if self.said_done || self.stalled || !is_able {
             return;
         }
-        let raw = self.databases(peer).into_iter().find(|open| open.id == RAW);
+        let raw = Some(Arc::clone(&shared.board.raw));
+        let raw = raw.filter(|raw| peer.is_for(RAW) && !raw.feeds.read().is_empty());
         let known = |feed: &FeedKey| {
             let feeds = raw.as_ref()?.feeds.read();
             let here = feeds.get(feed).filter(|here| !here.forked && !here.writable)?;
             Some((here.length, here.tip))
         };
+        let due = std::mem::take(&mut self.watch.apart);
+        let due = due.iter().filter_map(|feed| Some((feed, self.remote.get(feed)?)));
         let mut work = Vec::new();
-        for (feed, remote) in self.remote.iter().filter(|(_, remote)| !remote.inflight.yields) {
+        for (feed, remote) in due.filter(|(_, remote)| !remote.inflight.yields) {
             let Some((length, tip)) = known(feed).filter(|(length, _)| *length < remote.length) else {
                 continue;
             };
@@ -55,13 +58,17 @@ impl State {
             return;
         }
         // What cannot be read now is asked for at the next occasion.
-        let Ok(txn) = shared.read() else { return };
+        let Ok(txn) = shared.read() else {
+            self.watch.apart.extend(work.iter().map(|(feed, ..)| *feed));
+            return;
+        };
         if has_holes && self.ask_holes(&txn, &shared, peer).is_err() {
+            self.watch.apart.extend(work.iter().map(|(feed, ..)| *feed));
             return;
         }
         for (feed, start, end) in work {
-            if self.ask_range(&txn, feed, start, end, peer).is_err() {
-                return;
+            if self.ask_range(&txn, feed, start, end, peer).is_err() || self.asks.len() >= MAX_ASKS {
+                self.watch.apart.insert(feed);
             }
         }
     }
@@ -146,12 +153,16 @@ impl State {
             remote.refused_at = remote.announced;
             remote.inflight.yields = true;
         }
+        self.watch.touched.insert(*feed);
     }
 
     fn end_ask(&mut self, feed: &FeedKey, start: u64, peer: &Peer) {
         if let Some(shared) = &self.shared {
             shared.board.wants.lock().answered(feed, start, peer.0.id);
         }
+        // Another range may have waited for this one.
+        self.watch.apart.insert(*feed);
+        self.watch.touched.insert(*feed);
         self.released = true;
     }
 
@@ -219,7 +230,7 @@ impl Peer {
                     state.session.finish(crate::wire::CloseReason::Protocol);
                     state.fail(error);
                 }
-                _ => state.refresh(None, peer),
+                _ => state.refresh(peer),
             }
             was_full && state.unverified < MAX_UNVERIFIED
         });

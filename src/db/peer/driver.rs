@@ -4,7 +4,7 @@ use super::{Peer, PeerEvent, Shown, State};
 use crate::db::board::{OpenDatabase, PublishedFeed};
 use crate::db::error::{Code, Error};
 use crate::types::FeedKey;
-use crate::wire::{CloseReason, Event, FeedState, RequestId, Role, Topic, TopicId, TopicKind};
+use crate::wire::{CloseReason, Event, FeedState, RequestId, Role, Topic, TopicId};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -34,7 +34,7 @@ impl State {
             // Bytes that come one at a time cost no more than bytes.
             return;
         }
-        self.refresh(None, peer);
+        self.refresh(peer);
         self.check_synced(peer);
     }
 
@@ -43,7 +43,7 @@ impl State {
             Event::Open(remote) => self.push(PeerEvent::Open { user_data: remote.user_data }),
             Event::TopicOpen { topic, kind, key } => self.open_topic(topic, Topic { kind, key }, peer),
             Event::TopicClosed { topic } => {
-                self.topics.remove(&topic);
+                self.unwatch_topic(topic, peer);
                 self.note_heard(peer);
             }
             Event::Shown { opened } => self.shown(opened, peer),
@@ -54,6 +54,7 @@ impl State {
                 if let Some(shown) = self.topics.get_mut(&topic) {
                     shown.announced.extend(feeds.iter().map(|feed| feed.feed));
                 }
+                self.watch.due.insert(topic);
                 self.meet_strangers(topic, &feeds, peer);
                 if first_complete {
                     self.heard_all(topic, peer);
@@ -65,6 +66,7 @@ impl State {
                 // It names no topic: it is said on those on which the feed was announced.
                 let topics = self.topics.iter().filter(|(_, shown)| shown.announced.contains(&feed.feed));
                 for topic in topics.map(|(id, _)| *id).collect::<Vec<_>>() {
+                    self.watch.due.insert(topic);
                     self.meet_strangers(topic, std::slice::from_ref(&feed), peer);
                 }
             }
@@ -74,7 +76,7 @@ impl State {
             Event::Cancelled { id } => self.serving.retain(|serving| serving.answer != Some(id)),
             Event::Refused { id, feed, next, .. } => {
                 if !self.ask_refused(id, next, peer) {
-                    self.refused(&feed, next, peer);
+                    self.refused(id, &feed, next, peer);
                 }
             }
             Event::Blocks { feed, blocks, finished } => {
@@ -86,16 +88,28 @@ impl State {
                 if let Some(shown) = self.topics.get_mut(&topic) {
                     shown.heard_own = true;
                 }
+                self.note_topic_said(topic, peer);
                 self.tell_progress(peer);
             }
             Event::Access { topic, kind: super::relay::RELAY, .. } => {
                 if let Some(shown) = self.topics.get_mut(&topic) {
                     shown.relaying.heard = true;
                 }
+                self.watch.due.insert(topic);
             }
-            Event::Access { topic, kind: super::forks::FORK, bytes } => self.heard_fork(topic, &bytes, peer),
-            Event::WriterProved { topic, feed } => self.heard_proof(topic, feed),
-            Event::Access { topic, kind, bytes } => self.heard_access(topic, kind, &bytes),
+            Event::Access { topic, kind: super::forks::FORK, bytes } => {
+                self.watch.due.insert(topic);
+                self.heard_fork(topic, &bytes, peer);
+            }
+            Event::Access { topic, kind: super::twice::MARK, bytes } => self.heard_mark(topic, &bytes, peer),
+            Event::WriterProved { topic, feed } => {
+                self.watch.due.insert(topic);
+                self.heard_proof(topic, feed);
+            }
+            Event::Access { topic, kind, bytes } => {
+                self.watch.due.insert(topic);
+                self.heard_access(topic, kind, &bytes);
+            }
             Event::StateHash { topic, claim } => self.heard_claim(topic, claim),
             Event::Pong => {}
             Event::Done => self.heard_done = true,
@@ -156,37 +170,19 @@ impl State {
         databases.values().filter(|open| peer.is_for(open.id)).chain(raw).cloned().collect()
     }
 
-    /// Offers the topics of all databases that were not offered yet: each database by its key, each of its feeds by its
-    /// own.
-    pub(super) fn offer_topics(&mut self, peer: &Peer) {
-        let mut new = Vec::new();
-        for open in self.databases(peer) {
-            let database = Topic { kind: TopicKind::Database, key: open.info.key };
-            let feeds = open.feeds.read();
-            let feeds = feeds.keys().map(|key| Topic { kind: TopicKind::Feed, key: *key });
-            let database = Some(database).filter(|_| open.id != crate::db::raw::RAW);
-            for topic in database.into_iter().chain(feeds) {
-                if self.offered.len() < crate::wire::limits::MAX_TOPICS && self.offered.insert(topic) {
-                    new.push(topic);
-                }
-            }
-        }
-        if !new.is_empty() {
-            // Refused only by a session that is closed, or with more topics than are ever offered here.
-            let _ = self.session.offer(&new);
-        }
-    }
-
     /// Both sides have it: says what is here, but for own feeds, whose state elsewhere is heard first.
     fn open_topic(&mut self, id: TopicId, topic: Topic, peer: &Peer) {
         if self.may_be_awaited(&topic) {
             peer.0.unheard.store(true, Ordering::Release);
         }
         peer.0.fresh.store(false, Ordering::Release);
-        self.topics.insert(
+        self.watch_topic(
             id,
             Shown {
                 topic,
+                news: BTreeSet::new(),
+                second: BTreeSet::new(),
+                mark: None,
                 said: BTreeMap::new(),
                 announced: BTreeSet::new(),
                 heard: false,
@@ -199,73 +195,49 @@ impl State {
                 relaying: super::relay::Relaying::default(),
                 compared: super::compare::Compared::default(),
             },
+            peer,
         );
+        self.say_mark(id);
         // Whoever does not know a fork yet would take the branches' names for feeds.
         self.say_forks(id, peer);
-        self.announce_new(id, false, peer);
+        self.say_growth(id, peer);
         // The announcement ends the first vector, also an empty one.
         let _ = self.session.announce(id, &[], true);
     }
 
-    /// Announces feeds of a topic that are offered and were not yet said; own feeds only `with_own`.
-    fn announce_new(&mut self, id: TopicId, with_own: bool, peer: &Peer) {
-        let feeds = self.topic_feeds(id, peer);
-        let Some(shown) = self.topics.get_mut(&id) else { return };
-        let mut new = Vec::new();
-        for (key, feed) in feeds {
-            if feed.writable && !with_own {
-                continue;
-            }
-            let length = feed.offered();
-            if length > 0 && !shown.said.contains_key(&key) {
-                shown.said.insert(key, length);
-                new.extend(state_of(key, &feed));
-            }
-        }
-        if !new.is_empty() {
-            let _ = self.session.announce(id, &new, false);
-        }
-    }
-
-    /// The feeds that an open topic lets this side speak of.
-    pub(super) fn topic_feeds(&self, id: TopicId, peer: &Peer) -> Vec<(FeedKey, PublishedFeed)> {
-        let Some(Shown { topic, .. }) = self.topics.get(&id) else { return Vec::new() };
-        let mut found = Vec::new();
-        for open in self.databases(peer) {
-            let feeds = open.feeds.read();
-            match topic.kind {
-                TopicKind::Database if open.info.key == topic.key => {
-                    found.extend(feeds.iter().map(|(key, feed)| (*key, feed.clone())));
-                }
-                TopicKind::Feed => found.extend(feeds.get(&topic.key).map(|feed| (topic.key, feed.clone()))),
-                TopicKind::Database => {}
-            }
-        }
-        found
+    /// A feed that an open topic lets this side speak of.
+    pub(super) fn topic_feed(&self, id: TopicId, feed: &FeedKey, peer: &Peer) -> Option<PublishedFeed> {
+        let databases = self.databases_of_topic(id, peer);
+        databases.iter().find_map(|open| open.feeds.read().get(feed).cloned())
     }
 
     fn heard_all(&mut self, topic: TopicId, peer: &Peer) {
         if let Some(shown) = self.topics.get_mut(&topic) {
             shown.heard = true;
         }
+        self.note_topic_said(topic, peer);
         if self.note_heard(peer) {
             self.push(PeerEvent::RemoteFeeds);
         }
     }
 
-    /// After anything has changed: offers, announces, pushes, fetches, and finds out whether all is done. `grown`: which
-    /// feeds may have; none: any.
-    pub(super) fn refresh(&mut self, grown: Option<&BTreeSet<FeedKey>>, peer: &Peer) {
-        if self.shared.is_none() || self.session.is_closed() || self.topics.is_empty() {
+    /// After anything has changed: offers, announces, pushes, fetches, and finds out whether all is done.
+    pub(super) fn refresh(&mut self, peer: &Peer) {
+        if self.shared.is_none() || self.session.is_closed() {
+            return;
+        }
+        self.look(peer);
+        if self.topics.is_empty() {
             return;
         }
         self.meet_kept(peer);
+        self.sort_touched(peer);
         self.note_claims(peer);
         self.allow_own(peer);
-        for id in self.topics.keys().copied().collect::<Vec<_>>() {
+        for id in std::mem::take(&mut self.watch.due) {
             self.take_early_forks(id, peer);
             self.say_forks(id, peer);
-            self.say_growth(id, grown, peer);
+            self.say_growth(id, peer);
             self.say_own_said(id, peer);
             self.talk_access(id, peer);
             self.talk_relay(id, peer);
@@ -275,66 +247,88 @@ impl State {
         self.check_synced(peer);
     }
 
-    pub(super) fn say_growth(&mut self, id: TopicId, grown: Option<&BTreeSet<FeedKey>>, peer: &Peer) {
-        self.announce_new(id, self.own_allowed, peer);
-        for (key, feed) in self.topic_feeds(id, peer) {
-            if grown.is_some_and(|grown| !grown.contains(&key)) || (feed.writable && !self.own_allowed) {
+    /// Announces what is new of a topic's feeds, pushes what has grown to whoever has all before it, and tells others how
+    /// long it is now. Own feeds only if they are allowed.
+    pub(super) fn say_growth(&mut self, id: TopicId, peer: &Peer) {
+        let databases = self.databases_of_topic(id, peer);
+        let Some(shown) = self.topics.get_mut(&id) else { return };
+        let mut later = BTreeSet::new();
+        let (mut new, mut grown) = (Vec::new(), Vec::new());
+        for key in std::mem::take(&mut shown.news) {
+            self.watch.looked += 1;
+            let feed = databases.iter().find_map(|open| open.feeds.read().get(&key).cloned());
+            let Some(feed) = feed else { continue };
+            if feed.writable && !self.own_allowed {
+                later.insert(key);
                 continue;
             }
             let length = feed.offered();
-            let Some(said) = self.topics.get_mut(&id).and_then(|shown| shown.said.get_mut(&key)) else {
-                continue;
-            };
-            if length <= *said {
-                continue;
-            }
-            let before = std::mem::replace(said, length);
-            let remote = self.remote.entry(key).or_default();
-            let reached = remote.length.max(remote.sent);
-            if reached >= length {
-                continue;
-            }
-            if reached >= before && self.session.remote().is_some_and(|remote| remote.live && remote.download)
-            {
-                remote.sent = length;
-                self.serve_push(key, reached, length);
-            } else if let Some(state) = state_of(key, &feed)
-                && self.session.have(&state) == Ok(false)
-                && let Some(said) = self.topics.get_mut(&id).and_then(|shown| shown.said.get_mut(&key))
-            {
-                *said = before;
-                self.owes_lengths = true;
+            match shown.said.get(&key) {
+                None if length > 0 => {
+                    shown.said.insert(key, length);
+                    new.extend(state_of(key, &feed));
+                }
+                Some(said) if length > *said => grown.push((key, *said, feed)),
+                _ => {}
             }
         }
+        if !new.is_empty() {
+            let _ = self.session.announce(id, &new, false);
+        }
+        let is_second = !grown.is_empty() && self.is_second(id, peer);
+        for (key, before, feed) in grown {
+            if !self.say_grown(id, key, before, &feed, is_second) {
+                later.insert(key);
+            }
+        }
+        if let Some(shown) = self.topics.get_mut(&id) {
+            shown.news.append(&mut later);
+        }
+    }
+
+    /// False: the length that was said last has not left yet, so this one is said later.
+    fn say_grown(
+        &mut self,
+        id: TopicId,
+        key: FeedKey,
+        before: u64,
+        feed: &PublishedFeed,
+        is_second: bool,
+    ) -> bool {
+        let length = feed.offered();
+        if is_second {
+            if let Some(shown) = self.topics.get_mut(&id) {
+                shown.second.insert(key);
+            }
+            return true;
+        }
+        let said = |state: &mut Self, length| {
+            if let Some(shown) = state.topics.get_mut(&id) {
+                shown.said.insert(key, length);
+            }
+        };
+        said(self, length);
+        let remote = self.remote.entry(key).or_default();
+        let reached = remote.length.max(remote.sent);
+        if reached >= length {
+            return true;
+        }
+        if reached >= before && self.session.remote().is_some_and(|remote| remote.live && remote.download) {
+            remote.sent = length;
+            self.serve_push(key, reached, length);
+        } else if let Some(state) = state_of(key, feed)
+            && self.session.have(&state) == Ok(false)
+        {
+            said(self, before);
+            self.owes_lengths = true;
+            return false;
+        }
+        true
     }
 
     /// Whether everything announced (of one database, or of all) is here and in the order.
-    pub(super) fn has_delivered(&self, database: Option<u32>, peer: &Peer) -> bool {
+    pub(super) fn has_delivered(&mut self, database: Option<u32>, peer: &Peer) -> bool {
         self.has_all(database, peer, PublishedFeed::is_up_to)
-    }
-
-    /// Whether everything announced is `enough` here.
-    fn has_all(
-        &self,
-        database: Option<u32>,
-        peer: &Peer,
-        enough: impl Fn(&PublishedFeed, u64) -> bool,
-    ) -> bool {
-        let open: Vec<_> =
-            self.databases(peer).into_iter().filter(|open| database.is_none_or(|id| id == open.id)).collect();
-        let concerned = |shown: &&Shown| match shown.topic.kind {
-            TopicKind::Database => open.iter().any(|open| open.info.key == shown.topic.key),
-            TopicKind::Feed => open.iter().any(|open| open.feeds.read().contains_key(&shown.topic.key)),
-        };
-        if self.topics.values().filter(concerned).any(|shown| !shown.heard || !shown.heard_own) {
-            return false;
-        }
-        open.iter().all(|open| {
-            open.feeds.read().iter().all(|(key, feed)| match self.remote.get(key) {
-                Some(remote) => enough(feed, remote.length),
-                None => true,
-            })
-        })
     }
 
     pub(super) fn check_synced(&mut self, peer: &Peer) {
@@ -371,7 +365,7 @@ impl State {
 }
 
 /// What is announced of a feed.
-fn state_of(key: FeedKey, feed: &PublishedFeed) -> Option<FeedState> {
+pub(super) fn state_of(key: FeedKey, feed: &PublishedFeed) -> Option<FeedState> {
     let head = feed.head.as_ref().filter(|_| feed.offered() > 0)?;
     let [root @ .., _, _, _, _, _, _, _, _, _, _, _, _, _, _, _, _] = head.root;
     Some(FeedState { feed: key, length: head.length, root, signed: feed.tip.max(head.length) })

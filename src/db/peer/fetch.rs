@@ -1,25 +1,42 @@
 //! What is asked for, and what becomes of what arrives.
 
 use super::{MAX_UNVERIFIED, MESSAGE_COST, Peer, State};
-use crate::db::board::PublishedFeed;
 use crate::db::error::{Code, Error};
+use crate::db::store::Shared;
+use crate::db::windows::{Arrived, Fetching, Next};
 use crate::feed::{self, FeedError, Received};
 use crate::merkle::Node;
 use crate::types::FeedKey;
 use crate::wire::limits::{MAX_REQUEST_BLOCKS, MAX_REQUESTS};
 use crate::wire::{Blocks, FeedState, ProofNode, RequestId};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// An open request.
+struct Asked {
+    /// What of it has not come: from, to (exclusive).
+    rest: (u64, u64),
+    /// It was given up: another connection brings it.
+    is_cancelled: bool,
+}
+
+/// What may be asked for.
+enum Wanted {
+    /// What is here or not, alone: the place is searched for in which two branches part.
+    Search { from: u64, until: u64 },
+    /// What is not here, a part of it.
+    More { here: u64, until: u64 },
+}
 
 /// What was asked of a feed over this connection and is not stored yet.
 #[derive(Default)]
 pub(super) struct Inflight {
-    pub(super) request: Option<RequestId>,
+    requests: BTreeMap<RequestId, Asked>,
     /// The tick in which it was asked for, or something of it last came.
     pub(super) asked_at: u32,
     /// It was refused: others may ask first whoever has it.
     pub(super) yields: bool,
-    /// What of it has not come: from, to (exclusive).
-    asked: (u64, u64),
-    /// Messages whose blocks wait for the owner thread.
+    /// Messages whose blocks wait for what is before them, or for the owner thread.
     storing: u32,
     /// Where the next request begins instead of at the end of what is here.
     pub(super) again: Option<u64>,
@@ -34,7 +51,12 @@ pub(super) struct Inflight {
 impl Inflight {
     /// What was asked for and has not come.
     pub fn asked(&self) -> Option<(u64, u64)> {
-        self.request.map(|_| self.asked)
+        let rests = || self.requests.values().map(|asked| asked.rest);
+        Some((rests().map(|(from, _)| from).min()?, rests().map(|(_, to)| to).max()?))
+    }
+
+    pub fn is_asked(&self) -> bool {
+        !self.requests.is_empty()
     }
 
     pub fn is_storing(&self) -> bool {
@@ -42,7 +64,7 @@ impl Inflight {
     }
 
     fn is_idle(&self) -> bool {
-        self.request.is_none() && self.storing == 0
+        self.requests.is_empty() && self.storing == 0
     }
 
     /// What follows `start` fits nothing here: a fork before it, or a lie. Blocks that are here are asked for once more:
@@ -94,10 +116,7 @@ impl State {
             }
         }
         remote.signed = remote.signed.max(state.signed);
-    }
-
-    fn here(&self, feed: &FeedKey, peer: &Peer) -> Option<PublishedFeed> {
-        self.databases(peer).iter().find_map(|open| open.feeds.read().get(feed).cloned())
+        self.watch.touched.insert(state.feed);
     }
 
     /// Whether it shows another root than ours at a length that is here.
@@ -122,85 +141,142 @@ impl State {
 }
 
 impl State {
-    /// Asks for what the other side has more of, a feed at a time each, unless another connection is at it.
+    /// Asks for what the other side has more of: one window of each feed first, then a second one.
     pub(super) fn fetch(&mut self, peer: &Peer) {
-        let Some(shared) = self.shared.clone() else { return };
         if self.said_done || self.stalled || !self.session.remote().is_some_and(|remote| remote.upload) {
             return;
         }
-        for open in self.databases(peer) {
-            let wanted: Vec<_> = {
-                let feeds = open.feeds.read();
-                for (key, remote) in &mut self.remote {
-                    remote.trust_again(feeds.get(key));
-                }
-                let behind = self
-                    .remote
-                    .iter()
-                    .filter(|(_, remote)| remote.inflight.is_idle() && !remote.inflight.yields);
-                behind
-                    .filter_map(|(key, remote)| {
-                        let feed = feeds.get(key)?;
-                        let until = remote.length.min(feed.until);
-                        let from = remote.inflight.again.map_or(feed.length, |again| again.min(feed.length));
-                        let until = remote.inflight.parts_at.map_or(until, |at| at.saturating_add(1));
-                        // Of a feed that has forked no more is wanted than what its branches have in common.
-                        let is_doubted = remote.contradicts && !feed.forked;
-                        let is_wanted = feed.length < until || is_doubted;
-                        (is_wanted && from < until).then_some((*key, from, until))
-                    })
-                    .collect()
-            };
-            for (key, from, until) in wanted {
-                if self.session.requests_open() >= MAX_REQUESTS {
-                    return;
-                }
-                if *shared.board.claims.lock().entry(key).or_insert(peer.0.id) != peer.0.id {
-                    continue;
-                }
-                let end = until.min(from.saturating_add(MAX_REQUEST_BLOCKS));
-                let is_first = self.session.requests_open() == 0;
-                match self.session.request(key, from, end) {
-                    Ok(id) => {
-                        if let Some(remote) = self.remote.get_mut(&key) {
-                            remote.inflight.request = Some(id);
-                            remote.inflight.asked = (from, end);
-                            remote.inflight.asked_at = self.ticks;
-                        }
-                        if is_first {
-                            self.heard_at = self.ticks;
-                        }
-                    }
-                    // Announced on a topic that is closed by now, or the session ends.
-                    Err(_) => self.release(&key, peer),
-                }
+        let mut asked = Vec::new();
+        while self.session.requests_open() < MAX_REQUESTS
+            && let Some(key) = self.watch.wanting.pop_first()
+        {
+            // What is on its way is looked at again when it has come, what is not wanted when something has changed.
+            if self.ask_next(key, peer) {
+                asked.push(key);
+            }
+        }
+        for key in asked {
+            if self.session.requests_open() < MAX_REQUESTS {
+                self.ask_next(key, peer);
             }
         }
     }
 
-    /// Gives a feed up, if nothing of it is on its way over this connection.
+    /// Asks for some of a feed. False: there is nothing to ask for now.
+    fn ask_next(&mut self, key: FeedKey, peer: &Peer) -> bool {
+        let (Some(shared), Some(wanted)) = (self.shared.clone(), self.wanted_of(&key, peer)) else {
+            return false;
+        };
+        let next = {
+            let mut claims = shared.board.claims.lock();
+            let fetching = claims.entry(key).or_default();
+            match wanted {
+                Wanted::Search { from, until } if fetching.begin_alone(peer.0.id) => {
+                    Next::Window(from, until.min(from.saturating_add(MAX_REQUEST_BLOCKS)))
+                }
+                Wanted::Search { .. } => Next::Others,
+                Wanted::More { here, until } => fetching.next(peer.0.id, here, until),
+            }
+        };
+        let (from, end) = match next {
+            Next::Window(from, end) => (from, end),
+            Next::Enough => return false,
+            Next::Others => {
+                self.watch.elsewhere.insert(key);
+                return false;
+            }
+        };
+        let is_first = self.session.requests_open() == 0;
+        let Ok(id) = self.session.request(key, from, end) else {
+            // Announced on a topic that is closed by now, or the session ends.
+            self.give_up(&key, peer);
+            return false;
+        };
+        if let Some(remote) = self.remote.get_mut(&key) {
+            remote.inflight.requests.insert(id, Asked { rest: (from, end), is_cancelled: false });
+            remote.inflight.asked_at = self.ticks;
+        }
+        if is_first {
+            self.heard_at = self.ticks;
+        }
+        true
+    }
+
+    fn wanted_of(&self, key: &FeedKey, peer: &Peer) -> Option<Wanted> {
+        let remote = self.remote.get(key)?;
+        let inflight = &remote.inflight;
+        if inflight.yields {
+            return None;
+        }
+        self.holders(key, peer).iter().find_map(|open| {
+            let feeds = open.feeds.read();
+            let feed = feeds.get(key)?;
+            let until = remote.length.min(feed.until);
+            let from = inflight.again.map_or(feed.length, |again| again.min(feed.length));
+            // Of a feed that has forked no more is wanted than what its branches have in common.
+            let is_doubted = remote.contradicts && !feed.forked;
+            if is_doubted || inflight.parts_at.is_some() || from < feed.length {
+                let until = inflight.parts_at.map_or(until, |at| at.saturating_add(1));
+                let is_wanted = is_doubted || feed.length < until;
+                return (inflight.is_idle() && is_wanted && from < until)
+                    .then_some(Wanted::Search { from, until });
+            }
+            (feed.length < until).then_some(Wanted::More { here: feed.length, until })
+        })
+    }
+
+    /// Others may be asked for what this connection was.
+    fn give_up(&mut self, feed: &FeedKey, peer: &Peer) {
+        let Some(shared) = self.shared.clone() else { return };
+        let mut claims = shared.board.claims.lock();
+        let Some(fetching) = claims.get_mut(feed) else { return };
+        self.released |= fetching.give_up(peer.0.id) | fetching.take_waiting();
+        let flushed = fetching.flush();
+        if fetching.is_over() {
+            claims.remove(feed);
+        }
+        drop(claims);
+        submit(&shared, *feed, flushed);
+    }
+
+    /// Something was not taken: what waits is handed over as it is, for it may be waited for in vain.
+    fn start_over(&self, feed: &FeedKey) {
+        let Some(shared) = &self.shared else { return };
+        let flushed = shared.board.claims.lock().get_mut(feed).map(Fetching::start_over);
+        submit(shared, *feed, flushed.unwrap_or_default());
+    }
+
+    /// Ends a search, if nothing of the feed is on its way over this connection; others that wait look again.
     fn release(&mut self, feed: &FeedKey, peer: &Peer) {
         let is_idle = self.remote.get(feed).is_none_or(|remote| remote.inflight.is_idle());
-        let Some(shared) = self.shared.as_ref().filter(|_| is_idle) else { return };
+        let Some(shared) = &self.shared else { return };
         let mut claims = shared.board.claims.lock();
-        if claims.get(feed) == Some(&peer.0.id) {
+        let Some(fetching) = claims.get_mut(feed) else { return };
+        if is_idle {
+            self.released |= fetching.give_up(peer.0.id);
+        }
+        self.released |= fetching.take_waiting();
+        if fetching.is_over() {
             claims.remove(feed);
-            self.released = true;
         }
     }
 
     /// The other side does not serve a feed from `next` on: it is not asked again before it announces more.
-    pub(super) fn refused(&mut self, feed: &FeedKey, next: u64, peer: &Peer) {
+    pub(super) fn refused(&mut self, id: RequestId, feed: &FeedKey, next: u64, peer: &Peer) {
+        self.watch.touched.insert(*feed);
+        let asked = self.remote.get_mut(feed).and_then(|remote| remote.inflight.requests.remove(&id));
+        if self.session.requests_open() == 0 {
+            self.is_answered(peer);
+        }
+        if asked.is_some_and(|asked| asked.is_cancelled) {
+            return self.release(feed, peer);
+        }
         if let Some(remote) = self.remote.get_mut(feed) {
-            remote.inflight.request = None;
             remote.inflight.yields = true;
             remote.length = remote.length.min(next);
             remote.refused_from = Some(next);
         }
-        if self.session.requests_open() == 0 {
-            self.is_answered(peer);
-        }
-        self.release(feed, peer);
+        self.give_up(feed, peer);
         self.released = true;
     }
 
@@ -218,24 +294,77 @@ impl State {
         remote.length = remote.length.max(end);
         remote.announced = remote.announced.max(end);
         remote.received_blocks = remote.received_blocks.saturating_add(blocks.blocks.len() as u64);
-        remote.inflight.asked.0 = remote.inflight.asked.0.max(end);
-        if finished {
-            remote.inflight.request = None;
+        if let Some(id) = blocks.answer {
+            if finished {
+                remote.inflight.requests.remove(&id);
+            } else if let Some(asked) = remote.inflight.requests.get_mut(&id) {
+                asked.rest.0 = end;
+            }
         }
-        let wanted = self.databases(peer).iter().any(|open| open.feeds.read().contains_key(&feed));
-        let Some(shared) = self.shared.clone().filter(|_| wanted) else { return self.release(&feed, peer) };
+        self.watch.touched.insert(feed);
+        let Inflight { again, parts_at, .. } = remote.inflight;
+        let contradicts = remote.contradicts;
+        let is_searched = |here| contradicts || parts_at.is_some() || again.is_some_and(|again| again < here);
+        let here = self.here(&feed, peer).map(|here| here.length);
+        let Some((shared, here)) = self.shared.clone().zip(here) else { return self.release(&feed, peer) };
         if let Some(remote) = self.remote.get_mut(&feed) {
             remote.inflight.storing += 1;
         }
-        let bytes = cost(&blocks);
+        let (bytes, answer) = (cost(&blocks), blocks.answer);
         self.unverified += bytes;
+        let mut claims = shared.board.claims.lock();
+        let fetching = claims.entry(feed).or_default();
+        let (mut ready, is_wanted) =
+            fetching.arrived(here, Arrived { peer: peer.clone(), blocks, end, bytes }, !is_searched(here));
+        if self.unverified >= MAX_UNVERIFIED {
+            // What waits must not keep from coming what it waits for.
+            ready.extend(fetching.flush());
+        }
+        self.released |= fetching.take_waiting();
+        drop(claims);
+        submit(&shared, feed, ready);
+        if let (false, false, Some(id)) = (is_wanted, finished, answer) {
+            self.cancel(&feed, id);
+        }
+    }
+
+    /// Another connection brings the rest.
+    fn cancel(&mut self, feed: &FeedKey, id: RequestId) {
+        let asked = self.remote.get_mut(feed).and_then(|remote| remote.inflight.requests.get_mut(&id));
+        if let Some(asked) = asked.filter(|asked| !asked.is_cancelled) {
+            asked.is_cancelled = self.session.cancel(id).is_ok();
+        }
+    }
+}
+
+/// Hands what has come to the owner thread.
+pub(super) fn submit(shared: &Arc<Shared>, feed: FeedKey, ready: Vec<Arrived>) {
+    for Arrived { peer, blocks, end, bytes } in ready {
         let span = (blocks.start, end);
+        let store = Arc::downgrade(shared);
         shared.windowed_job(
             move |work| work.ingest(feed, &received(&blocks)),
-            peer.clone(),
-            move |peer, result| peer.stored(feed, span, bytes, result),
+            peer,
+            move |peer, result| {
+                // Also where the connection is over by now.
+                if let Some(shared) = store.upgrade() {
+                    note_stored(&shared, &feed, matches!(result, Ok(Ok(()))));
+                }
+                peer.stored(feed, span, bytes, result);
+            },
         );
     }
+}
+
+/// What waited for blocks that were not taken is looked at as it is.
+fn note_stored(shared: &Arc<Shared>, feed: &FeedKey, was_taken: bool) {
+    let flushed = {
+        let mut claims = shared.board.claims.lock();
+        let Some(fetching) = claims.get_mut(feed) else { return };
+        fetching.stored();
+        if was_taken { Vec::new() } else { fetching.start_over() }
+    };
+    submit(shared, *feed, flushed);
 }
 
 /// What blocks take while they wait for the owner thread.
@@ -315,13 +444,16 @@ impl Peer {
                     Ok(Stored::Gap | Stored::Doubted) | Err(_) => {}
                 }
             }
+            state.watch.touched.insert(feed);
             if is_taken {
                 state.note_delivered(&feed, peer);
+            } else {
+                state.start_over(&feed);
             }
             state.release(&feed, peer);
             match outcome {
                 Ok(_) => {
-                    state.refresh(None, peer);
+                    state.refresh(peer);
                     false
                 }
                 Err(error) => {

@@ -31,12 +31,13 @@ fn decode(bytes: &[u8]) -> Result<(FeedKey, Parting), DecodeError> {
 impl State {
     /// Shows each fork of a feed of the topic once.
     pub(super) fn say_forks(&mut self, id: TopicId, peer: &Peer) {
-        let forked: Vec<FeedKey> = self
-            .topic_feeds(id, peer)
-            .into_iter()
-            .filter_map(|(key, feed)| feed.forked.then_some(key))
-            .filter(|key| self.topics.get(&id).is_some_and(|shown| !shown.told_forks.contains(key)))
-            .collect();
+        let databases = self.databases_of_topic(id, peer);
+        let Some(shown) = self.topics.get(&id) else { return };
+        let is_forked = |key: &FeedKey| {
+            databases.iter().any(|open| open.feeds.read().get(key).is_some_and(|feed| feed.forked))
+        };
+        let untold = shown.news.iter().filter(|key| !shown.told_forks.contains(*key));
+        let forked: Vec<FeedKey> = untold.filter(|key| is_forked(key)).copied().collect();
         let Some(shared) = self.shared.as_ref().filter(|_| !forked.is_empty()) else { return };
         let Ok(txn) = shared.read() else { return };
         for key in forked {
@@ -57,23 +58,22 @@ impl State {
             Ok(found) => found,
             Err(error) => return self.broke_off(&error.to_string()),
         };
-        let here = self.topic_feeds(id, peer).into_iter().find(|(feed, _)| *feed == key);
+        let here = self.topic_feed(id, &key, peer);
         let Some(shown) = self.topics.get_mut(&id) else { return };
         match here {
             None if shown.early_forks.len() < MAX_EARLY_FORKS => {
                 shown.early_forks.insert(key, parting);
             }
-            Some((_, feed)) if !feed.forked => self.look_at_fork(id, key, parting, peer),
+            Some(feed) if !feed.forked => self.look_at_fork(id, key, parting, peer),
             _ => {}
         }
     }
 
     /// What was shown before its feed was known.
     pub(super) fn take_early_forks(&mut self, id: TopicId, peer: &Peer) {
-        if self.topics.get(&id).is_none_or(|shown| shown.early_forks.is_empty()) {
-            return;
-        }
-        let known: Vec<FeedKey> = self.topic_feeds(id, peer).into_iter().map(|(key, _)| key).collect();
+        let Some(shown) = self.topics.get(&id).filter(|shown| !shown.early_forks.is_empty()) else { return };
+        let mut known: Vec<FeedKey> = shown.early_forks.keys().copied().collect();
+        known.retain(|key| self.topic_feed(id, key, peer).is_some());
         for key in known {
             let early = self.topics.get_mut(&id).and_then(|shown| shown.early_forks.remove(&key));
             if let Some(parting) = early {

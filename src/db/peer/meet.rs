@@ -15,12 +15,12 @@ impl State {
         let feeds: Vec<FeedState> =
             announced.iter().filter(|state| !branches.contains(&state.feed)).copied().collect();
         let announced = feeds.as_slice();
-        let databases = self.databases(peer);
+        let databases = self.databases_of_topic(id, peer);
         let (Some(shared), Some(shown)) = (&self.shared, self.topics.get_mut(&id)) else { return };
         if shown.topic.kind != TopicKind::Database {
             return;
         }
-        for open in databases.iter().filter(|open| open.info.key == shown.topic.key) {
+        for open in &databases {
             if !open.status.read().takes_strangers {
                 let is_joining = open.feeds.read().get(&open.info.key).is_none_or(|feed| feed.placed == 0);
                 let room = MAX_STRANGERS.saturating_sub(shown.unmet.len());

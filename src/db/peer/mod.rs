@@ -5,8 +5,8 @@
 //! **Invariants.** 1. Nothing is offered that is not synced; of an own feed nothing that was not noted as leaving
 //! before, and what was noted is asked of the transaction that is read from. 2. An own feed, or more of it, leaves only
 //! once the first vector of every open connection has come and what they show more of it is here (or
-//! [`OWN_FEED_PATIENCE`], [`CLAIM_PATIENCE`] ticks have passed): what others have of it is learned first. 3. A feed is
-//! fetched over one connection at a time. 4. Blocks are verified and stored by the owner thread, in order; how many
+//! [`OWN_FEED_PATIENCE`], [`CLAIM_PATIENCE`] ticks have passed): what others have of it is learned first. 3. No block
+//! is asked for over two connections, but where `db/windows` says so. 4. Blocks are verified and stored by the owner thread, in order; how many
 //! wait for it is bounded by [`MAX_UNVERIFIED`]. 5. No lock of another connection is taken while this one's is held.
 //!
 //! **Not here.** Bytes and limits of the protocol (`wire`), verification (`feed`), what blocks mean (`place`).
@@ -28,9 +28,12 @@ mod serve;
 mod stall;
 mod status;
 mod transport;
+mod twice;
+mod watch;
 
 pub use status::{Idle, PeerFeed, PeerStatus};
 pub use transport::{PeerEvent, PeerOptions, Transport};
+pub(super) use twice::Marks;
 
 use super::error::{Code, Error};
 use super::events::Wake;
@@ -102,6 +105,7 @@ struct State {
     topics: BTreeMap<TopicId, Shown>,
     offered: BTreeSet<Topic>,
     remote: BTreeMap<FeedKey, RemoteFeed>,
+    watch: watch::Watch,
     serving: VecDeque<Serving>,
     /// Ranges asked for apart from the beginning of their feeds.
     asks: BTreeMap<RequestId, apart::Ask>,
@@ -149,6 +153,12 @@ struct State {
 /// An open topic.
 struct Shown {
     topic: Topic,
+    /// Feeds that have changed since they were last looked at for it.
+    news: BTreeSet<FeedKey>,
+    /// Feeds of which something went over another connection to the same store.
+    second: BTreeSet<FeedKey>,
+    /// The other side's name on this topic.
+    mark: Option<twice::Mark>,
     /// Feeds announced on it, and up to what length.
     said: BTreeMap<FeedKey, u64>,
     /// Feeds the other side has announced on it; the session bounds how many.
@@ -237,6 +247,8 @@ impl Peer {
         self.with_state(|state, peer| {
             state.ticks = state.ticks.saturating_add(1);
             state.topics.values_mut().for_each(|shown| shown.access.tick());
+            state.all_topics_due();
+            state.say_seconds(peer);
             if state.session.remote().is_none() && state.ticks > HANDSHAKE_PATIENCE {
                 let error = Error::new(Code::Timeout, "the other side did not say who it is in time");
                 state.session.finish(CloseReason::Timeout);
@@ -245,7 +257,7 @@ impl Peer {
             state.notice_stall(peer);
             state.measure(peer);
             state.wait_to_leave(peer);
-            state.refresh(None, peer);
+            state.refresh(peer);
             state.compare_claims(peer);
         });
         self.tell_heard();
@@ -296,6 +308,7 @@ impl Peer {
         for peer in shared.iter().flat_map(|shared| shared.board.peers()) {
             if peer.id() != self.id() {
                 peer.with_state(|state, peer| {
+                    state.look_elsewhere();
                     state.fetch(peer);
                     state.ask_wanted(peer);
                 });
@@ -317,7 +330,12 @@ impl Peer {
         if let Some(shared) = shared {
             shared.board.remove_peer(self.0.id);
             // Others may fetch what this one held, and need not wait for it with their own feeds.
-            shared.board.peers().iter().for_each(|peer| peer.with_state(|state, it| state.refresh(None, it)));
+            for peer in shared.board.peers() {
+                peer.with_state(|state, it| {
+                    state.look_elsewhere();
+                    state.refresh(it);
+                });
+            }
             // Whoever waits to be flushed waits for this connection no more.
             let ids: Vec<u32> = shared.board.databases.read().keys().copied().collect();
             for id in ids.into_iter().filter(|id| self.is_for(*id)) {
@@ -327,20 +345,22 @@ impl Peer {
         (self.0.wake)();
     }
 
-    /// Feeds or databases have changed with a commit.
-    pub(super) fn notify(&self, feeds: &BTreeSet<FeedKey>, databases: &BTreeSet<u32>) {
-        if feeds.is_empty() && !databases.iter().any(|id| self.is_for(*id)) {
-            return;
-        }
-        self.with_state(|state, peer| {
-            state.offer_topics(peer);
-            state.refresh((!feeds.is_empty()).then_some(feeds), peer);
-        });
+    /// Something was published.
+    pub(super) fn notify(&self) {
+        self.with_state(State::refresh);
     }
 
-    /// What is wanted of feeds without a database has changed.
-    pub(super) fn look_for_wanted(&self) {
+    /// Damaged blocks were taken out.
+    pub(super) fn look_for_holes(&self) {
         self.with_state(State::ask_wanted);
+    }
+
+    /// What is wanted of a feed without a database has changed.
+    pub(super) fn look_for_wanted(&self, feed: FeedKey) {
+        self.with_state(|state, peer| {
+            state.watch.apart.insert(feed);
+            state.ask_wanted(peer);
+        });
     }
 
     /// Whether the other side may yet show more of an own feed, to somebody who has waited for so many ticks.
@@ -375,7 +395,7 @@ impl Peer {
             state.shared.clone()
         };
         for peer in shared.iter().flat_map(|shared| shared.board.peers()) {
-            peer.with_state(|state, it| state.refresh(None, it));
+            peer.with_state(State::refresh);
         }
     }
 

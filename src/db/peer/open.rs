@@ -2,6 +2,7 @@
 
 use super::status::Meter;
 use super::transport::noise;
+use super::watch::Watch;
 use super::{Connection, Peer, PeerOptions, State, Transport};
 use crate::db::database::{Db, Inner};
 use crate::db::error::Error;
@@ -46,6 +47,7 @@ impl Peer {
             topics: BTreeMap::new(),
             offered: BTreeSet::new(),
             remote: BTreeMap::new(),
+            watch: Watch::default(),
             serving: VecDeque::new(),
             asks: BTreeMap::new(),
             unverified: 0,
@@ -86,7 +88,7 @@ impl Peer {
         };
         let peer = Self(Arc::new(connection));
         shared.board.add_peer(peer.clone());
-        peer.with_state(State::offer_topics);
+        peer.with_state(State::look);
         Ok(peer)
     }
 }

@@ -1,10 +1,9 @@
 //! One's own feeds on a connection: what others have of them comes first, and only then does more of them leave.
 
+use super::remote::RemoteFeed;
 use super::{CLAIM_PATIENCE, OWN_FEED_PATIENCE, Peer, State};
-use crate::db::board::PublishedFeed;
 use crate::types::FeedKey;
 use crate::wire::{FeedState, Topic, TopicId, TopicKind};
-use std::collections::BTreeSet;
 use std::sync::atomic::Ordering;
 
 impl State {
@@ -32,32 +31,19 @@ impl State {
         self.is_heard_news |= peer.0.fresh.swap(false, Ordering::AcqRel);
     }
 
-    /// The own feeds that this connection may speak of: those of which a topic is open.
-    fn own_feeds(&self, peer: &Peer) -> Vec<(FeedKey, PublishedFeed)> {
-        let topics: BTreeSet<Topic> = self.topics.values().map(|shown| shown.topic).collect();
-        let mut own = Vec::new();
-        for open in self.databases(peer) {
-            let of_database = topics.contains(&Topic { kind: TopicKind::Database, key: open.info.key });
-            let is_open =
-                |key: &FeedKey| of_database || topics.contains(&Topic { kind: TopicKind::Feed, key: *key });
-            let feeds = open.feeds.read();
-            let spoken_of = feeds.iter().filter(|(key, feed)| feed.writable && is_open(key));
-            own.extend(spoken_of.map(|(key, feed)| (*key, feed.clone())));
-        }
-        own
-    }
-
     /// An own feed is fetched over another connection: what this one claims cannot come.
     fn is_another_asked(&self, peer: &Peer) -> bool {
-        let own = self.own_feeds(peer);
         let Some(shared) = &self.shared else { return false };
         let claims = shared.board.claims.lock();
-        own.iter().any(|(key, _)| claims.get(key).is_some_and(|holder| *holder != peer.0.id))
+        self.watch
+            .claimed
+            .iter()
+            .any(|key| claims.get(key).is_some_and(|fetching| fetching.is_another(peer.0.id)))
     }
 
     /// Blocks of a feed came and fitted: a claim to have more of it may be waited for again.
     pub(super) fn note_delivered(&mut self, feed: &FeedKey, peer: &Peer) {
-        if self.claimed > 0 && self.own_feeds(peer).iter().any(|(own, _)| own == feed) {
+        if self.claimed > 0 && self.here(feed, peer).is_some_and(|feed| feed.writable) {
             self.claimed = 0;
         }
     }
@@ -65,13 +51,12 @@ impl State {
     /// Brings up to date whether the other side shows more of an own feed than is here; asks the owner thread to take a
     /// peer that shows no more for a confirmation, where one is needed.
     pub(super) fn note_claims(&mut self, peer: &Peer) {
-        self.compare_overtaken(peer);
-        let mut claims = false;
+        let mut claims = !self.watch.claimed.is_empty();
         let mut confirming = Vec::new();
-        let is_heard = self.has_heard_all();
-        for (key, feed) in self.own_feeds(peer) {
+        let is_heard = !self.watch.unconfirmed.is_empty() && self.has_heard_all();
+        for key in self.watch.unconfirmed.clone() {
+            let Some(feed) = self.here(&key, peer) else { continue };
             let Some(remote) = self.remote.get_mut(&key) else { continue };
-            claims |= !feed.forked && (remote.length > feed.length || remote.contradicts);
             let shows_all = remote.length > 0
                 && remote.length <= feed.length
                 && remote.signed <= feed.length
@@ -100,19 +85,16 @@ impl State {
 
     /// Where an own feed was shorter than the other side showed it, and is not any more, its own entries may have taken
     /// the place of those: only now the roots can be compared.
-    fn compare_overtaken(&mut self, peer: &Peer) {
-        for (feed, own) in self.own_feeds(peer) {
-            let Some(remote) = self.remote.get_mut(&feed) else { continue };
-            if !remote.was_ahead || remote.contradicts || remote.length > own.length {
-                continue;
-            }
-            remote.was_ahead = false;
-            let state = FeedState { feed, length: remote.length, root: remote.root, signed: remote.signed };
-            if self.contradicts(&state, peer)
-                && let Some(remote) = self.remote.get_mut(&feed)
-            {
-                remote.holds_another_branch();
-            }
+    pub(super) fn compare_overtaken(&mut self, feed: &FeedKey, peer: &Peer) {
+        let Some(remote) = self.remote.get_mut(feed) else { return };
+        remote.was_ahead = false;
+        let RemoteFeed { length, root, signed, .. } = *remote;
+        let state = FeedState { feed: *feed, length, root, signed };
+        if self.contradicts(&state, peer)
+            && let Some(remote) = self.remote.get_mut(feed)
+        {
+            remote.holds_another_branch();
+            self.watch.touched.insert(*feed);
         }
     }
 
@@ -120,15 +102,17 @@ impl State {
     /// when the owner thread has noted that it does.
     pub(super) fn allow_own(&mut self, peer: &Peer) {
         let Some(shared) = self.shared.clone() else { return };
-        let own = self.own_feeds(peer);
-        *peer.0.own.write() = own.iter().map(|(key, _)| *key).collect();
+        if *peer.0.own.read() != self.watch.own {
+            peer.0.own.write().clone_from(&self.watch.own);
+        }
         let waited = if self.own_allowed { self.waited } else { self.ticks };
         if peer.0.unheard.load(Ordering::Acquire) || !shared.board.own_may_leave(waited) {
             return;
         }
-        self.own_allowed = true;
-        let waiting: Vec<FeedKey> =
-            own.into_iter().filter_map(|(key, feed)| feed.waits_to_leave().then_some(key)).collect();
+        if !std::mem::replace(&mut self.own_allowed, true) {
+            self.all_topics_due();
+        }
+        let waiting: Vec<FeedKey> = self.watch.leaving.iter().copied().collect();
         if waiting.is_empty() {
             self.waited = 0;
         } else if !std::mem::replace(&mut self.is_noting, true) {
@@ -155,16 +139,23 @@ impl State {
         if self.ticks >= OWN_FEED_PATIENCE {
             self.note_nothing_shared(peer);
         }
-        if self.own_feeds(peer).iter().any(|(_, feed)| feed.waits_to_leave()) {
+        if !self.watch.leaving.is_empty() {
             self.waited = self.waited.saturating_add(1);
         }
     }
 
     /// Says once per topic that nothing of the own feeds is held back any more.
     pub(super) fn say_own_said(&mut self, id: TopicId, peer: &Peer) {
-        let waiting = self.topic_feeds(id, peer).iter().any(|(_, feed)| feed.waits_to_leave());
+        if !self.own_allowed || self.topics.get(&id).is_none_or(|shown| shown.said_own) {
+            return;
+        }
+        let databases = self.databases_of_topic(id, peer);
         let Some(shown) = self.topics.get_mut(&id) else { return };
-        if self.own_allowed && !waiting && !std::mem::replace(&mut shown.said_own, true) {
+        let is_its = |key: &FeedKey| shown.topic.kind == TopicKind::Database || shown.topic.key == *key;
+        let waiting = databases
+            .iter()
+            .any(|open| open.feeds.read().own().any(|(key, feed)| is_its(key) && feed.waits_to_leave()));
+        if !waiting && !std::mem::replace(&mut shown.said_own, true) {
             let _ = self.session.access(id, super::driver::OWN_FEED_SAID, &[]);
         }
     }

@@ -27,8 +27,8 @@ impl State {
         if shown.topic.kind != TopicKind::Database {
             return;
         }
-        let (key, heard) = (shown.topic.key, shown.relaying.heard);
-        for open in self.databases(peer).into_iter().filter(|open| open.info.key == key) {
+        let heard = shown.relaying.heard;
+        for open in self.databases_of_topic(id, peer) {
             if open.info.relay.is_some() {
                 self.say_relay(id);
                 self.give(id, &open, peer);

@@ -36,8 +36,8 @@ impl Peer {
             }
             Some(_) => {
                 widen(&mut peer.0.scope.write());
-                state.offer_topics(peer);
-                state.refresh(None, peer);
+                state.look_at_all();
+                state.refresh(peer);
                 Ok(())
             }
         })
@@ -51,20 +51,22 @@ impl Peer {
 impl State {
     /// Tells each database, once, that it has been delivered: later ones join a connection that is under way.
     pub(super) fn tell_synced(&mut self, peer: &Peer) {
-        for open in self.databases(peer) {
+        self.look(peer);
+        self.sort_touched(peer);
+        for id in std::mem::take(&mut self.watch.databases) {
+            let Some(shared) = self.shared.clone() else { return };
+            let Some(open) = shared.board.database_or_raw(id) else { continue };
             let concerns = |shown: &super::Shown| {
                 shown.topic.key == open.info.key || open.feeds.read().contains_key(&shown.topic.key)
             };
-            if self.told_synced.contains(&open.id)
+            if self.told_synced.contains(&id)
                 || !self.topics.values().any(concerns)
-                || !self.has_delivered(Some(open.id), peer)
+                || !self.has_delivered(Some(id), peer)
             {
                 continue;
             }
             self.told_synced.insert(open.id);
-            if let Some(shared) = &self.shared {
-                shared.board.send(open.id, &Event::Synced { peer: peer.0.id });
-            }
+            shared.board.send(open.id, &Event::Synced { peer: peer.0.id });
         }
     }
 }

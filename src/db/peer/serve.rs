@@ -39,7 +39,7 @@ impl State {
         let Some(shared) = self.shared.clone() else { return };
         if std::mem::take(&mut self.owes_lengths) {
             for id in self.topics.keys().copied().collect::<Vec<_>>() {
-                self.say_growth(id, None, peer);
+                self.say_growth(id, peer);
             }
         }
         let wanted = wanted.min(MAX_OUTGOING);

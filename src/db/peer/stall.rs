@@ -1,6 +1,6 @@
 //! A connection that owes blocks gives way to others: when it says nothing, says other things, or refuses and claims again.
 
-use super::fetch::Inflight;
+use super::fetch::submit;
 use super::remote::RemoteFeed;
 use super::{Peer, State};
 
@@ -22,22 +22,26 @@ impl State {
         if pieced.saturating_sub(std::mem::replace(&mut self.pieced, pieced)) >= MIN_PIECE_PROGRESS {
             self.is_answered(peer);
         }
-        let Some(shared) = &self.shared else { return };
+        let Some(shared) = self.shared.clone() else { return };
         let ticks = self.ticks;
         let is_late = |since: u32, patience: u32| ticks.saturating_sub(since) >= patience;
         let is_silent = self.session.requests_open() > 0 && is_late(self.heard_at, STALL_PATIENCE);
+        let is_owed = |remote: &RemoteFeed| {
+            remote.inflight.is_asked() && is_late(remote.inflight.asked_at, FEED_PATIENCE)
+        };
+        let mut stranded = Vec::new();
         let mut claims = shared.board.claims.lock();
-        let held = claims.len();
-        let remote = &self.remote;
-        claims.retain(|feed, holder| {
-            let is_owed = |remote: &RemoteFeed| {
-                let Inflight { request, asked_at, .. } = remote.inflight;
-                request.is_some() && is_late(asked_at, FEED_PATIENCE)
-            };
-            *holder != peer.0.id || !(is_silent || remote.get(feed).is_some_and(is_owed))
+        claims.retain(|feed, fetching| {
+            if is_silent || self.remote.get(feed).is_some_and(is_owed) {
+                self.released |= fetching.give_up(peer.0.id);
+            }
+            stranded.push((*feed, fetching.flush_stranded()));
+            !fetching.is_over()
         });
-        self.released |= claims.len() < held;
         drop(claims);
+        for (feed, flushed) in stranded {
+            submit(&shared, feed, flushed);
+        }
         if is_silent && !std::mem::replace(&mut self.stalled, true) {
             self.released |= shared.board.wants.lock().give_up(peer.0.id);
             self.tell_progress(peer);
@@ -54,9 +58,15 @@ impl State {
 
     /// What was refused may be asked for again, now that others could have asked.
     pub(super) fn fetch_refused(&mut self, peer: &Peer) {
-        let yielding = self.remote.values_mut().filter(|remote| remote.inflight.yields);
-        let yielded = yielding.map(|remote| remote.inflight.yields = false).count();
-        if yielded > 0 {
+        let yielding = self.remote.iter_mut().filter(|(_, remote)| remote.inflight.yields);
+        let mut yielded = Vec::new();
+        for (feed, remote) in yielding {
+            remote.inflight.yields = false;
+            yielded.push(*feed);
+        }
+        if !yielded.is_empty() {
+            self.watch.touched.extend(yielded);
+            self.sort_touched(peer);
             self.fetch(peer);
             self.ask_wanted(peer);
         }

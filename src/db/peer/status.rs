@@ -34,6 +34,8 @@ pub struct PeerStatus {
     /// Whether it was asked for something and has been silent since for long.
     pub silent: bool,
     pub feeds: Vec<PeerFeed>,
+    /// Feeds looked at so far, because something of them had changed.
+    pub looked: u64,
     /// Something of the database is shared over it.
     shared: bool,
     /// The other side may still say that it has the database.
@@ -125,7 +127,8 @@ impl Peer {
 }
 
 impl State {
-    fn status(&self, of: Option<&OpenDatabase>, peer: &Peer) -> PeerStatus {
+    fn status(&mut self, of: Option<&OpenDatabase>, peer: &Peer) -> PeerStatus {
+        let synced = !self.topics.is_empty() && self.has_delivered(of.map(|open| open.id), peer);
         let is_for = of.is_none_or(|open| peer.is_for(open.id));
         let keys = if is_for { self.feeds_shown(of) } else { BTreeSet::new() };
         let mut sending: BTreeMap<FeedKey, (u64, u64)> = BTreeMap::new();
@@ -156,13 +159,14 @@ impl State {
         PeerStatus {
             id: peer.0.id,
             open: self.session.remote().is_some(),
-            synced: !self.topics.is_empty() && self.has_delivered(of.map(|open| open.id), peer),
+            synced,
             received: self.received.total,
             sent: self.sent.total,
             download_rate: self.received.rate(),
             upload_rate: self.sent.rate(),
             unstored: self.unverified as u64,
             silent: self.stalled,
+            looked: self.watch.looked,
             shared: !keys.is_empty() || (is_for && self.shares(of)),
             fresh: is_for && peer.0.fresh.load(Ordering::Acquire),
             feeds: keys.into_iter().map(feed).collect(),

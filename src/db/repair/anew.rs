@@ -189,7 +189,8 @@ impl Work<'_, '_> {
             let Some(mut database) = self.engine.databases.remove(&id) else {
                 return Err(under_repair().into());
             };
-            order::save_order(self.txn, id, &mut database.order)?;
+            let feeds = database.order.take_touched();
+            order::save_order(self.txn, id, &database.order, &feeds)?;
             for (feed, member) in &database.members {
                 self.txn.put(Table::Members, &MemberRow::key_of(id, feed), &member.encode())?;
             }

@@ -167,7 +167,7 @@ impl Mender<'_> {
             }
         }
         for peer in self.shared()?.board.peers() {
-            peer.look_for_wanted();
+            peer.look_for_holes();
         }
         Ok(())
     }

@@ -30,7 +30,7 @@ impl Elsewhere {
 }
 
 pub(super) fn status(inner: &Inner, arrived: bool, peers: Vec<PeerStatus>) -> SyncStatus {
-    let feeds = inner.open.feeds.read().clone();
+    let feeds: BTreeMap<FeedKey, PublishedFeed> = BTreeMap::clone(&inner.open.feeds.read());
     let mut elsewhere: BTreeMap<FeedKey, Elsewhere> = BTreeMap::new();
     for peer in &peers {
         for feed in &peer.feeds {
