@@ -1,6 +1,11 @@
 //! One feed fetched from several peers of different speed. Time is counted in rounds: in each, every connection carries so
 //! many bytes each way, and what has come is stored.
-#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a failing test says so by panicking")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "a failing test says so by panicking"
+)]
 
 mod support;
 
