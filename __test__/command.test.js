@@ -80,6 +80,21 @@ test('backup: a copy that opens, and never over a store', async (t) => {
   assert.match(again.stderr, /^ERR_/)
 })
 
+test('compact: the file is smaller, and all is there', async (t) => {
+  const { folder } = await stored(t)
+  const db = new MultiHyperbee(folder)
+  for (let n = 0; n < 200; n++) await db.put('k', { n, text: 'x'.repeat(1000) })
+  await db.compact({ history: { versions: 1 } })
+  await db.close()
+  const { before, after } = JSON.parse(command('compact', folder, '--json').stdout)
+  assert.ok(after < before, `${before} ${after}`)
+  assert.match(command('compact', folder).stdout, /^from \d+ to \d+ bytes\n$/)
+  const again = new MultiHyperbee(folder)
+  t.after(() => again.close())
+  assert.equal((await again.get('k')).value.n, 199)
+  assert.equal((await again.store.verify()).ok, true)
+})
+
 test('what cannot be done says why, with exit code 2', async (t) => {
   const missing = path.join(directory(t), 'none')
   for (const [args, message] of [
@@ -88,6 +103,9 @@ test('what cannot be done says why, with exit code 2', async (t) => {
     [['frobnicate'], /no command frobnicate/],
     [['toString'], /no command toString/],
     [['verify', missing], /ERR_STORE_OPEN/],
+    [['verify', '--repair', missing], /ERR_STORE_OPEN/],
+    [['backup', missing, `${missing}2`], /ERR_STORE_OPEN/],
+    [['compact', missing], /ERR_STORE_OPEN/],
     [['verify', missing, '--frob'], /--frob/]
   ]) {
     const { status, stdout, stderr } = command(...args)

@@ -2,6 +2,7 @@
 
 // What = the command `multi-hyperbee`. Results go to stdout (with --json one object), progress and errors to stderr.
 // Exit codes: 0 done, and all is well; 1 done, and something is not; 2 could not be done.
+const fs = require('node:fs')
 const { parseArgs } = require('node:util')
 const { MultiHyperbeeError } = require('./errors.js')
 const { Store } = require('./store.js')
@@ -23,6 +24,11 @@ const COMMANDS = {
     takes: ['directory', 'target'],
     says: 'copies a store into a directory that holds none yet',
     run: backup
+  },
+  compact: {
+    takes: ['directory'],
+    says: 'writes the file of a store anew, without the pages that nothing uses',
+    run: compact
   }
 }
 
@@ -51,8 +57,16 @@ async function main(args) {
   }
 }
 
+/** A store that is there: a mistyped path makes none. */
+function existing(directory, options) {
+  if (!fs.existsSync(directory)) {
+    throw new MultiHyperbeeError('ERR_STORE_OPEN', `there is nothing at ${directory}`)
+  }
+  return new Store(directory, options)
+}
+
 async function verify([directory], { json, repair }) {
-  const store = new Store(directory, { readOnly: !repair })
+  const store = existing(directory, { readOnly: !repair })
   const bar = progressBar()
   try {
     const report = await store.verify({ repair, onProgress: bar.show })
@@ -67,13 +81,28 @@ async function verify([directory], { json, repair }) {
 }
 
 async function backup([directory, target], { json }) {
-  const store = new Store(directory)
+  const store = existing(directory)
   try {
     await store.backup(target)
     if (json) print({ backup: target })
     else process.stdout.write(`copied to ${target}\n`)
     return 0
   } finally {
+    await store.close()
+  }
+}
+
+async function compact([directory], { json }) {
+  const store = existing(directory)
+  const bar = progressBar()
+  try {
+    const { before, after } = await store.compact({ onProgress: bar.show })
+    bar.end()
+    if (json) print({ before, after })
+    else process.stdout.write(`from ${before} to ${after} bytes\n`)
+    return 0
+  } finally {
+    bar.end()
     await store.close()
   }
 }
