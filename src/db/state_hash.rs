@@ -223,7 +223,7 @@ fn step(shared: &Arc<Shared>, open: &OpenDatabase) -> Result<Step, Error> {
         keep(shared, open.id, unkept);
         return Ok(Step::More);
     };
-    let claim = StateClaim { digest: digest(&txn, open)?, state };
+    let claim = StateClaim { digest: digest(&txn, open, &state)?, state };
     *open.state_hash.claim.lock() = Some((commits, claim));
     drop(txn);
     keep(shared, open.id, unkept);
@@ -232,9 +232,9 @@ fn step(shared: &Arc<Shared>, open: &OpenDatabase) -> Result<Step, Error> {
 
 /// Of everything that the view follows from. In merge mode what is ready is placed and applied in the commit that
 /// brings it, so between two commits nothing waits.
-fn digest(txn: &ReadTxn, open: &OpenDatabase) -> Result<Hash, Error> {
+fn digest(txn: &ReadTxn, open: &OpenDatabase, state: &Hash) -> Result<Hash, Error> {
     if open.info.apply {
-        return digest_of_applied(txn, open);
+        return digest_of_applied(txn, open, state);
     }
     let order = order::order_state(txn, open.id, open.info.key).map_err(Failure::from)?;
     let members = members_of(txn, open.id)?;
@@ -252,7 +252,7 @@ fn digest(txn: &ReadTxn, open: &OpenDatabase) -> Result<Hash, Error> {
 }
 
 /// In apply mode: of what is applied. How it counts follows from that and from `apply`, which is what is compared.
-fn digest_of_applied(txn: &ReadTxn, open: &OpenDatabase) -> Result<Hash, Error> {
+fn digest_of_applied(txn: &ReadTxn, open: &OpenDatabase, state: &Hash) -> Result<Hash, Error> {
     let applied = apply::load(txn, open.id, open.info.key)?;
     let mut agreement = Agreement::new(open.info.key, WalkRule::Apply, open.info.open, entry::VERSION);
     let counts = Intervals::new();
@@ -262,9 +262,10 @@ fn digest_of_applied(txn: &ReadTxn, open: &OpenDatabase) -> Result<Hash, Error> 
         let root = feed::root_at(txn, &record, length)?;
         agreement.add(&FeedStanding { feed: key, length, root, counts: &counts, forked: record.forked });
     }
-    // Readers stay on a state of before until the wave is through: it is nobody else's.
-    if let Some(wave) = applied.open_wave {
-        let root = *blake3::hash(&wave.shared.to_be_bytes()).as_bytes();
+    // Readers stay on a state of before until the wave is through: whoever has another, a copy of this store perhaps, has
+    // another digest too.
+    if applied.open_wave.is_some() {
+        let root = *state;
         agreement.add(&FeedStanding {
             feed: open.local(),
             length: u64::MAX,
