@@ -53,15 +53,16 @@ impl Step {
 }
 
 impl Step {
-    /// In a seed with a fork the creator alone says who takes part, the forked writer never judges, and nobody else goes
-    /// back to a backup.
+    /// In a seed with a fork the creator alone says who takes part, the forked writer never judges, who does judge is not
+    /// taken back (feed.md, *Not promised*), and nobody else goes back to a backup.
     fn spare(&mut self, forking: usize, copy: usize) {
+        let judges = |who: usize| who == 0 || (who % 2 == 1 && who != forking && who != copy);
         match self {
             Self::Grant { by, who, indexer } => {
                 *by = 0;
-                *indexer &= *who != forking && *who != copy;
+                *indexer = judges(*who);
             }
-            Self::Revoke { by, who } if *who > 0 => *by = 0,
+            Self::Revoke { by, who } if !judges(*who) => *by = 0,
             Self::Revoke { .. } | Self::Restore { .. } => *self = Self::Rest,
             _ => {}
         }
