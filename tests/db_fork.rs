@@ -4,10 +4,12 @@
 mod support;
 
 use multi_hyperbee::codec::Reader;
-use multi_hyperbee::db::{Code, DatabaseOptions, Db, Event, Store, Subscription};
+use multi_hyperbee::db::{Code, DatabaseOptions, Db, Event, Location, Store, Subscription, VerifyOptions};
 use multi_hyperbee::merkle::Parting;
+use multi_hyperbee::store::{Environment, Options, Table, block_key};
 use multi_hyperbee::types::FeedKey;
 use std::sync::Arc;
+use std::time::Duration;
 use support::fork::{Forked, agree, forked, forked_in, have, local, open, sync};
 use support::{carry_until, connect, create, get, join, put, put_write};
 
@@ -78,6 +80,45 @@ fn a_fork_is_proved_kept_and_shown_on_and_nobody_waits() {
         wire.carry(usize::MAX);
     }
     assert!(heard.iter().all(|heard| fork(heard, feed).is_none()));
+}
+
+#[test]
+fn a_fork_of_a_feed_with_a_damaged_block_is_noted_and_what_is_missing_comes_as_a_branch() {
+    let Forked { creator, one, two: _two, other, common, mut stores, dir } = forked();
+    let (feed, key) = (local(&one), creator.info().unwrap().key);
+    drop(one);
+    stores.remove(1).close().wait().unwrap();
+    let path = dir.path().join("one");
+    let env = Environment::open(&Location::Path(path.clone()), &Options::default()).unwrap();
+    env.write_with(|txn| {
+        let record = multi_hyperbee::feed::load(&*txn, &feed).unwrap().unwrap();
+        assert!(record.length > common + 2);
+        txn.put(Table::Blocks, &block_key(record.id, common + 1), b"something else altogether")
+    })
+    .unwrap();
+    assert!(env.close().wait(Duration::from_secs(10)));
+    let second = open(&path);
+    let repair = || {
+        let options = VerifyOptions { repair: true, encryption_key: None };
+        second.verify_with(options, |_| ()).wait().unwrap().repair.unwrap()
+    };
+    assert!(!repair().waiting.is_empty());
+    let one = join(&second, key);
+    let heard = listen(&one);
+    let wires = [connect(&creator, &other), connect(&one, &creator)];
+    let mut found = None;
+    carry_until(&wires.each_ref(), || {
+        found = found.or(fork(&heard, feed));
+        found.is_some()
+    });
+    assert_eq!(found, Some(common));
+    carry_until(&wires.each_ref(), || agree(&[&creator, &one, &other]));
+    for wire in &wires {
+        wire.close();
+    }
+    assert_eq!(get(&one, "one/1"), get(&other, "one/1"));
+    let left = repair();
+    assert_eq!((left.waiting, left.remaining), (vec![], vec![]));
 }
 
 #[test]

@@ -198,7 +198,8 @@ impl Work<'_, '_> {
         Ok(())
     }
 
-    /// Whether every database of this store that has placed a feed is open: only then can all of them follow a cut.
+    /// Whether every database of this store that has placed a feed is open: only then can all of them follow a cut. One
+    /// that is being made anew reads the feed meanwhile.
     pub fn is_open_everywhere(&self, feed: &FeedKey) -> Result<bool, Failure> {
         for row in self.txn.range(Table::Databases, Bound::Included(&[0]), Bound::Excluded(&[1]))? {
             let row = DatabaseRow::decode(row?.1).map_err(|error| Failure::damaged(&error))?;
@@ -206,7 +207,8 @@ impl Work<'_, '_> {
                 continue;
             }
             let has_it = self.txn.get(Table::Members, &MemberRow::key_of(row.id, feed))?.is_some();
-            if has_it && self.engine.board.database(row.id).is_none() {
+            let is_made_anew = self.repairs != Some(row.id) && self.is_made_anew(row.id);
+            if has_it && (is_made_anew || self.engine.board.database(row.id).is_none()) {
                 return Ok(false);
             }
         }

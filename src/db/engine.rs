@@ -48,8 +48,14 @@ pub(super) struct Effects {
     pub opened: BTreeSet<u32>,
     /// Databases whose last handle was closed: they stay until what was queued before is synced.
     pub closed: BTreeSet<u32>,
+    /// Databases that are to be made anew from here on.
+    pub marked: BTreeSet<u32>,
     /// Databases that were made anew.
     pub repaired: BTreeSet<u32>,
+    /// Databases whose state hash has to be gone over again.
+    pub rehashed: BTreeSet<u32>,
+    /// The last that is known of databases which are not in memory any more.
+    pub let_go: BTreeMap<u32, DatabaseState>,
     /// How far readers of databases in apply mode are moved.
     pub moved: BTreeMap<u32, Committed>,
 }
@@ -237,19 +243,20 @@ impl Engine {
         self.is_suspect = true;
         self.databases.clear();
         self.feeds.clear();
-        let Effects { opened, .. } = std::mem::take(&mut self.effects);
+        let Effects { opened, marked, .. } = std::mem::take(&mut self.effects);
         for id in opened {
             self.board.remove_database(id, |_| true);
         }
+        self.board.repairing.lock().retain(|id| !marked.contains(id));
     }
 
     /// Tells readers, subscribers and peers what the transaction that was just synced has changed.
     pub fn publish(&mut self) {
         self.is_suspect = false;
         self.board.reads.lock().take();
-        let effects = std::mem::take(&mut self.effects);
+        let mut effects = std::mem::take(&mut self.effects);
         for id in &effects.databases {
-            if let Some(database) = self.databases.get_mut(id) {
+            if let Some(database) = self.databases.get_mut(id).or(effects.let_go.get_mut(id)) {
                 self.board.publish_database(database, &self.feeds, &effects.feeds);
                 database.published = database.state.version;
             }
@@ -270,6 +277,11 @@ impl Engine {
             self.board.send(*id, event);
         }
         self.board.notify_peers(!effects.feeds.is_empty(), &effects.databases);
+        for id in effects.repaired.union(&effects.rehashed) {
+            if let Some(open) = self.board.database(*id) {
+                open.state_hash.forget();
+            }
+        }
         for id in &effects.repaired {
             self.board.repairing.lock().remove(id);
         }
@@ -324,53 +336,65 @@ impl<'e, 't> Work<'e, 't> {
     pub fn finish(&mut self) -> Result<(), Failure> {
         self.finish_feeds()?;
         self.trim_as_it_goes()?;
-        let now = ntp64(self.now());
-        for (id, database) in &mut self.engine.databases {
-            let dirty = &database.dirty;
-            let changed = dirty.state || dirty.order || dirty.row || !dirty.members.is_empty();
-            if !changed {
-                continue;
-            }
-            // What only others wrote is committed now, not when they wrote it. The wall clock is never ahead of itself.
-            let _ = database.clock.observe(now, now, Duration::ZERO);
-            database.state.clock = database.clock.last();
-            self.txn.put(Table::Databases, &StateRow::key_of(*id), &database.state.encode())?;
-            if database.state.version > database.published {
-                let key = crate::view::log_key(*id, database.state.version);
-                self.txn.append(Table::Commits, &key, &database.state.clock.to_be_bytes())?;
-                let event = Event::Update { from: database.published, to: database.state.version };
-                self.engine.effects.events.push((*id, event));
-            }
-            if let (true, Some(applied)) = (database.dirty.applied, &database.applied) {
-                apply::save(self.txn, *id, applied)?;
-            }
-            if database.dirty.row
-                && let Some(open) = self.engine.board.database(*id)
-            {
-                self.txn.put(
-                    Table::Databases,
-                    &DatabaseRow::key_of(&open.info.name),
-                    &database.row.encode(),
-                )?;
-            }
-            if database.dirty.order {
-                let feeds = database.order.take_touched();
-                order::save_order(self.txn, *id, &database.order, &feeds)?;
-                database.touched.add(&feeds);
-            }
-            if database.dirty.applied {
-                // Who is granted and what is shown may be another for any of them.
-                database.touched = Touched::All;
-            }
-            database.touched.add(&database.dirty.members);
-            for feed in &database.dirty.members {
-                if let Some(member) = database.members.get(feed) {
-                    self.txn.put(Table::Members, &MemberRow::key_of(*id, feed), &member.encode())?;
-                }
-            }
-            database.dirty = Dirty::default();
-            self.engine.effects.databases.insert(*id);
+        for id in self.engine.databases.keys().copied().collect::<Vec<_>>() {
+            self.finish_database(id)?;
         }
+        Ok(())
+    }
+
+    /// Writes all that is known of a database, and lets it be read again by whoever asks for it next.
+    pub fn let_go_of(&mut self, id: u32) -> Result<(), Failure> {
+        self.finish_feeds()?;
+        self.finish_database(id)?;
+        if let Some(database) = self.engine.databases.remove(&id) {
+            self.engine.effects.let_go.insert(id, database);
+        }
+        Ok(())
+    }
+
+    fn finish_database(&mut self, id: u32) -> Result<(), Failure> {
+        let now = ntp64(self.now());
+        let Some(database) = self.engine.databases.get_mut(&id) else { return Ok(()) };
+        let dirty = &database.dirty;
+        let changed = dirty.state || dirty.order || dirty.row || !dirty.members.is_empty();
+        if !changed {
+            return Ok(());
+        }
+        // What only others wrote is committed now, not when they wrote it. The wall clock is never ahead of itself.
+        let _ = database.clock.observe(now, now, Duration::ZERO);
+        database.state.clock = database.clock.last();
+        self.txn.put(Table::Databases, &StateRow::key_of(id), &database.state.encode())?;
+        if database.state.version > database.published {
+            let key = crate::view::log_key(id, database.state.version);
+            self.txn.append(Table::Commits, &key, &database.state.clock.to_be_bytes())?;
+            let event = Event::Update { from: database.published, to: database.state.version };
+            self.engine.effects.events.push((id, event));
+        }
+        if let (true, Some(applied)) = (database.dirty.applied, &database.applied) {
+            apply::save(self.txn, id, applied)?;
+        }
+        if database.dirty.row
+            && let Some(open) = self.engine.board.database(id)
+        {
+            self.txn.put(Table::Databases, &DatabaseRow::key_of(&open.info.name), &database.row.encode())?;
+        }
+        if database.dirty.order {
+            let feeds = database.order.take_touched();
+            order::save_order(self.txn, id, &database.order, &feeds)?;
+            database.touched.add(&feeds);
+        }
+        if database.dirty.applied {
+            // Who is granted and what is shown may be another for any of them.
+            database.touched = Touched::All;
+        }
+        database.touched.add(&database.dirty.members);
+        for feed in &database.dirty.members {
+            if let Some(member) = database.members.get(feed) {
+                self.txn.put(Table::Members, &MemberRow::key_of(id, feed), &member.encode())?;
+            }
+        }
+        database.dirty = Dirty::default();
+        self.engine.effects.databases.insert(id);
         Ok(())
     }
 
@@ -389,7 +413,7 @@ impl<'e, 't> Work<'e, 't> {
         Ok(())
     }
 
-    fn finish_feeds(&mut self) -> Result<(), Failure> {
+    pub fn finish_feeds(&mut self) -> Result<(), Failure> {
         for key in self.appenders.keys().copied().collect::<Vec<_>>() {
             self.finish_feed(&key)?;
             for id in self.databases_of(&key)? {

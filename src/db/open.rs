@@ -72,6 +72,10 @@ impl Work<'_, '_> {
         };
         let id = row.id;
         if let Some(open) = self.engine.board.database(id) {
+            // A repair has made it known to the store alone.
+            if open.handles.load(Ordering::Acquire) == 0 && self.is_made_anew(id) {
+                self.engine.board.open_database(&open);
+            }
             return Ok(open);
         }
         let info = DbInfo {

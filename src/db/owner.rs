@@ -218,9 +218,16 @@ pub(super) fn commit(engine: &mut Engine, mut group: Vec<Box<dyn Job>>) -> Vec<B
 
 /// Growing waits for every read transaction: the one that is kept is let go, and no other is kept meanwhile.
 fn grow(engine: &Engine) -> Result<(), StoreError> {
-    let mut kept = engine.board.reads.lock();
-    kept.take();
-    engine.environment().grow()
+    loop {
+        // What writes the file anew keeps others from writing, and waits for reads: so none is held up meanwhile.
+        engine.environment().wait_for_writing();
+        let mut kept = engine.board.reads.lock();
+        kept.take();
+        match engine.environment().grow() {
+            Err(StoreError::WriteInProgress) => {}
+            grown => return grown,
+        }
+    }
 }
 
 fn fail(engine: &Engine, group: Vec<Box<dyn Job>>, error: &Error) -> Vec<Box<dyn Job>> {
@@ -236,6 +243,7 @@ fn begin<'e>(engine: &Engine, environment: &'e Environment) -> Result<WriteTxn<'
     if !engine.is_suspect {
         return environment.write();
     }
+    environment.wait_for_writing();
     let mut kept = engine.board.reads.lock();
     kept.take();
     environment.write()

@@ -10,6 +10,7 @@ use super::database::{Db, Inner};
 use super::engine::counted_by_choice;
 use super::error::{Code, Error, Failure};
 use super::events::Event;
+use super::repair::under_repair;
 use super::rows::{StateRow, members_of};
 use super::store::Shared;
 use crate::causal::{Agreement, FeedStanding, Intervals, WalkRule};
@@ -46,6 +47,8 @@ pub(super) struct StateHash {
     is_worked_on: AtomicBool,
     /// The view cannot be read: nothing more is claimed.
     has_failed: AtomicBool,
+    /// How often it was forgotten: a transaction from before that sees what is not there any more.
+    forgotten: AtomicU64,
 }
 
 /// The hash of a version.
@@ -62,8 +65,11 @@ impl Reached {
     fn advance(&mut self, txn: &ReadTxn, space: &Space, version: u64) -> Result<(), Error> {
         // What was gone through since the hash was kept may have been trimmed: a compaction has kept a later one first.
         if self.kept.is_none() || self.version < view::floor(txn, space.database())? {
-            (self.version, self.hash) = view::kept_hash(txn, space.database())?;
-            self.kept = Some(self.version);
+            let (version, hash) = view::kept_hash(txn, space.database())?;
+            // After a repair the log begins beyond what is kept, and what it begins with is what comes next.
+            if self.kept.is_none() || version > self.version {
+                (self.version, self.hash, self.kept) = (version, hash, Some(version));
+            }
         }
         match view::advance(txn, space, &mut self.hash, self.version, version, SLICE) {
             Ok(reached) => self.version = reached,
@@ -94,7 +100,10 @@ impl StateHash {
 
     /// Rows that it was made from are gone: it is computed from the beginning again.
     pub fn forget(&self) {
-        *self.reached.lock() = Reached::default();
+        let mut reached = self.reached.lock();
+        *reached = Reached::default();
+        self.forgotten.fetch_add(1, Ordering::AcqRel);
+        drop(reached);
         self.claim.lock().take();
         self.has_failed.store(false, Ordering::Release);
     }
@@ -120,11 +129,20 @@ impl Db {
     /// One hash of the live content, alike wherever the content is.
     pub fn state_hash(&self) -> Result<Hash, Error> {
         let Inner { shared, open } = self.whole()?;
-        let mut least = None;
+        let mut wanted = None;
         loop {
+            // Both before the transaction, which then sees no view that is being made anew.
+            let forgotten = open.state_hash.forgotten.load(Ordering::Acquire);
+            if shared.board.repairing.lock().contains(&open.id) {
+                return Err(under_repair());
+            }
             let txn = shared.read()?;
-            let least = *least.get_or_insert(version(&txn, open.id)?);
+            let least = *wanted.get_or_insert(version(&txn, open.id)?);
             let mut reached = open.state_hash.reached.lock();
+            if open.state_hash.forgotten.load(Ordering::Acquire) != forgotten {
+                wanted = None;
+                continue;
+            }
             reached.advance(&txn, &open.space, least)?;
             if reached.version >= least {
                 let (digest, unkept) = (reached.hash.digest(), reached.take_unkept(true));
@@ -140,8 +158,10 @@ impl Db {
     pub fn state_claim(&self) -> Result<StateClaim, Error> {
         let Inner { shared, open } = self.whole()?;
         loop {
-            if let Step::Made(claim) = step(&shared, &open)? {
-                return Ok(claim);
+            match step(&shared, &open)? {
+                Step::Made(claim) => return Ok(claim),
+                Step::More => {}
+                Step::Repaired => return Err(under_repair()),
             }
         }
     }
@@ -157,7 +177,7 @@ pub(super) fn prepare_claim(shared: &Arc<Shared>, open: &Arc<OpenDatabase>) {
     let behind = open.status.read().version.saturating_sub(state.reached.lock().version);
     if behind <= SLICE && open.feeds.read().len() <= FEEDS_AT_ONCE {
         match step(shared, open) {
-            Ok(Step::Made(_)) => return,
+            Ok(Step::Made(_) | Step::Repaired) => return,
             Ok(Step::More) => {}
             Err(error) => return fail(open, error),
         }
@@ -200,19 +220,24 @@ fn fail(open: &OpenDatabase, error: Error) {
 enum Step {
     Made(StateClaim),
     More,
+    /// What is being made anew says nothing of itself meanwhile.
+    Repaired,
 }
 
 /// One slice of making the claim.
 fn step(shared: &Arc<Shared>, open: &OpenDatabase) -> Result<Step, Error> {
-    // What is being made anew says nothing of itself meanwhile.
+    // All before the transaction: what is published after this makes the claim one of the past.
+    let forgotten = open.state_hash.forgotten.load(Ordering::Acquire);
     if shared.board.repairing.lock().contains(&open.id) {
-        return Err(Error::closed());
+        return Ok(Step::Repaired);
     }
-    // Before the transaction: what is published after this makes the claim one of the past.
     let commits = open.state_hash.commits();
     let txn = shared.read()?;
     let version = version(&txn, open.id)?;
     let mut reached = open.state_hash.reached.lock();
+    if open.state_hash.forgotten.load(Ordering::Acquire) != forgotten {
+        return Ok(Step::More);
+    }
     reached.advance(&txn, &open.space, version)?;
     // Somebody may have gone further, on a newer transaction than this: then with one that is newer still.
     let state = (reached.version == version).then(|| reached.hash.digest());

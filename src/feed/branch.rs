@@ -2,6 +2,7 @@
 //! follows from the proof, verified with the key of the feed it is a branch of. Below the common length it has no blocks,
 //! only the tree: what is common stands in the feed itself, which holds one of the branches too.
 
+use super::holes::holes;
 use super::record::save;
 use super::tree::{StoredTree, TreeWriter};
 use super::truncate::cut;
@@ -101,12 +102,15 @@ fn holds(txn: &impl Read, record: &FeedRecord, seq: u64, leaf: &Node) -> Result<
     Ok(record.length > seq && StoredTree { txn, feed_id: record.id }.leaf(seq)? == *leaf)
 }
 
-/// Appends what `from` has more of; both are the same as far as `to` reaches.
+/// Appends what `from` has more of, up to its first hole; both are the same as far as `to` reaches. What is beyond a hole
+/// comes from peers, under the name of the branch.
 fn extend(txn: &mut WriteTxn<'_>, to: &mut FeedRecord, from: &FeedRecord) -> Result<(), FeedError> {
     let mut tree = TreeWriter::open(&*txn, to.id, to.length)?;
-    for seq in to.length..from.length {
-        let missing = FeedError::Corrupt { feed_id: from.id, what: "a block is missing" };
-        let block = txn.get(Table::Blocks, &block_key(from.id, seq))?.ok_or(missing)?.to_vec();
+    let hole = holes(&*txn, from, to.length, 1)?.first().map_or(from.length, |(seq, _)| *seq);
+    for seq in to.length..from.length.min(hole) {
+        let Some(block) = txn.get(Table::Blocks, &block_key(from.id, seq))?.map(<[u8]>::to_vec) else {
+            break;
+        };
         // The leaf that was verified, not one made of what stands here now.
         let leaf = StoredTree { txn: &*txn, feed_id: from.id }.leaf(seq)?;
         txn.put(Table::Blocks, &block_key(to.id, seq), &block)?;

@@ -17,6 +17,7 @@ pub fn clear(txn: &mut WriteTxn<'_>, record: &mut FeedRecord) -> Result<(), Feed
             txn.delete(Table::Tree, &tree_key(record.id, tier, group))?;
         }
     }
+    super::holes::forget_holes(txn, record, 0)?;
     super::parts::clear_parts(txn, record)?;
     txn.delete(Table::Forks, record.key.as_bytes())?;
     (record.length, record.byte_length, record.forked) = (0, 0, false);

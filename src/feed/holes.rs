@@ -52,6 +52,14 @@ pub fn holes(
     Ok(found)
 }
 
+/// From `from` on the blocks of a feed are let go of, and so are their holes.
+pub(super) fn forget_holes(txn: &mut WriteTxn<'_>, record: &FeedRecord, from: u64) -> Result<(), FeedError> {
+    for (seq, _) in holes(txn, record, from, usize::MAX)? {
+        txn.delete(Table::Holes, &block_key(record.id, seq))?;
+    }
+    Ok(())
+}
+
 /// Blocks here from the first on without a gap.
 pub fn contiguous(txn: &impl Read, record: &FeedRecord) -> Result<u64, FeedError> {
     Ok(holes(txn, record, 0, 1)?.first().map_or(record.length, |(seq, _)| (*seq).min(record.length)))

@@ -140,7 +140,8 @@ pub fn mend(txn: &mut WriteTxn<'_>, record: &mut FeedRecord, found: &FeedCheck) 
         .flaws
         .iter()
         .filter_map(|flaw| match flaw {
-            Flaw::Block { seq } => Some(*seq),
+            // What was cut off since it was found is no flaw any more.
+            Flaw::Block { seq } if *seq < record.length => Some(*seq),
             _ => None,
         })
         .collect();
@@ -168,7 +169,9 @@ pub fn mend(txn: &mut WriteTxn<'_>, record: &mut FeedRecord, found: &FeedCheck) 
         .flaws
         .iter()
         .filter_map(|flaw| match flaw {
-            Flaw::Tree { tier, group } => Some((*tier, *group)),
+            Flaw::Tree { tier, group } if *group < tier_length(record.length, *tier).div_ceil(PACK) => {
+                Some((*tier, *group))
+            }
             _ => None,
         })
         .collect();
@@ -179,11 +182,15 @@ pub fn mend(txn: &mut WriteTxn<'_>, record: &mut FeedRecord, found: &FeedCheck) 
     Ok(())
 }
 
-/// Turns a bit of a block back, if that makes it what its leaf says.
+/// Turns a bit of a block back, if that makes it what its leaf says. It may be that already: a peer may have brought it
+/// since it was looked at.
 fn mend_block(txn: &mut WriteTxn<'_>, record: &FeedRecord, seq: u64) -> Result<bool, FeedError> {
     let key = block_key(record.id, seq);
     let Some(leaf) = leaf_at(txn, record.id, seq)? else { return Ok(false) };
     let Some(block) = txn.get(Table::Blocks, &key)? else { return Ok(false) };
+    if Node::leaf(block) == leaf {
+        return Ok(true);
+    }
     let Some(mended) = flipped_back(block, |block| Node::leaf(block) == leaf) else { return Ok(false) };
     txn.put(Table::Blocks, &key, &mended)?;
     Ok(true)

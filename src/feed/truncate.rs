@@ -41,6 +41,7 @@ pub(super) fn cut(txn: &mut WriteTxn<'_>, record: &mut FeedRecord, length: u64) 
     for seq in length..record.length {
         txn.delete(Table::Blocks, &block_key(record.id, seq))?;
     }
+    super::holes::forget_holes(txn, record, length)?;
     (record.length, record.byte_length) = (length, roots.byte_length());
     Ok(roots)
 }

@@ -97,7 +97,8 @@ impl Environment {
         if ours != theirs {
             return Err(StoreError::Corrupt { path: dir.to_owned(), why: "the copy has other rows".into() });
         }
-        let synced = File::open(&file).and_then(|file| file.sync_all());
+        // Not every system syncs what is open for reading alone.
+        let synced = File::options().write(true).open(&file).and_then(|file| file.sync_all());
         synced.map_err(|error| StoreError::io("sync", file, error))
     }
 

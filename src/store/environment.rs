@@ -196,6 +196,11 @@ impl Environment {
         self.remap(&writing, 2)
     }
 
+    /// Waits until no write transaction is open and nothing keeps one from beginning. The caller has none open.
+    pub fn wait_for_writing(&self) {
+        drop(self.0.writing.lock());
+    }
+
     /// Maps the file anew with `times` the room: not resized in place, for LMDB unmaps first, and if it then fails to
     /// map it is left pointing nowhere.
     fn remap(&self, _writing: &MutexGuard<'_, ()>, times: usize) -> Result<(), StoreError> {

@@ -129,7 +129,7 @@ impl Work<'_, '_> {
         Ok(())
     }
 
-    fn is_made_anew(&self, id: u32) -> bool {
+    pub(in crate::db) fn is_made_anew(&self, id: u32) -> bool {
         self.engine.board.repairing.lock().contains(&id)
     }
 
@@ -199,7 +199,7 @@ impl Work<'_, '_> {
         for (id, database) in &self.engine.databases {
             let grown = database.state.version.saturating_sub(database.published);
             let open = self.engine.board.database(*id).filter(|_| grown > 0 && !database.row.relay);
-            let open = open.filter(|open| !open.keepers.has_failed());
+            let open = open.filter(|open| !open.keepers.has_failed() && !self.is_made_anew(*id));
             let keep = open.as_ref().map_or(Keep::All, |open| open.keepers.keep());
             if let Some(wanted) = keep.floor(database.published) {
                 due.push((*id, wanted, grown));

@@ -78,13 +78,16 @@ impl Work<'_, '_> {
         let space = Space::new(row.id, Sealing::new(key, &row.key));
         let open = Arc::new(OpenDatabase::new(row.id, info, space, Duration::from_mins(1)));
         self.engine.board.databases.write().insert(row.id, open);
+        self.engine.effects.opened.insert(row.id);
         true
     }
 
     /// Marks a database as one to be made anew, unless it is.
     pub(super) fn begin_anew(&mut self, id: u32) -> Result<(), Failure> {
-        self.engine.board.repairing.lock().insert(id);
-        self.engine.databases.remove(&id);
+        self.let_go_of(id)?;
+        if self.engine.board.repairing.lock().insert(id) {
+            self.engine.effects.marked.insert(id);
+        }
         if Mark::load(self.txn, id)?.is_some() {
             return Ok(());
         }
@@ -108,6 +111,7 @@ impl Work<'_, '_> {
     /// The next piece of making a database anew; `swept`: what the one before said.
     pub(super) fn anew_piece(&mut self, id: u32, swept: Option<&[u8]>) -> Result<Piece, Failure> {
         let Some(mark) = Mark::load(self.txn, id)? else { return Ok(Piece::Done) };
+        self.finish_feeds()?;
         self.repairs = Some(id);
         let piece = match mark.phase {
             Phase::Clear => self.clear_piece(id, mark),
@@ -220,8 +224,8 @@ impl Work<'_, '_> {
             }
         }
         open.space.forget_keys();
-        open.state_hash.forget();
-        self.txn.delete(Table::Hashes, &id.to_be_bytes())?;
+        // Nothing is left of what was up to the floor: from there the state hash goes on, with that of nothing.
+        view::keep_hash(self.txn, id, mark.floor, &view::LatticeHash::default())?;
         mark.end(self.txn, id)?;
         self.engine.effects.repaired.insert(id);
         self.engine.effects.databases.insert(id);

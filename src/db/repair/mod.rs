@@ -10,6 +10,7 @@
 //! **Not here.** Finding damage (`verify`), holes and who fills them (`feed/holes`, `peer/apart`).
 
 mod anew;
+mod hash;
 mod mark;
 mod rows;
 
@@ -95,6 +96,7 @@ impl Mender<'_> {
         for (key, check) in &found.flawed {
             self.feed(*key, check)?;
         }
+        self.hashes(&found.report.damages)?;
         let mut anew = rows::mend(&*self.shared()?, &found.report.damages, &mut self.done)?;
         let flawed: BTreeSet<FeedKey> =
             found.flawed.iter().map(|(key, _)| *key).chain(found.unread.iter().copied()).collect();
@@ -120,6 +122,7 @@ impl Mender<'_> {
 
     fn record(&mut self, key: FeedKey) -> Result<(), Error> {
         let mended = self.shared()?.job(move |work| {
+            work.finish_feeds()?;
             let row = work.txn.get(Table::Feeds, key.as_bytes())?.unwrap_or_default().to_vec();
             let Some(record) = feed::mended_record(&*work.txn, key, &row)? else { return Ok(false) };
             feed::save(work.txn, &record)?;
@@ -141,6 +144,7 @@ impl Mender<'_> {
             let (holes, changed) = self
                 .shared()?
                 .job(move |work| {
+                    work.finish_feeds()?;
                     work.engine.feeds.remove(&key);
                     let Some(mut record) = feed::load(&*work.txn, &key)? else { return Ok((0, false)) };
                     let (old, writes) = (record.clone(), work.writes());
@@ -184,19 +188,34 @@ impl Mender<'_> {
         if !begun.wait()? {
             return Ok(());
         }
+        let made = self.pieces(id);
+        if made.is_err()
+            && let Some(shared) = self.store.upgrade()
+        {
+            // If nobody else has it open the store forgets it again: the mark says how to go on.
+            drop(shared.job(move |work| {
+                work.engine.effects.closed.insert(id);
+                Ok(())
+            }));
+        }
+        made?;
+        let how =
+            if row.apply { "apply runs over it again" } else { "its latest state is there, its past is not" };
+        self.done.push(format!("the database {name} was made anew from its feeds: {how}"));
+        Ok(())
+    }
+
+    /// Makes a database anew that is marked, to the end.
+    fn pieces(&self, id: u32) -> Result<(), Error> {
         let mut swept: Option<Vec<u8>> = None;
         loop {
             let from = swept.clone();
             let piece = self.shared()?.job(move |work| work.anew_piece(id, from.as_deref()));
             match piece.wait()? {
                 Piece::More(next) => swept = next,
-                Piece::Done => break,
+                Piece::Done => return Ok(()),
             }
         }
-        let how =
-            if row.apply { "apply runs over it again" } else { "its latest state is there, its past is not" };
-        self.done.push(format!("the database {name} was made anew from its feeds: {how}"));
-        Ok(())
     }
 
     /// Every database whose row can be read, by name.

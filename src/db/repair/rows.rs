@@ -4,7 +4,7 @@ use super::state_of;
 use crate::codec::Reader;
 use crate::db::engine::Work;
 use crate::db::error::{Error, Failure};
-use crate::db::rows::{DatabaseRow, Halt, MemberRow, StateRow};
+use crate::db::rows::{Halt, MemberRow, StateRow};
 use crate::db::store::Shared;
 use crate::db::verify::{Damage, Stage};
 use crate::feed;
@@ -31,22 +31,18 @@ pub(super) fn mend(
     damages: &[Damage],
     done: &mut Vec<String>,
 ) -> Result<BTreeSet<u32>, Error> {
-    let of_rows = damages.iter().filter(|damage| {
-        damage.stage == Stage::Rows || damage.table.as_deref() == Some(Table::Hashes.name())
-    });
-    let rows: Vec<(Table, Vec<u8>, Option<String>)> = of_rows
+    let of_rows = damages.iter().filter(|damage| damage.stage == Stage::Rows);
+    let rows: Vec<(Table, Vec<u8>)> = of_rows
         .filter_map(|damage| {
             let table = Table::ALL.into_iter().find(|table| Some(table.name()) == damage.table.as_deref())?;
-            Some((table, damage.key.clone().unwrap_or_default(), damage.database.clone()))
+            Some((table, damage.key.clone().unwrap_or_default()))
         })
         .collect();
     let mut anew = BTreeSet::new();
     for rows in rows.chunks(ROWS) {
         let rows = rows.to_vec();
         let outcomes = shared.job(move |work| {
-            let mend = |(table, key, database): &(Table, Vec<u8>, Option<String>)| {
-                work.mend_row(*table, key, database.as_deref())
-            };
+            let mend = |(table, key): &(Table, Vec<u8>)| work.mend_row(*table, key);
             rows.iter().map(mend).collect::<Result<Vec<Outcome>, Failure>>()
         });
         for outcome in outcomes.wait()? {
@@ -60,34 +56,21 @@ pub(super) fn mend(
     Ok(anew)
 }
 
-fn database_of(key: &[u8]) -> u32 {
+pub(super) fn database_of(key: &[u8]) -> u32 {
     key.first_chunk().copied().map_or(0, u32::from_be_bytes)
 }
 
 impl Work<'_, '_> {
-    fn mend_row(&mut self, table: Table, key: &[u8], database: Option<&str>) -> Result<Outcome, Failure> {
-        let name = table.name();
+    fn mend_row(&mut self, table: Table, key: &[u8]) -> Result<Outcome, Failure> {
         Ok(match table {
             Table::Databases if key.first() == Some(&1) => {
                 let id = key.last_chunk().copied().map_or(0, u32::from_be_bytes);
+                self.let_go_of(id)?;
                 let state = state_of(&*self.txn, id)?;
                 self.txn.put(Table::Databases, &StateRow::key_of(id), &state.encode())?;
-                self.engine.databases.remove(&id);
                 Outcome::Anew(id)
             }
             Table::Members => return self.mend_member(key),
-            Table::Hashes => {
-                let id = match database {
-                    Some(name) => self.number_of(name)?,
-                    None => Some(database_of(key)),
-                };
-                let Some(id) = id else { return Ok(Outcome::Stays) };
-                self.txn.delete(Table::Hashes, &id.to_be_bytes())?;
-                if let Some(open) = self.engine.board.database(id) {
-                    open.state_hash.forget();
-                }
-                Outcome::Mended(format!("a kept state hash was taken out of {name}: it is computed anew"))
-            }
             Table::Invites => {
                 self.txn.delete(table, key)?;
                 Outcome::Mended("an invite that could not be read was taken out: issue another".into())
@@ -128,14 +111,10 @@ impl Work<'_, '_> {
                 }
                 Outcome::Anew(database_of(key))
             }
-            // A feed's own are mended with it; a database's name and keys are in no other place.
-            Table::Feeds | Table::Blocks | Table::Tree | Table::Databases => Outcome::Stays,
+            // A feed's own are mended with it, a state hash by itself (`hash`); a database's name and keys are in no other
+            // place.
+            Table::Feeds | Table::Blocks | Table::Tree | Table::Databases | Table::Hashes => Outcome::Stays,
         })
-    }
-
-    fn number_of(&self, name: &str) -> Result<Option<u32>, Failure> {
-        let row = self.txn.get(Table::Databases, &DatabaseRow::key_of(name))?;
-        Ok(row.and_then(|row| DatabaseRow::decode(row).ok()).map(|row| row.id))
     }
 
     /// Its number is in its feed's record; what was chosen of it is lost.
@@ -143,10 +122,10 @@ impl Work<'_, '_> {
         let Ok(feed) = MemberRow::feed_of(key) else { return Ok(Outcome::Stays) };
         let Ok(Some(record)) = feed::load(&*self.txn, &feed) else { return Ok(Outcome::Stays) };
         let id = database_of(key);
+        self.let_go_of(id)?;
         let kept = self.txn.get(Table::Members, key)?.and_then(|row| MemberRow::decode(row).ok());
         if let Some(kept) = kept {
             self.txn.put(Table::Members, key, &MemberRow { feed: record.id, ..kept }.encode())?;
-            self.engine.databases.remove(&id);
             return Ok(Outcome::Mended(format!("the row of feed {feed} in a database has its number again")));
         }
         let member = MemberRow {
@@ -158,7 +137,6 @@ impl Work<'_, '_> {
             stranger: false,
         };
         self.txn.put(Table::Members, key, &member.encode())?;
-        self.engine.databases.remove(&id);
         // What counts may hang on what is lost: the database is made anew in the next round if it does.
         let what = format!(
             "the row of feed {feed} in a database was written anew: if it was added with addPeer, add it again"
