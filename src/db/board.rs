@@ -317,7 +317,7 @@ impl Board {
     pub fn remove_peer(&self, id: u64) {
         self.peers.lock().retain(|peer| peer.id() != id);
         self.claims.lock().retain(|_, fetching| {
-            fetching.give_up(id);
+            fetching.leave(id);
             !fetching.is_over()
         });
         self.marks.lock().leave(id);

@@ -286,6 +286,14 @@ impl Fetching {
         was_alone || self.windows.len() < before
     }
 
+    /// A connection is off the board: what it brought ahead of its turn does not outlive it, or who comes and goes could
+    /// fill the memory.
+    pub fn leave(&mut self, peer: u64) {
+        self.give_up(peer);
+        self.held.retain(|_, held| held.peer.id() != peer);
+        self.shares.remove(&peer);
+    }
+
     /// Whether connections that were told to wait may look again.
     pub fn take_waiting(&mut self) -> bool {
         std::mem::take(&mut self.waiting)
@@ -393,6 +401,21 @@ mod tests {
             prop_assert!(fetching.is_over());
             prop_assert!(passed_over < 20, "{}", passed_over);
         }
+    }
+
+    #[test]
+    fn what_waits_does_not_outlive_the_connection_that_brought_it() {
+        let (_store, peers) = peers();
+        let mut fetching = Fetching::default();
+        assert_eq!(fetching.next(peers[0].id(), 0, LENGTH), Next::Window(0, 32));
+        for start in [100, 200] {
+            assert!(fetching.arrived(0, message(&peers[1], start, start + 5), true).0.is_empty());
+        }
+        assert!(fetching.arrived(0, message(&peers[2], 150, 155), true).0.is_empty());
+        fetching.leave(peers[1].id());
+        assert_eq!(fetching.held.keys().copied().collect::<Vec<_>>(), [150]);
+        fetching.leave(peers[0].id());
+        assert_eq!(fetching.flush_stranded().len(), 1);
     }
 
     #[test]

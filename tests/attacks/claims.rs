@@ -1,8 +1,13 @@
 //! Heads that are claimed and never delivered, and silence: nobody is kept from what others have.
 
 use crate::attacker::*;
+use crate::flood::stand_still;
 use crate::scene::Scene;
+use crate::support::{get, put, put_write};
+use multi_hyperbee::merkle::Head;
 use multi_hyperbee::wire::Config;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 /// As src/db/peer has them.
 const STALL_PATIENCE: u32 = 10;
@@ -86,6 +91,41 @@ fn who_serves_one_feed_holds_another_no_longer_than_its_patience() {
     assert_eq!(attacker.failed(), None);
     assert!(next > STALL_PATIENCE as usize);
     scene.sound();
+}
+
+#[test]
+fn who_lies_and_leaves_keeps_nobody_from_the_feed() {
+    let mut scene = Scene::new();
+    let feed = scene.c.info().unwrap().local;
+    let here = scene.have(&feed).unwrap();
+    scene.disconnect();
+    let mut attacker = Attacker::member(&scene.a);
+    attacker.announce(&[(feed, here + 1)]);
+    attacker.read();
+    assert_eq!(attacker.count(REQUEST), 1);
+    put(&scene.c, "news", "{}");
+    scene.reconnect();
+    scene.carry_a_while();
+    assert!(get(&scene.a, "news").is_none(), "it is asked of the attacker");
+    // It is gone before what it sent is looked at.
+    let (_bystander, still) = stand_still(&scene);
+    still.store(true, Ordering::Release);
+    let write = scene.a.write(vec![put_write("still", "{}")]);
+    std::thread::sleep(Duration::from_millis(50));
+    let lie = Message { start: here, extending: here, ..Feed::new(7, vec![b"x".to_vec()]).whole() };
+    let lie = Message { head: Head { length: here + 1, ..lie.head.clone() }, ..lie };
+    attacker.say(BLOCKS, &lie.encode(0, 1));
+    attacker.peer.ended();
+    scene.carry_a_while();
+    still.store(false, Ordering::Release);
+    write.wait().unwrap();
+    for _ in 0..100 {
+        scene.carry_a_while();
+        if get(&scene.a, "news").is_some() {
+            return scene.sound();
+        }
+    }
+    panic!("nobody asks for it any more");
 }
 
 #[test]

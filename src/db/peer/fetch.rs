@@ -347,24 +347,33 @@ pub(super) fn submit(shared: &Arc<Shared>, feed: FeedKey, ready: Vec<Arrived>) {
             peer,
             move |peer, result| {
                 // Also where the connection is over by now.
-                if let Some(shared) = store.upgrade() {
-                    note_stored(&shared, &feed, matches!(result, Ok(Ok(()))));
-                }
+                let waiting =
+                    store.upgrade().filter(|shared| note_stored(shared, &feed, matches!(result, Ok(Ok(())))));
                 peer.stored(feed, span, bytes, result);
+                if let Some(shared) = waiting {
+                    peer.let_others_look(&shared);
+                }
             },
         );
     }
 }
 
-/// What waited for blocks that were not taken is looked at as it is.
-fn note_stored(shared: &Arc<Shared>, feed: &FeedKey, was_taken: bool) {
-    let flushed = {
-        let mut claims = shared.board.claims.lock();
-        let Some(fetching) = claims.get_mut(feed) else { return };
-        fetching.stored();
-        if was_taken { Vec::new() } else { fetching.start_over() }
-    };
+/// What waited for blocks that were not taken is looked at as it is. True: so must the connections be that were told to
+/// wait for them, for nothing is published that would make them look.
+fn note_stored(shared: &Arc<Shared>, feed: &FeedKey, was_taken: bool) -> bool {
+    let mut claims = shared.board.claims.lock();
+    let Some(fetching) = claims.get_mut(feed) else { return false };
+    fetching.stored();
+    if was_taken {
+        return false;
+    }
+    let (flushed, is_waited_for) = (fetching.start_over(), fetching.take_waiting());
+    if fetching.is_over() {
+        claims.remove(feed);
+    }
+    drop(claims);
     submit(shared, *feed, flushed);
+    is_waited_for
 }
 
 /// What blocks take while they wait for the owner thread.

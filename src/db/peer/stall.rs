@@ -30,15 +30,23 @@ impl State {
             remote.inflight.is_asked() && is_late(remote.inflight.asked_at, FEED_PATIENCE)
         };
         let mut stranded = Vec::new();
+        let mut is_waited_for = false;
         let mut claims = shared.board.claims.lock();
         claims.retain(|feed, fetching| {
             if is_silent || self.remote.get(feed).is_some_and(is_owed) {
                 self.released |= fetching.give_up(peer.0.id);
             }
             stranded.push((*feed, fetching.flush_stranded()));
-            !fetching.is_over()
+            let is_over = fetching.is_over();
+            // Nobody forgets that others wait without letting them look.
+            is_waited_for |= is_over && fetching.take_waiting();
+            !is_over
         });
         drop(claims);
+        if is_waited_for {
+            self.look_elsewhere();
+            self.released = true;
+        }
         for (feed, flushed) in stranded {
             submit(&shared, feed, flushed);
         }

@@ -224,8 +224,9 @@ impl State {
     /// A feed that another connection was at may be free.
     pub(super) fn look_elsewhere(&mut self) {
         self.watch.wanting.append(&mut self.watch.elsewhere);
-        if self.shared.as_ref().is_some_and(|shared| !shared.board.raw.feeds.read().is_empty()) {
-            self.watch.apart.extend(self.remote.keys());
+        if let Some(shared) = &self.shared {
+            let raw = shared.board.raw.feeds.read();
+            self.watch.apart.extend(raw.keys().filter(|feed| self.remote.contains_key(*feed)));
         }
     }
 
