@@ -110,6 +110,7 @@ impl State {
         remote.announced = remote.announced.max(state.length);
         if state.length >= remote.length {
             (remote.length, remote.root) = (state.length, state.root);
+            remote.refused_holes.clear();
             remote.was_ahead = is_ahead;
             if contradicts && !remote.contradicts {
                 remote.holds_another_branch();
@@ -117,6 +118,7 @@ impl State {
         }
         remote.signed = remote.signed.max(state.signed);
         self.watch.touched.insert(state.feed);
+        self.watch.holed.insert(state.feed);
     }
 
     /// Whether it shows another root than ours at a length that is here.

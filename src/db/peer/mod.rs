@@ -257,6 +257,7 @@ impl Peer {
                 state.fail(error);
             }
             state.notice_stall(peer);
+            state.holes_due();
             state.measure(peer);
             state.wait_to_leave(peer);
             state.refresh(peer);
@@ -359,7 +360,10 @@ impl Peer {
 
     /// Damaged blocks were taken out.
     pub(super) fn look_for_holes(&self) {
-        self.with_state(State::ask_wanted);
+        self.with_state(|state, peer| {
+            state.holes_due();
+            state.ask_wanted(peer);
+        });
     }
 
     /// What is wanted of a feed without a database has changed.

@@ -31,6 +31,8 @@ pub(super) struct Watch {
     pub elsewhere: BTreeSet<FeedKey>,
     /// Feeds without a database of which something may be wanted.
     pub apart: BTreeSet<FeedKey>,
+    /// Feeds of which damaged blocks may be asked for.
+    pub holed: BTreeSet<FeedKey>,
     /// Feeds of which not all that was announced is here and in the order.
     undelivered: BTreeSet<FeedKey>,
     /// Own feeds that an open topic lets this connection speak of; of those: of which something waits to leave; that nobody has confirmed; of which the other side claims more.
