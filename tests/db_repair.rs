@@ -392,6 +392,15 @@ fn a_block_that_nobody_has_is_never_served_and_stays_named_and_comes_back_with_a
 fn a_damaged_block_that_a_peer_has_not_either_keeps_nothing_else_from_coming() {
     let kind = KINDS[0];
     let world = world(kind);
+    let dir = world.copy();
+    let store = open(dir.path());
+    let device = kind.open(&store, None);
+    for n in 30..40 {
+        device.write(n);
+    }
+    sync(&device, &world.peer);
+    drop(device);
+    store.close().wait().unwrap();
     let theirs = tempfile::tempdir().unwrap();
     let store = open(theirs.path());
     let other = kind.open(&store, Some(world.local));
@@ -404,9 +413,9 @@ fn a_damaged_block_that_a_peer_has_not_either_keeps_nothing_else_from_coming() {
         spoil(txn, id, 7);
         Ok(())
     });
-    let dir = world.copy();
     tamper(dir.path(), |txn| {
-        for seq in [7, 21, 22] {
+        // More than are asked for at a time.
+        for seq in 5..75 {
             spoil(txn, 0, seq);
         }
         Ok(())
@@ -418,7 +427,7 @@ fn a_damaged_block_that_a_peer_has_not_either_keeps_nothing_else_from_coming() {
     }
     let feed = store.feed(FeedChoice::Key(world.local)).wait().unwrap();
     let wire = connect(device.db(), other.db());
-    carry_until(&[&wire], || [21, 22].iter().all(|seq| feed.get(*seq).unwrap().is_some()));
+    carry_until(&[&wire], || (5..75).all(|seq| seq == 7 || feed.get(seq).unwrap().is_some()));
     assert_eq!(feed.info().unwrap().contiguous, 7);
     // It is not asked again and again for what it has not, nor believed to have less than it says.
     let known = device.db().sync_status().unwrap().peers;
