@@ -169,7 +169,7 @@ impl Fetching {
     /// Takes the rest of the first window from its holder.
     fn pass_over(&mut self, peer: u64, until: u64) -> Next {
         let is_late = |first: &Window| self.came.saturating_sub(first.asked_at.1) >= LATE;
-        let is_other = |first: &Window| first.holder != peer && first.end <= until;
+        let is_other = |first: &Window| first.holder != peer && first.start < until;
         let first = self.windows.first().filter(|first| is_other(first) && is_late(first));
         let Some((holder, start, end)) = first.map(|first| (first.holder, first.start, first.end)) else {
             self.waiting = true;
@@ -177,8 +177,24 @@ impl Fetching {
         };
         self.windows.remove(0);
         self.shares.entry(holder).or_default().is_passed_over = true;
+        // What it has not of it is asked of others, or of the holder again.
+        let end = end.min(until);
         self.ask(peer, start, end);
         Next::Window(start, end)
+    }
+
+    /// A connection has kept others waiting for too long, though something comes now and then: they are asked for the rest.
+    pub fn pass_by(&mut self, peer: u64) -> bool {
+        let before = self.windows.len();
+        if self.waiting {
+            self.windows.retain(|window| window.holder != peer);
+        }
+        let is_passed = self.windows.len() < before;
+        if is_passed {
+            self.shares.entry(peer).or_default().is_passed_over = true;
+            self.waiting = false;
+        }
+        is_passed
     }
 
     /// A connection looks for where two branches part, if no other is at the feed.

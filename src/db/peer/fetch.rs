@@ -18,6 +18,8 @@ struct Asked {
     rest: (u64, u64),
     /// It was given up: another connection brings it.
     is_cancelled: bool,
+    /// The tick in which it was asked for.
+    since: u32,
 }
 
 /// What may be asked for.
@@ -57,6 +59,16 @@ impl Inflight {
 
     pub fn is_asked(&self) -> bool {
         !self.requests.is_empty()
+    }
+
+    /// Whether something has been asked for since a tick, or longer.
+    pub fn is_asked_since(&self, tick: u32) -> bool {
+        self.requests.values().any(|asked| asked.since <= tick)
+    }
+
+    /// What was asked for is as if it had been asked for now.
+    pub fn ask_anew(&mut self, tick: u32) {
+        self.requests.values_mut().for_each(|asked| asked.since = tick);
     }
 
     pub fn is_storing(&self) -> bool {
@@ -195,7 +207,10 @@ impl State {
             return false;
         };
         if let Some(remote) = self.remote.get_mut(&key) {
-            remote.inflight.requests.insert(id, Asked { rest: (from, end), is_cancelled: false });
+            remote
+                .inflight
+                .requests
+                .insert(id, Asked { rest: (from, end), is_cancelled: false, since: self.ticks });
             remote.inflight.asked_at = self.ticks;
         }
         if is_first {
