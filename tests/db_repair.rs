@@ -390,6 +390,58 @@ fn a_block_that_nobody_has_is_never_served_and_stays_named_and_comes_back_with_a
 }
 
 #[test]
+fn a_damaged_block_that_a_peer_has_not_either_keeps_nothing_else_from_coming() {
+    let kind = KINDS[0];
+    let world = world(kind);
+    let dir = world.copy();
+    let store = open(dir.path());
+    let device = kind.open(&store, None);
+    for n in 30..40 {
+        device.write(n);
+    }
+    sync(&device, &world.peer);
+    drop(device);
+    store.close().wait().unwrap();
+    let theirs = tempfile::tempdir().unwrap();
+    let store = open(theirs.path());
+    let other = kind.open(&store, Some(world.local));
+    sync(&other, &world.peer);
+    drop(other);
+    store.close().wait().unwrap();
+    tamper(theirs.path(), |txn| {
+        let row = txn.get(Table::Feeds, world.local.as_bytes()).unwrap().unwrap();
+        let id = u32::from_be_bytes(row[1..5].try_into().unwrap());
+        spoil(txn, id, 7);
+        Ok(())
+    });
+    tamper(dir.path(), |txn| {
+        // More than are asked for at a time.
+        for seq in 5..75 {
+            spoil(txn, 0, seq);
+        }
+        Ok(())
+    });
+    let [other_store, store] = [open(theirs.path()), open(dir.path())];
+    let [other, device] = [kind.open(&other_store, Some(world.local)), kind.open(&store, None)];
+    for store in [&other_store, &store] {
+        kind.repair(store);
+    }
+    let feed = store.feed(FeedChoice::Key(world.local)).wait().unwrap();
+    let wire = connect(device.db(), other.db());
+    carry_until(&[&wire], || (5..75).all(|seq| seq == 7 || feed.get(seq).unwrap().is_some()));
+    assert_eq!(feed.info().unwrap().contiguous, 7);
+    // It is not asked again and again for what it has not, nor believed to have less than it says.
+    let known = device.db().sync_status().unwrap().peers;
+    let known = known.iter().flat_map(|peer| &peer.feeds).find(|known| known.key == world.local).unwrap();
+    assert_eq!(known.theirs, feed.info().unwrap().length);
+    wire.close();
+    sync(&device, &world.peer);
+    let wire = connect(device.db(), world.peer.db());
+    carry_until(&[&wire], || feed.info().unwrap().contiguous == feed.info().unwrap().length);
+    wire.close();
+}
+
+#[test]
 fn a_leaf_and_another_block_damaged_are_told_apart_or_asked_for() {
     let kind = KINDS[0];
     let world = world(kind);

@@ -294,7 +294,7 @@ impl Board {
 
     /// Whether any connection speaks of an own feed: over one for other databases it cannot leave.
     pub fn is_carried(&self, feed: &FeedKey) -> bool {
-        self.peers().iter().any(|peer| peer.may_carry(feed))
+        !self.holders(feed).is_empty() && self.peers().iter().any(|peer| peer.may_carry(feed))
     }
 
     /// A transaction was not committed: whoever looks at the status sees why.
@@ -317,7 +317,7 @@ impl Board {
     pub fn remove_peer(&self, id: u64) {
         self.peers.lock().retain(|peer| peer.id() != id);
         self.claims.lock().retain(|_, fetching| {
-            fetching.give_up(id);
+            fetching.leave(id);
             !fetching.is_over()
         });
         self.marks.lock().leave(id);

@@ -222,6 +222,10 @@ impl Work<'_, '_> {
             return Ok(());
         }
         for key in feeds {
+            // Closed meanwhile: it leaves over no connection.
+            if self.engine.board.holders(key).is_empty() {
+                continue;
+            }
             let Some(record) = self.feed(key)? else { continue };
             let is_cautious = record.unconfirmed || record.signed() > record.length;
             if record.left >= record.length || is_cautious {

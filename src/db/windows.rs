@@ -169,7 +169,7 @@ impl Fetching {
     /// Takes the rest of the first window from its holder.
     fn pass_over(&mut self, peer: u64, until: u64) -> Next {
         let is_late = |first: &Window| self.came.saturating_sub(first.asked_at.1) >= LATE;
-        let is_other = |first: &Window| first.holder != peer && first.end <= until;
+        let is_other = |first: &Window| first.holder != peer && first.start < until;
         let first = self.windows.first().filter(|first| is_other(first) && is_late(first));
         let Some((holder, start, end)) = first.map(|first| (first.holder, first.start, first.end)) else {
             self.waiting = true;
@@ -177,8 +177,24 @@ impl Fetching {
         };
         self.windows.remove(0);
         self.shares.entry(holder).or_default().is_passed_over = true;
+        // What it has not of it is asked of others, or of the holder again.
+        let end = end.min(until);
         self.ask(peer, start, end);
         Next::Window(start, end)
+    }
+
+    /// A connection has kept others waiting for too long, though something comes now and then: they are asked for the rest.
+    pub fn pass_by(&mut self, peer: u64) -> bool {
+        let before = self.windows.len();
+        if self.waiting {
+            self.windows.retain(|window| window.holder != peer);
+        }
+        let is_passed = self.windows.len() < before;
+        if is_passed {
+            self.shares.entry(peer).or_default().is_passed_over = true;
+            self.waiting = false;
+        }
+        is_passed
     }
 
     /// A connection looks for where two branches part, if no other is at the feed.
@@ -284,6 +300,14 @@ impl Fetching {
         self.windows.retain(|window| window.holder != peer);
         let was_alone = self.alone.take_if(|alone| *alone == peer).is_some();
         was_alone || self.windows.len() < before
+    }
+
+    /// A connection is off the board: what it brought ahead of its turn does not outlive it, or who comes and goes could
+    /// fill the memory.
+    pub fn leave(&mut self, peer: u64) {
+        self.give_up(peer);
+        self.held.retain(|_, held| held.peer.id() != peer);
+        self.shares.remove(&peer);
     }
 
     /// Whether connections that were told to wait may look again.
@@ -393,6 +417,21 @@ mod tests {
             prop_assert!(fetching.is_over());
             prop_assert!(passed_over < 20, "{}", passed_over);
         }
+    }
+
+    #[test]
+    fn what_waits_does_not_outlive_the_connection_that_brought_it() {
+        let (_store, peers) = peers();
+        let mut fetching = Fetching::default();
+        assert_eq!(fetching.next(peers[0].id(), 0, LENGTH), Next::Window(0, 32));
+        for start in [100, 200] {
+            assert!(fetching.arrived(0, message(&peers[1], start, start + 5), true).0.is_empty());
+        }
+        assert!(fetching.arrived(0, message(&peers[2], 150, 155), true).0.is_empty());
+        fetching.leave(peers[1].id());
+        assert_eq!(fetching.held.keys().copied().collect::<Vec<_>>(), [150]);
+        fetching.leave(peers[0].id());
+        assert_eq!(fetching.flush_stranded().len(), 1);
     }
 
     #[test]

@@ -1,8 +1,13 @@
 //! Heads that are claimed and never delivered, and silence: nobody is kept from what others have.
 
 use crate::attacker::*;
+use crate::flood::stand_still;
 use crate::scene::Scene;
+use crate::support::{get, put, put_write};
+use multi_hyperbee::merkle::Head;
 use multi_hyperbee::wire::Config;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 /// As src/db/peer has them.
 const STALL_PATIENCE: u32 = 10;
@@ -86,6 +91,76 @@ fn who_serves_one_feed_holds_another_no_longer_than_its_patience() {
     assert_eq!(attacker.failed(), None);
     assert!(next > STALL_PATIENCE as usize);
     scene.sound();
+}
+
+#[test]
+fn who_brings_a_block_now_and_then_holds_a_feed_no_longer_than_its_patience() {
+    let mut scene = Scene::new();
+    let blocks: Vec<Vec<u8>> = (0..30).map(|n| vec![n; 10]).collect();
+    let own = Feed::new(8, Vec::new()).key();
+    scene.a.add_writer(own, false).wait().unwrap();
+    scene.undisturbed();
+    let mut attackers = [Attacker::member(&scene.a), Attacker::member(&scene.a)];
+    for attacker in &mut attackers {
+        attacker.announce(&[(own, 30)]);
+        attacker.read();
+    }
+    let [slow, honest] = &mut attackers;
+    assert_eq!([slow.count(REQUEST), honest.count(REQUEST)], [1, 0]);
+    let mut brought = 0;
+    for second in 0..=FEED_PATIENCE + 1 {
+        if second.is_multiple_of(STALL_PATIENCE - 1) {
+            slow.say(BLOCKS, &Feed::new(8, blocks[..=brought].to_vec()).from(brought).encode(0, 1));
+            brought += 1;
+        }
+        scene.settle();
+        slow.peer.tick();
+        honest.peer.tick();
+        honest.read();
+    }
+    let requests: Vec<Vec<u8>> =
+        honest.heard.iter().filter(|(tag, _)| *tag == REQUEST).map(|(_, body)| body.clone()).collect();
+    assert!(brought < 30 && requests.len() == 1, "{requests:?}");
+    let [start, end] = [requests[0][1], requests[0][2]].map(usize::from);
+    honest.say(BLOCKS, &Feed::new(8, blocks[..end].to_vec()).from(start).encode(0, 1));
+    scene.settle();
+    assert_eq!((scene.have(&own), slow.failed(), honest.failed()), (Some(30), None, None));
+    scene.sound();
+}
+
+#[test]
+fn who_lies_and_leaves_keeps_nobody_from_the_feed() {
+    let mut scene = Scene::new();
+    let feed = scene.c.info().unwrap().local;
+    let here = scene.have(&feed).unwrap();
+    scene.disconnect();
+    let mut attacker = Attacker::member(&scene.a);
+    attacker.announce(&[(feed, here + 1)]);
+    attacker.read();
+    assert_eq!(attacker.count(REQUEST), 1);
+    put(&scene.c, "news", "{}");
+    scene.reconnect();
+    scene.carry_a_while();
+    assert!(get(&scene.a, "news").is_none(), "it is asked of the attacker");
+    // It is gone before what it sent is looked at.
+    let (_bystander, still) = stand_still(&scene);
+    still.store(true, Ordering::Release);
+    let write = scene.a.write(vec![put_write("still", "{}")]);
+    std::thread::sleep(Duration::from_millis(50));
+    let lie = Message { start: here, extending: here, ..Feed::new(7, vec![b"x".to_vec()]).whole() };
+    let lie = Message { head: Head { length: here + 1, ..lie.head.clone() }, ..lie };
+    attacker.say(BLOCKS, &lie.encode(0, 1));
+    attacker.peer.ended();
+    scene.carry_a_while();
+    still.store(false, Ordering::Release);
+    write.wait().unwrap();
+    for _ in 0..100 {
+        scene.carry_a_while();
+        if get(&scene.a, "news").is_some() {
+            return scene.sound();
+        }
+    }
+    panic!("nobody asks for it any more");
 }
 
 #[test]

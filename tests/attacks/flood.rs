@@ -78,7 +78,7 @@ fn requests_that_flood_end_at_their_limit_and_little_is_queued() {
 }
 
 /// A database whose owner thread stands still while the flag is set: nothing that came is taken from the queue.
-fn stand_still(scene: &Scene) -> (multi_hyperbee::db::Peer, Arc<AtomicBool>) {
+pub fn stand_still(scene: &Scene) -> (multi_hyperbee::db::Peer, Arc<AtomicBool>) {
     let still = Arc::new(AtomicBool::new(false));
     let flag = Arc::clone(&still);
     let main = std::thread::current().id();

@@ -59,6 +59,14 @@ impl Scene {
         self.wire.take().unwrap().close();
     }
 
+    /// Carries what there is, and what follows from it at once.
+    pub fn carry_a_while(&self) {
+        for _ in 0..10 {
+            self.wire.as_ref().unwrap().carry(usize::MAX);
+            std::thread::sleep(Duration::from_millis(2));
+        }
+    }
+
     pub fn settle(&self) {
         for store in &self.stores {
             store.settled().wait().unwrap();

@@ -16,11 +16,16 @@ use std::sync::atomic::Ordering;
 /// Ranges asked for over one connection at a time: most of its requests are left to whole feeds.
 const MAX_ASKS: usize = 64;
 
+/// Damaged blocks of one feed remembered as refused; beyond that it is asked for none of the feed.
+const MAX_REFUSED_HOLES: usize = 1_024;
+
 /// What was asked for.
 #[derive(Clone, Copy)]
 pub(super) struct Ask {
     feed: FeedKey,
     start: u64,
+    /// A block below the length here, which is damaged.
+    is_hole: bool,
 }
 
 impl State {
@@ -54,6 +59,10 @@ impl State {
             work.extend(wanted.into_iter().map(|(start, end)| (*feed, start, end.min(reach))));
         }
         let has_holes = shared.board.has_holes.load(Ordering::Acquire);
+        if !has_holes {
+            self.watch.holed.clear();
+        }
+        let has_holes = !self.watch.holed.is_empty();
         if work.is_empty() && !has_holes {
             return;
         }
@@ -73,29 +82,47 @@ impl State {
         }
     }
 
+    /// Damaged blocks of any feed may be asked for anew.
+    pub(super) fn holes_due(&mut self) {
+        if self.shared.as_ref().is_some_and(|shared| shared.board.has_holes.load(Ordering::Acquire)) {
+            self.watch.holed.extend(self.remote.keys());
+        }
+    }
+
     /// Asks for blocks that are damaged here, also of own feeds: whoever announces the feed so far may have them whole.
     fn ask_holes(&mut self, txn: &ReadTxn, shared: &Arc<Shared>, peer: &Peer) -> Result<(), FeedError> {
-        let feeds: Vec<(FeedKey, u64)> = self
-            .remote
-            .iter()
-            .filter(|(_, remote)| !remote.inflight.yields)
-            .map(|(feed, remote)| (*feed, remote.length))
-            .collect();
         let mut any = false;
-        for (feed, reach) in feeds {
-            let Some(record) = feed::load(txn, &feed)? else { continue };
-            for (seq, _) in feed::holes(txn, &record, 0, MAX_ASKS)? {
+        for feed in std::mem::take(&mut self.watch.holed) {
+            let Some(remote) = self.remote.get(&feed) else { continue };
+            if remote.inflight.yields || self.asks.len() >= MAX_ASKS {
+                self.watch.holed.insert(feed);
                 any = true;
-                if seq >= reach || self.asks.len() >= MAX_ASKS {
+                continue;
+            }
+            let reach = remote.length;
+            let Some(record) = feed::load(txn, &feed)? else { continue };
+            // Those that it refused stand before others.
+            let most = MAX_ASKS + remote.refused_holes.len();
+            for (seq, _) in feed::holes(txn, &record, 0, most)? {
+                any = true;
+                let refused = self.remote.get(&feed).map(|remote| &remote.refused_holes);
+                if seq >= reach || refused.is_some_and(|refused| refused.len() >= MAX_REFUSED_HOLES) {
                     break;
                 }
-                if shared.board.wants.lock().unasked(&feed, seq, seq.saturating_add(1)).is_some() {
-                    let Ok(id) = self.session.ask(feed, seq, seq.saturating_add(1)) else { return Ok(()) };
-                    shared.board.wants.lock().ask(feed, seq, seq.saturating_add(1), peer.0.id);
-                    self.asks.insert(id, Ask { feed, start: seq });
-                    if self.session.requests_open() == 1 {
-                        self.heard_at = self.ticks;
-                    }
+                if refused.is_some_and(|refused| refused.contains(&seq)) {
+                    continue;
+                }
+                let end = seq.saturating_add(1);
+                let is_free = shared.board.wants.lock().unasked(&feed, seq, end).is_some();
+                if !is_free || self.asks.len() >= MAX_ASKS {
+                    self.watch.holed.insert(feed);
+                    continue;
+                }
+                let Ok(id) = self.session.ask(feed, seq, end) else { break };
+                shared.board.wants.lock().ask(feed, seq, end, peer.0.id);
+                self.asks.insert(id, Ask { feed, start: seq, is_hole: true });
+                if self.session.requests_open() == 1 {
+                    self.heard_at = self.ticks;
                 }
             }
         }
@@ -129,7 +156,7 @@ impl State {
             // Announced on a topic that is closed by now, or the session ends.
             let Ok(id) = self.session.ask(feed, first, last) else { return Ok(()) };
             shared.board.wants.lock().ask(feed, first, last, peer.0.id);
-            self.asks.insert(id, Ask { feed, start: first });
+            self.asks.insert(id, Ask { feed, start: first, is_hole: false });
             if is_first {
                 self.heard_at = self.ticks;
             }
@@ -140,10 +167,22 @@ impl State {
 
     /// The other side does not serve what was asked for. False: that was something else.
     pub(super) fn ask_refused(&mut self, id: RequestId, next: u64, peer: &Peer) -> bool {
-        let Some(Ask { feed, start }) = self.asks.remove(&id) else { return false };
-        self.give_up_from(&feed, next);
-        self.end_ask(&feed, start, peer);
+        let Some(ask) = self.asks.remove(&id) else { return false };
+        self.give_up_ask(&ask, next);
+        self.end_ask(&ask, peer);
         true
+    }
+
+    /// What was asked for does not come from here.
+    fn give_up_ask(&mut self, ask: &Ask, next: u64) {
+        if !ask.is_hole {
+            self.give_up_from(&ask.feed, next);
+        } else if let Some(remote) = self.remote.get_mut(&ask.feed)
+            && remote.refused_holes.len() < MAX_REFUSED_HOLES
+        {
+            // A block that is damaged there too, or of which the leaves differ, says nothing about what is behind it.
+            remote.refused_holes.insert(ask.start);
+        }
     }
 
     /// The other side is not asked for blocks from `next` on again before it announces more.
@@ -156,9 +195,12 @@ impl State {
         self.watch.touched.insert(*feed);
     }
 
-    fn end_ask(&mut self, feed: &FeedKey, start: u64, peer: &Peer) {
+    fn end_ask(&mut self, Ask { feed, start, is_hole }: &Ask, peer: &Peer) {
         if let Some(shared) = &self.shared {
-            shared.board.wants.lock().answered(feed, start, peer.0.id);
+            shared.board.wants.lock().answered(feed, *start, peer.0.id);
+        }
+        if *is_hole {
+            self.watch.holed.insert(*feed);
         }
         // Another range may have waited for this one.
         self.watch.apart.insert(*feed);
@@ -220,10 +262,10 @@ impl Peer {
             state.unverified -= bytes.min(state.unverified);
             if contradicts {
                 // Of another history than what is here: it is not asked again before it announces more.
-                state.give_up_from(&ask.feed, ask.start);
+                state.give_up_ask(ask, ask.start);
             }
             if finished || failed {
-                state.end_ask(&ask.feed, ask.start, peer);
+                state.end_ask(ask, peer);
             }
             match failure {
                 Some(error) if state.shared.is_some() => {

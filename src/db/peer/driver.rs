@@ -190,6 +190,7 @@ impl State {
                 said_own: false,
                 unmet: BTreeMap::new(),
                 told_forks: BTreeSet::new(),
+                untold_forks: BTreeSet::new(),
                 early_forks: BTreeMap::new(),
                 access: super::access::Talk::default(),
                 relaying: super::relay::Relaying::default(),

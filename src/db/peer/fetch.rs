@@ -18,6 +18,8 @@ struct Asked {
     rest: (u64, u64),
     /// It was given up: another connection brings it.
     is_cancelled: bool,
+    /// The tick in which it was asked for.
+    since: u32,
 }
 
 /// What may be asked for.
@@ -57,6 +59,16 @@ impl Inflight {
 
     pub fn is_asked(&self) -> bool {
         !self.requests.is_empty()
+    }
+
+    /// Whether something has been asked for since a tick, or longer.
+    pub fn is_asked_since(&self, tick: u32) -> bool {
+        self.requests.values().any(|asked| asked.since <= tick)
+    }
+
+    /// What was asked for is as if it had been asked for now.
+    pub fn ask_anew(&mut self, tick: u32) {
+        self.requests.values_mut().for_each(|asked| asked.since = tick);
     }
 
     pub fn is_storing(&self) -> bool {
@@ -110,6 +122,7 @@ impl State {
         remote.announced = remote.announced.max(state.length);
         if state.length >= remote.length {
             (remote.length, remote.root) = (state.length, state.root);
+            remote.refused_holes.clear();
             remote.was_ahead = is_ahead;
             if contradicts && !remote.contradicts {
                 remote.holds_another_branch();
@@ -117,6 +130,7 @@ impl State {
         }
         remote.signed = remote.signed.max(state.signed);
         self.watch.touched.insert(state.feed);
+        self.watch.holed.insert(state.feed);
     }
 
     /// Whether it shows another root than ours at a length that is here.
@@ -193,7 +207,10 @@ impl State {
             return false;
         };
         if let Some(remote) = self.remote.get_mut(&key) {
-            remote.inflight.requests.insert(id, Asked { rest: (from, end), is_cancelled: false });
+            remote
+                .inflight
+                .requests
+                .insert(id, Asked { rest: (from, end), is_cancelled: false, since: self.ticks });
             remote.inflight.asked_at = self.ticks;
         }
         if is_first {
@@ -347,24 +364,33 @@ pub(super) fn submit(shared: &Arc<Shared>, feed: FeedKey, ready: Vec<Arrived>) {
             peer,
             move |peer, result| {
                 // Also where the connection is over by now.
-                if let Some(shared) = store.upgrade() {
-                    note_stored(&shared, &feed, matches!(result, Ok(Ok(()))));
-                }
+                let waiting =
+                    store.upgrade().filter(|shared| note_stored(shared, &feed, matches!(result, Ok(Ok(())))));
                 peer.stored(feed, span, bytes, result);
+                if let Some(shared) = waiting {
+                    peer.let_others_look(&shared);
+                }
             },
         );
     }
 }
 
-/// What waited for blocks that were not taken is looked at as it is.
-fn note_stored(shared: &Arc<Shared>, feed: &FeedKey, was_taken: bool) {
-    let flushed = {
-        let mut claims = shared.board.claims.lock();
-        let Some(fetching) = claims.get_mut(feed) else { return };
-        fetching.stored();
-        if was_taken { Vec::new() } else { fetching.start_over() }
-    };
+/// What waited for blocks that were not taken is looked at as it is. True: so must the connections be that were told to
+/// wait for them, for nothing is published that would make them look.
+fn note_stored(shared: &Arc<Shared>, feed: &FeedKey, was_taken: bool) -> bool {
+    let mut claims = shared.board.claims.lock();
+    let Some(fetching) = claims.get_mut(feed) else { return false };
+    fetching.stored();
+    if was_taken {
+        return false;
+    }
+    let (flushed, is_waited_for) = (fetching.start_over(), fetching.take_waiting());
+    if fetching.is_over() {
+        claims.remove(feed);
+    }
+    drop(claims);
     submit(shared, *feed, flushed);
+    is_waited_for
 }
 
 /// What blocks take while they wait for the owner thread.

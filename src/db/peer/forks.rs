@@ -37,9 +37,19 @@ impl State {
             databases.iter().any(|open| open.feeds.read().get(key).is_some_and(|feed| feed.forked))
         };
         let untold = shown.news.iter().filter(|key| !shown.told_forks.contains(*key));
-        let forked: Vec<FeedKey> = untold.filter(|key| is_forked(key)).copied().collect();
+        let mut forked: BTreeSet<FeedKey> = untold.filter(|key| is_forked(key)).copied().collect();
+        forked.extend(shown.untold_forks.iter().filter(|key| !shown.told_forks.contains(*key)));
         let Some(shared) = self.shared.as_ref().filter(|_| !forked.is_empty()) else { return };
-        let Ok(txn) = shared.read() else { return };
+        let Ok(txn) = shared.read() else {
+            // The news are taken by who says lengths; these are shown at the next occasion.
+            if let Some(shown) = self.topics.get_mut(&id) {
+                shown.untold_forks.append(&mut forked);
+            }
+            return;
+        };
+        if let Some(shown) = self.topics.get_mut(&id) {
+            shown.untold_forks.clear();
+        }
         for key in forked {
             if let Some(shown) = self.topics.get_mut(&id) {
                 shown.told_forks.insert(key);

@@ -170,6 +170,8 @@ struct Shown {
     said_own: bool,
     /// Feeds whose fork was shown on it, or by the other side.
     told_forks: BTreeSet<FeedKey>,
+    /// Forked feeds of which that could not be read when it was to be shown.
+    untold_forks: BTreeSet<FeedKey>,
     /// Proofs of forks of feeds that are not known here yet.
     early_forks: BTreeMap<FeedKey, Parting>,
     /// Feeds announced before it was known whether the database takes in such as it does not know, or while others are
@@ -255,6 +257,7 @@ impl Peer {
                 state.fail(error);
             }
             state.notice_stall(peer);
+            state.holes_due();
             state.measure(peer);
             state.wait_to_leave(peer);
             state.refresh(peer);
@@ -305,16 +308,21 @@ impl Peer {
             }
             state.shared.clone()
         };
-        for peer in shared.iter().flat_map(|shared| shared.board.peers()) {
-            if peer.id() != self.id() {
-                peer.with_state(|state, peer| {
-                    state.look_elsewhere();
-                    state.fetch(peer);
-                    state.ask_wanted(peer);
-                });
-            }
+        if let Some(shared) = shared {
+            self.let_others_look(&shared);
         }
         self.with_state(State::fetch_refused);
+    }
+
+    /// What other connections wait for may be asked for.
+    fn let_others_look(&self, shared: &Shared) {
+        for peer in shared.board.peers().iter().filter(|peer| peer.id() != self.id()) {
+            peer.with_state(|state, peer| {
+                state.look_elsewhere();
+                state.fetch(peer);
+                state.ask_wanted(peer);
+            });
+        }
     }
 
     /// Takes the connection off the board: nothing more is fetched or told.
@@ -352,7 +360,10 @@ impl Peer {
 
     /// Damaged blocks were taken out.
     pub(super) fn look_for_holes(&self) {
-        self.with_state(State::ask_wanted);
+        self.with_state(|state, peer| {
+            state.holes_due();
+            state.ask_wanted(peer);
+        });
     }
 
     /// What is wanted of a feed without a database has changed.

@@ -51,7 +51,7 @@ impl State {
     /// Brings up to date whether the other side shows more of an own feed than is here; asks the owner thread to take a
     /// peer that shows no more for a confirmation, where one is needed.
     pub(super) fn note_claims(&mut self, peer: &Peer) {
-        let mut claims = !self.watch.claimed.is_empty();
+        let mut claims = self.watch.claimed.iter().any(|key| !self.holders(key, peer).is_empty());
         let mut confirming = Vec::new();
         let is_heard = !self.watch.unconfirmed.is_empty() && self.has_heard_all();
         for key in self.watch.unconfirmed.clone() {
@@ -124,8 +124,20 @@ impl State {
         }
     }
 
+    /// What a database had that was closed is not among what has changed: its own feeds are looked at again.
+    fn touch_closed(&mut self, peer: &Peer) {
+        let watch = &self.watch;
+        let own = watch.own.iter().chain(&watch.leaving).chain(&watch.claimed).chain(&watch.unconfirmed);
+        let closed: Vec<FeedKey> = own.filter(|key| self.holders(key, peer).is_empty()).copied().collect();
+        if !closed.is_empty() {
+            self.watch.touched.extend(closed);
+            self.sort_touched(peer);
+        }
+    }
+
     /// A tick has passed: own blocks do not wait for ever.
     pub(super) fn wait_to_leave(&mut self, peer: &Peer) {
+        self.touch_closed(peer);
         for shown in self.topics.values().filter(|shown| !shown.heard) {
             let ticks = self.awaited.entry(shown.topic).or_default();
             *ticks = ticks.saturating_add(1);

@@ -3,6 +3,7 @@
 use super::fetch::Inflight;
 use crate::db::board::PublishedFeed;
 use crate::db::rows::Halt;
+use std::collections::BTreeSet;
 
 /// What the other side has of a feed.
 #[derive(Default)]
@@ -23,6 +24,8 @@ pub(super) struct RemoteFeed {
     pub refused_from: Option<u64>,
     /// What it had announced when it refused a block that was asked for alone.
     pub refused_at: u64,
+    /// Damaged blocks that it did not give either.
+    pub refused_holes: BTreeSet<u64>,
     /// Blocks that came, and that were sent.
     pub received_blocks: u64,
     pub sent_blocks: u64,

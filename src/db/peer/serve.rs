@@ -39,6 +39,8 @@ impl State {
         let Some(shared) = self.shared.clone() else { return };
         if std::mem::take(&mut self.owes_lengths) {
             for id in self.topics.keys().copied().collect::<Vec<_>>() {
+                // Whoever says lengths takes the news: forks among them are said first.
+                self.say_forks(id, peer);
                 self.say_growth(id, peer);
             }
         }

@@ -9,7 +9,8 @@ use super::{Peer, State};
 pub(super) const STALL_PATIENCE: u32 = 10;
 
 /// Ticks after which one feed of which nothing came may be fetched over another, though answers about others come: a peer
-/// that serves one feed cannot hold another.
+/// that serves one feed cannot hold another. The same for what was asked for and is not all here, if others wait for it: a
+/// block now and then keeps nobody.
 const FEED_PATIENCE: u32 = 60;
 
 /// Bytes of messages not yet whole that count, between two ticks, as an answer that goes on: a byte now and then does not.
@@ -29,16 +30,32 @@ impl State {
         let is_owed = |remote: &RemoteFeed| {
             remote.inflight.is_asked() && is_late(remote.inflight.asked_at, FEED_PATIENCE)
         };
+        let oldest = ticks.checked_sub(FEED_PATIENCE);
         let mut stranded = Vec::new();
+        let mut is_waited_for = false;
         let mut claims = shared.board.claims.lock();
         claims.retain(|feed, fetching| {
             if is_silent || self.remote.get(feed).is_some_and(is_owed) {
                 self.released |= fetching.give_up(peer.0.id);
             }
+            if let Some(remote) = self.remote.get_mut(feed)
+                && oldest.is_some_and(|oldest| remote.inflight.is_asked_since(oldest))
+                && fetching.pass_by(peer.0.id)
+            {
+                remote.inflight.ask_anew(ticks);
+                self.released = true;
+            }
             stranded.push((*feed, fetching.flush_stranded()));
-            !fetching.is_over()
+            let is_over = fetching.is_over();
+            // Nobody forgets that others wait without letting them look.
+            is_waited_for |= is_over && fetching.take_waiting();
+            !is_over
         });
         drop(claims);
+        if is_waited_for {
+            self.look_elsewhere();
+            self.released = true;
+        }
         for (feed, flushed) in stranded {
             submit(&shared, feed, flushed);
         }

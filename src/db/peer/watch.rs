@@ -31,6 +31,8 @@ pub(super) struct Watch {
     pub elsewhere: BTreeSet<FeedKey>,
     /// Feeds without a database of which something may be wanted.
     pub apart: BTreeSet<FeedKey>,
+    /// Feeds of which damaged blocks may be asked for.
+    pub holed: BTreeSet<FeedKey>,
     /// Feeds of which not all that was announced is here and in the order.
     undelivered: BTreeSet<FeedKey>,
     /// Own feeds that an open topic lets this connection speak of; of those: of which something waits to leave; that nobody has confirmed; of which the other side claims more.
@@ -224,8 +226,9 @@ impl State {
     /// A feed that another connection was at may be free.
     pub(super) fn look_elsewhere(&mut self) {
         self.watch.wanting.append(&mut self.watch.elsewhere);
-        if self.shared.as_ref().is_some_and(|shared| !shared.board.raw.feeds.read().is_empty()) {
-            self.watch.apart.extend(self.remote.keys());
+        if let Some(shared) = &self.shared {
+            let raw = shared.board.raw.feeds.read();
+            self.watch.apart.extend(raw.keys().filter(|feed| self.remote.contains_key(*feed)));
         }
     }
 
