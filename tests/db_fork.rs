@@ -83,7 +83,7 @@ fn a_fork_is_proved_kept_and_shown_on_and_nobody_waits() {
 }
 
 #[test]
-fn a_fork_of_a_feed_with_a_damaged_block_is_noted_and_what_is_missing_comes_as_a_branch() {
+fn an_own_feed_with_a_damaged_block_gets_it_back_and_its_fork_is_noted() {
     let Forked { creator, one, two: _two, other, common, mut stores, dir } = forked();
     let (feed, key) = (local(&one), creator.info().unwrap().key);
     drop(one);
