@@ -148,7 +148,7 @@ fn who_lies_and_leaves_keeps_nobody_from_the_feed() {
     let write = scene.a.write(vec![put_write("still", "{}")]);
     std::thread::sleep(Duration::from_millis(50));
     let lie = Message { start: here, extending: here, ..Feed::new(7, vec![b"x".to_vec()]).whole() };
-    let lie = Message { head: Head { length: here + 1, ..lie.head.clone() }, ..lie };
+    let lie = Message { head: Head { length: here + 1, ..lie.head }, ..lie };
     attacker.say(BLOCKS, &lie.encode(0, 1));
     attacker.peer.ended();
     scene.carry_a_while();

@@ -341,6 +341,8 @@ impl Peer {
             for peer in shared.board.peers() {
                 peer.with_state(|state, it| {
                     state.look_elsewhere();
+                    // What went over this one may not have arrived.
+                    state.say_seconds(it);
                     state.refresh(it);
                 });
             }
