@@ -193,7 +193,8 @@ fn thousands_of_feeds_cost_what_changes_of_them() {
         // A row of the creator's tree may be fuller (at most 16 nodes of 40 bytes), and numbers longer.
         assert!(many.bytes <= few.bytes + 700, "{few:?} {many:?}");
     }
-    assert_eq!(few_looks, many_looks);
+    // A commit that comes while the one before is looked at is looked at with it, or by itself.
+    assert!(few_looks.abs_diff(many_looks) <= 20, "{few_looks} {many_looks}");
     assert!((20..200).contains(&few_looks), "{few_looks}");
 
     let Grown { store, db, .. } = grown;
