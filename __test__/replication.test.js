@@ -207,7 +207,9 @@ test('ERR_AUTH: who does not know the key learns nothing', async (t) => {
   const [a, b] = [await open(t), await open(t)]
   const errors = []
   a.on('peer-error', (error, stream) => errors.push([error.code, stream]))
-  const streams = connect(a, b)
+  // This one connection, on every wire.
+  const streams = [a.replicate(true), b.replicate(false)]
+  streams[0].pipe(streams[1]).pipe(streams[0])
   await Promise.all(streams.map(closed))
   assert.deepEqual(errors, [['ERR_AUTH', streams[0]]])
 })
