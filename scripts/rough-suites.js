@@ -22,7 +22,11 @@ const SUITES = [
 const NOT_CUT = ['status']
 
 const { values } = parseArgs({
-  options: { seed: { type: 'string', default: '1' }, seeds: { type: 'string', default: '1' } }
+  options: {
+    seed: { type: 'string', default: '1' },
+    seeds: { type: 'string', default: '1' },
+    wires: { type: 'string', default: 'split,delay' }
+  }
 })
 const first = Number(values.seed)
 
@@ -46,7 +50,7 @@ function run(wire, seed) {
 async function main() {
   for (let seed = first; seed < first + Number(values.seeds); seed++) {
     // At once: they mostly wait.
-    const codes = await Promise.all(['split', 'delay', 'cut'].map((wire) => run(wire, seed)))
+    const codes = await Promise.all(values.wires.split(',').map((wire) => run(wire, seed)))
     if (codes.some((code) => code !== 0)) return 1
   }
   return 0
