@@ -52,11 +52,25 @@ impl World {
         self.devices[at].restore()?;
         // Of the users who know that nothing is missing some say so.
         let written: usize = self.devices[at].replicas.iter().map(|replica| replica.ledger.len()).sum();
-        if self.devices[at].is_mute() || written.is_multiple_of(2) {
-            Ok(())
-        } else {
-            self.devices[at].resume()
+        if !self.devices[at].is_mute() && !written.is_multiple_of(2) {
+            return self.devices[at].resume();
         }
+        self.try_to_write(at, written as u64)
+    }
+
+    /// A user who does not know that something is missing goes on as ever.
+    fn try_to_write(&mut self, at: usize, seed: u64) -> Result<(), String> {
+        let mut random = Random::new(seed);
+        for replica in &mut self.devices[at].replicas {
+            match replica.mode {
+                Mode::Merge => {
+                    let write = user::write(replica, &mut random);
+                    user::act(replica, &write)?;
+                }
+                Mode::Apply => apply_user::act(replica, &["mix k0 14".to_owned()], Answer::All)?,
+            }
+        }
+        Ok(())
     }
 
     /// Who was put back meets first who has the rest. Returns who was.
@@ -104,15 +118,8 @@ impl World {
                     ));
                 }
                 replica.cautious = false;
-                let done = match replica.mode {
-                    Mode::Merge => {
-                        let write = user::write(replica, &mut Random::new(13));
-                        user::act(replica, &write)
-                    }
-                    Mode::Apply => apply_user::act(replica, &["mix k0 13".to_owned()], Answer::All),
-                };
-                done.map_err(|what| format!("{at}, put back and confirmed: {what}"))?;
             }
+            self.try_to_write(*at, 13).map_err(|what| format!("{at}, put back and confirmed: {what}"))?;
         }
         if older.is_empty() { Ok(()) } else { self.rest() }
     }

@@ -365,12 +365,12 @@ fn step(setup: &Setup, random: &mut Random) -> Step {
         93 => Step::Crash { at, unseen: random.chance(40).then_some(seed) },
         94 if random.chance(50) => Step::Crash { at, unseen: random.chance(40).then_some(seed) },
         94 => Step::Full { at, seed, crash: random.chance(50) },
-        95 if random.chance(35) => Step::Backup { at, made: random.chance(50) },
-        95 if random.chance(75) => Step::Restore { at },
-        95..96 => Step::Part { groups: random.next() },
+        95 if random.chance(75) => Step::Backup { at, made: random.chance(60) },
+        95 => Step::Part { groups: random.next() },
         96 => Step::Heal,
         97 => Step::Compact { at, seed },
         98 if random.chance(60) => Step::Compact { at, seed },
+        99 if random.chance(75) => Step::Restore { at },
         _ => Step::Rest,
     }
 }
