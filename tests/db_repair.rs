@@ -17,7 +17,7 @@ use multi_hyperbee::db::{
     Code, DatabaseOptions, Db, EncryptionKey, FeedChoice, Keep, Location, Repaired, Report, Store,
     StoreOptions, VerifyOptions,
 };
-use multi_hyperbee::feed::{self, FeedCheck, Flaw};
+use multi_hyperbee::feed::{self, Flaw};
 use multi_hyperbee::store::{
     Environment, Options, Read as _, StoreError, Table, WriteTxn, block_key, tree_key,
 };
@@ -445,24 +445,44 @@ fn a_damaged_block_that_a_peer_has_not_either_keeps_nothing_else_from_coming() {
 fn a_leaf_and_another_block_damaged_are_told_apart_or_asked_for() {
     let kind = KINDS[0];
     let world = world(kind);
-    // In one row of leaves; in two; in the last, which no node stands above.
-    for (leaf, block) in [(5, 9), (5, 20), (40, 3), (9999, 50), (57, 9999), (57, 58)] {
+    // In one row of leaves; in two; in the last, which no node stands above; more than one transaction mends.
+    let everywhere = (&[1, 17, 20, 33, 50][..], &(2..55).step_by(2).collect::<Vec<u64>>()[..]);
+    let few: [(&[u64], &[u64]); 6] =
+        [(&[5], &[9]), (&[5], &[20]), (&[40], &[3]), (&[], &[50]), (&[57], &[]), (&[57], &[58])];
+    for (leaves, blocks) in few.into_iter().chain([everywhere]) {
         let dir = world.copy();
         tamper(dir.path(), |txn| {
-            if leaf < 9999 {
-                let key = tree_key(0, 0, leaf / 16);
-                let mut row = txn.get(Table::Tree, &key).unwrap().unwrap().to_vec();
-                let at = usize::try_from(leaf % 16).unwrap() * 40 + 13;
-                row[at..at + 5].fill(0xaa);
-                txn.put(Table::Tree, &key, &row).unwrap();
-            }
-            if block < 9999 {
-                spoil(txn, 0, block);
-            }
+            leaves.iter().for_each(|leaf| spoil_leaf(txn, *leaf));
+            blocks.iter().for_each(|block| spoil(txn, 0, *block));
             Ok(())
         });
-        must_be_mended(&world, dir.path(), &format!("leaf {leaf}, block {block}"));
+        must_be_mended(&world, dir.path(), &format!("leaves {leaves:?}, blocks {blocks:?}"));
     }
+}
+
+fn spoil_leaf(txn: &mut WriteTxn<'_>, leaf: u64) {
+    let key = tree_key(0, 0, leaf / 16);
+    let mut row = txn.get(Table::Tree, &key).unwrap().unwrap().to_vec();
+    let at = usize::try_from(leaf % 16).unwrap() * 40 + 13;
+    row[at..at + 5].fill(0xaa);
+    txn.put(Table::Tree, &key, &row).unwrap();
+}
+
+#[test]
+fn a_tree_is_not_made_of_leaves_that_lead_to_no_signed_head() {
+    let world = world(KINDS[0]);
+    let dir = world.copy();
+    tamper(dir.path(), |txn| {
+        let record = feed::load(&*txn, &world.local).unwrap().unwrap();
+        let above = txn.get(Table::Tree, &tree_key(0, 1, 0))?.unwrap().to_vec();
+        assert!(feed::tree_of_leaves(txn, &record).unwrap());
+        assert_eq!(txn.get(Table::Tree, &tree_key(0, 1, 0))?.unwrap(), above);
+        spoil_leaf(txn, 20);
+        assert!(!feed::tree_of_leaves(txn, &record).unwrap());
+        assert_eq!(txn.get(Table::Tree, &tree_key(0, 1, 0))?.unwrap(), above);
+        Ok(())
+    });
+    must_be_mended(&world, dir.path(), "a leaf");
 }
 
 #[test]
@@ -636,13 +656,12 @@ fn a_state_hash_that_is_damaged_where_the_past_is_gone_is_made_of_what_is_there(
 fn a_block_that_came_back_since_it_was_found_damaged_stays() {
     let world = world(KINDS[0]);
     let dir = world.copy();
-    for flaw in [vec![], vec![Flaw::Head { length: 30 }]] {
+    for is_mixed in [false, true] {
         tamper(dir.path(), |txn| {
-            let mut record = feed::load(&*txn, &world.local).unwrap().unwrap();
+            let record = feed::load(&*txn, &world.local).unwrap().unwrap();
             let before = txn.get(Table::Blocks, &block_key(record.id, 7))?.unwrap().to_vec();
             let blocks = [7, record.length + 3].map(|seq| Flaw::Block { seq });
-            let flaws = blocks.into_iter().chain(flaw.clone()).collect();
-            feed::mend(txn, &mut record, &FeedCheck { flaws, ..FeedCheck::default() }).unwrap();
+            feed::mend(txn, &record, &blocks, is_mixed).unwrap();
             assert_eq!(txn.get(Table::Blocks, &block_key(record.id, 7))?, Some(&before[..]));
             assert_eq!(feed::holes(&*txn, &record, 0, 9).unwrap(), []);
             Ok(())

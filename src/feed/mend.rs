@@ -3,9 +3,9 @@
 use super::holes::note_hole;
 use super::record::{each, save};
 use super::tree::{PACK, StoredTree, tier_length, tiers};
-use super::{FeedCheck, FeedError, FeedRecord, Flaw};
+use super::{FeedError, FeedRecord, Flaw};
 use crate::codec::Reader;
-use crate::merkle::{Head, Node};
+use crate::merkle::{Head, Node, Roots};
 use crate::store::{Read, Table, WriteTxn, block_key, tree_key};
 use crate::types::FeedKey;
 use std::ops::Bound;
@@ -64,14 +64,23 @@ pub(super) fn put_leaf(
     Ok(txn.put(Table::Tree, &key, &row)?)
 }
 
-/// Writes every row above the leaves anew, from them.
-pub(super) fn tree_of_leaves(txn: &mut WriteTxn<'_>, record: &FeedRecord) -> Result<(), FeedError> {
+/// Writes every row above the leaves anew from them, if they lead to the longest complete head. False: they do not, and
+/// nothing is written.
+pub fn tree_of_leaves(txn: &mut WriteTxn<'_>, record: &FeedRecord) -> Result<bool, FeedError> {
+    let mut roots = Roots::new();
+    for seq in 0..record.complete() {
+        let Some(leaf) = leaf_at(&*txn, record.id, seq)? else { return Ok(false) };
+        roots.push(leaf, |_, _, _| ());
+    }
+    if record.complete() > 0 && !record.head.is_some_and(|head| head.fits(&roots)) {
+        return Ok(false);
+    }
     for tier in tiers(record.length).filter(|tier| *tier > 0) {
         for group in 0..tier_length(record.length, tier).div_ceil(PACK) {
             row_of_lower(txn, record, tier, group)?;
         }
     }
-    Ok(())
+    Ok(true)
 }
 
 /// Writes one row of a tier from the rows of the tier below, or from the blocks.
@@ -121,34 +130,41 @@ fn over(nodes: &mut Vec<Node>) -> Option<Node> {
     nodes.first().copied()
 }
 
-/// Mends what `found` says of a feed, as far as it can be told what is right; what cannot becomes a hole. The record is
-/// changed only where it is itself damaged.
-pub fn mend(txn: &mut WriteTxn<'_>, record: &mut FeedRecord, found: &FeedCheck) -> Result<(), FeedError> {
-    let is_of_record = |flaw: &Flaw| !matches!(flaw, Flaw::Block { .. } | Flaw::Tree { .. });
-    if found.flaws.iter().any(is_of_record) {
-        let row = txn.get(Table::Feeds, record.key.as_bytes())?.unwrap_or_default().to_vec();
-        if let Some(mended) = mended_record(&*txn, record.key, &row)? {
-            // Everything else was found by what it said: it is looked at again.
-            *record = mended;
-            return save(txn, record);
-        }
+/// Whether a flaw is one of the record, or of what all of a feed leads to: of no block and no row by itself.
+pub fn is_of_record(flaw: &Flaw) -> bool {
+    !matches!(flaw, Flaw::Block { .. } | Flaw::Tree { .. })
+}
+
+/// Mends a record of which `flaws` say something. What else was found was found by what it said: if it is another now,
+/// all is to be looked at again.
+pub fn mend_record(txn: &mut WriteTxn<'_>, record: &mut FeedRecord, flaws: &[Flaw]) -> Result<(), FeedError> {
+    let row = txn.get(Table::Feeds, record.key.as_bytes())?.unwrap_or_default().to_vec();
+    if let Some(mended) = mended_record(&*txn, record.key, &row)? {
+        *record = mended;
+        return save(txn, record);
     }
-    if found.flaws.iter().any(|flaw| matches!(flaw, Flaw::Signature { .. } | Flaw::Lengths)) {
-        mend_record(txn, record)?;
+    if flaws.iter().any(|flaw| matches!(flaw, Flaw::Signature { .. } | Flaw::Lengths)) {
+        mend_from_rows(txn, record)?;
     }
-    let blocks: Vec<u64> = found
-        .flaws
-        .iter()
-        .filter_map(|flaw| match flaw {
-            // What was cut off since it was found is no flaw any more.
-            Flaw::Block { seq } if *seq < record.length => Some(*seq),
-            _ => None,
-        })
-        .collect();
-    let is_mixed = found.flaws.iter().any(|flaw| matches!(flaw, Flaw::Head { .. }));
+    Ok(())
+}
+
+/// Mends blocks and rows, as far as it can be told what is right; what cannot becomes a hole. `is_mixed`: neither blocks
+/// nor tree lead to the signed head; then all flaws of a row of leaves are to come together, and `tree_of_leaves` after
+/// the last of them, if no hole is in doubt.
+pub fn mend(
+    txn: &mut WriteTxn<'_>,
+    record: &FeedRecord,
+    flaws: &[Flaw],
+    is_mixed: bool,
+) -> Result<(), FeedError> {
     let mut left = Vec::new();
-    for seq in blocks {
-        if !mend_block(txn, record, seq)? {
+    for flaw in flaws {
+        // What was cut off since it was found is no flaw any more.
+        if let Flaw::Block { seq } = *flaw
+            && seq < record.length
+            && !mend_block(txn, record, seq)?
+        {
             left.push(seq);
         }
     }
@@ -161,12 +177,8 @@ pub fn mend(txn: &mut WriteTxn<'_>, record: &mut FeedRecord, found: &FeedCheck) 
         }
         note_hole(txn, record, *seq, is_mixed)?;
     }
-    if is_mixed && left.is_empty() {
-        return tree_of_leaves(txn, record);
-    }
     // Lowest tier first: each is made from the one below.
-    let mut rows: Vec<(u8, u64)> = found
-        .flaws
+    let mut rows: Vec<(u8, u64)> = flaws
         .iter()
         .filter_map(|flaw| match flaw {
             Flaw::Tree { tier, group } if *group < tier_length(record.length, *tier).div_ceil(PACK) => {
@@ -260,7 +272,7 @@ fn arbitrate_group(
 }
 
 /// What can be told of a damaged record from its rows.
-fn mend_record(txn: &mut WriteTxn<'_>, record: &mut FeedRecord) -> Result<(), FeedError> {
+fn mend_from_rows(txn: &mut WriteTxn<'_>, record: &mut FeedRecord) -> Result<(), FeedError> {
     let before = record.clone();
     let Ok(roots) = (StoredTree { txn: &*txn, feed_id: record.id }).roots(record.length) else {
         return Ok(());

@@ -38,7 +38,7 @@ pub use error::{FeedError, Fork};
 pub use fork::{load_parting, mark_forked, parting, save_parting};
 pub use holes::{all_holes, check_hole, contiguous, fill, holes};
 pub use ingest::{Grown, ingest};
-pub use mend::{flipped_back, mend, mended_record};
+pub use mend::{flipped_back, is_of_record, mend, mend_record, mended_record, tree_of_leaves};
 pub use parts::{Part, apart, check_part, gap, keep_part, take_reached, verify_part};
 pub use receive::{Received, VerifiedBlocks, verify};
 pub use record::{FeedRecord, all, create, each, load, save};

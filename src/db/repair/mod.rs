@@ -16,12 +16,13 @@ mod rows;
 
 pub(super) use mark::{check_mark, dropped, marked, under_repair};
 
+use super::engine::Work;
 use super::error::{Error, Failure};
 use super::rows::{DatabaseRow, MemberRow, StateRow};
 use super::store::Shared;
 use super::verify::{Damage, Found, Report, Stage, VerifyOptions};
-use crate::feed::{self, FeedCheck, Flaw};
-use crate::store::{Read as _, Table};
+use crate::feed::{self, FeedCheck, FeedError, FeedRecord, Flaw};
+use crate::store::{Read as _, TREE_PACK, Table};
 use crate::types::FeedKey;
 use anew::Piece;
 use std::collections::{BTreeMap, BTreeSet};
@@ -32,7 +33,7 @@ use std::sync::{Arc, Weak};
 /// How often everything is gone over: what is mended can show what is behind it. Each time but the last mends something.
 const MAX_ROUNDS: usize = 8;
 
-/// Blocks mended in one transaction: for each all its bits may be tried.
+/// Blocks mended in one transaction, and those of the same row of leaves: for each all its bits may be tried.
 const BLOCKS: usize = 16;
 
 /// What a repair did, and what is left.
@@ -136,44 +137,69 @@ impl Mender<'_> {
     }
 
     fn feed(&mut self, key: FeedKey, check: &FeedCheck) -> Result<(), Error> {
-        // Where it cannot be told which of blocks and tree is right, all of it is looked at together.
-        let is_mixed = check.flaws.iter().any(|flaw| !matches!(flaw, Flaw::Block { .. } | Flaw::Tree { .. }));
-        let size = if is_mixed { usize::MAX } else { BLOCKS };
-        for flaws in check.flaws.chunks(size.min(check.flaws.len().max(1))) {
-            let part = FeedCheck { flaws: flaws.to_vec(), ..FeedCheck::default() };
-            let (holes, changed) = self
-                .shared()?
-                .job(move |work| {
-                    work.finish_feeds()?;
-                    work.engine.feeds.remove(&key);
-                    let Some(mut record) = feed::load(&*work.txn, &key)? else { return Ok((0, false)) };
-                    let (old, writes) = (record.clone(), work.writes());
-                    let before = feed::holes(&*work.txn, &old, 0, usize::MAX)?.len();
-                    feed::mend(work.txn, &mut record, &part)?;
-                    let after = feed::holes(&*work.txn, &old, 0, usize::MAX)?.len();
-                    work.engine.board.has_holes.fetch_or(after > 0, Ordering::AcqRel);
-                    work.engine.effects.feeds.insert(key);
-                    // A hole that is noted again is no news.
-                    let news = old != record || after != before || work.writes() - writes > 2 * after as u64;
-                    Ok((after.saturating_sub(before), news))
-                })
-                .wait()?;
-            if holes > 0 {
-                self.shared()?.board.has_holes.store(true, Ordering::Release);
-                self.done.push(format!(
-                    "{holes} damaged blocks of feed {key} were taken out, and are asked for at peers"
-                ));
-            } else if changed {
-                self.done.push(format!(
-                    "{} damages of feed {key} were mended from what is whole of it",
-                    flaws.len()
-                ));
+        let (of_record, of_rows): (Vec<_>, Vec<_>) =
+            check.flaws.iter().cloned().partition(feed::is_of_record);
+        let is_mixed = of_record.iter().any(|flaw| matches!(flaw, Flaw::Head { .. }));
+        if !of_record.is_empty() {
+            let flaws = of_record.len();
+            let is_other = self
+                .feed_job(key, flaws, move |work, record| feed::mend_record(work.txn, record, &of_record))?;
+            if is_other {
+                return Ok(());
             }
+        }
+        for flaws in parts(&of_rows) {
+            let part = flaws.to_vec();
+            self.feed_job(key, flaws.len(), move |work, record| {
+                feed::mend(work.txn, record, &part, is_mixed)
+            })?;
+        }
+        if is_mixed && check.more == 0 {
+            self.feed_job(key, 1, move |work, record| {
+                let holes = feed::holes(&*work.txn, record, 0, usize::MAX)?;
+                if !holes.iter().any(|(_, doubt)| *doubt) {
+                    feed::tree_of_leaves(work.txn, record)?;
+                }
+                Ok(())
+            })?;
         }
         for peer in self.shared()?.board.peers() {
             peer.look_for_holes();
         }
         Ok(())
+    }
+
+    /// Mends something of a feed in one transaction, and says so. Returns whether its record is another.
+    fn feed_job(
+        &mut self,
+        key: FeedKey,
+        flaws: usize,
+        mend: impl Fn(&mut Work<'_, '_>, &mut FeedRecord) -> Result<(), FeedError> + Send + 'static,
+    ) -> Result<bool, Error> {
+        let job = move |work: &mut Work<'_, '_>| {
+            work.finish_feeds()?;
+            work.engine.feeds.remove(&key);
+            let Some(mut record) = feed::load(&*work.txn, &key)? else { return Ok((0, false, false)) };
+            let (old, writes) = (record.clone(), work.writes());
+            let before = feed::holes(&*work.txn, &old, 0, usize::MAX)?.len();
+            mend(work, &mut record)?;
+            let after = feed::holes(&*work.txn, &old, 0, usize::MAX)?.len();
+            work.engine.board.has_holes.fetch_or(after > 0, Ordering::AcqRel);
+            work.engine.effects.feeds.insert(key);
+            // A hole that is noted again is no news.
+            let news = old != record || after != before || work.writes() - writes > 2 * after as u64;
+            Ok((after.saturating_sub(before), news, old != record))
+        };
+        let (holes, changed, is_other) = self.shared()?.job(job).wait()?;
+        if holes > 0 {
+            self.shared()?.board.has_holes.store(true, Ordering::Release);
+            self.done.push(format!(
+                "{holes} damaged blocks of feed {key} were taken out, and are asked for at peers"
+            ));
+        } else if changed {
+            self.done.push(format!("{flaws} damages of feed {key} were mended from what is whole of it"));
+        }
+        Ok(is_other)
     }
 
     fn anew(&mut self, name: &str, row: &DatabaseRow) -> Result<(), Error> {
@@ -258,6 +284,23 @@ impl Mender<'_> {
         let name = damage.database.as_ref().or(name.map(|(name, _)| name));
         Ok(name.is_some_and(|name| self.waits.contains(name)))
     }
+}
+
+/// Flaws in parts that a transaction is made of: those of one row of leaves come together.
+fn parts(flaws: &[Flaw]) -> Vec<&[Flaw]> {
+    let group = |flaw: &Flaw| match flaw {
+        Flaw::Block { seq } => Some(seq / TREE_PACK),
+        _ => None,
+    };
+    let (mut parts, mut rest) = (Vec::new(), flaws);
+    while let Some(last) = rest.get(..BLOCKS.min(rest.len())).and_then(<[Flaw]>::last) {
+        let of_last = group(last);
+        let more = rest.iter().skip(BLOCKS).take_while(|flaw| of_last.is_some() && group(flaw) == of_last);
+        let (part, others) = rest.split_at(BLOCKS.min(rest.len()) + more.count());
+        parts.push(part);
+        rest = others;
+    }
+    parts
 }
 
 /// The version and the clock of a database whose row of them cannot be read.
