@@ -4,7 +4,9 @@
 mod support;
 
 use multi_hyperbee::codec::Reader;
-use multi_hyperbee::db::{Code, DatabaseOptions, Db, Event, Location, Store, Subscription, VerifyOptions};
+use multi_hyperbee::db::{
+    Code, DatabaseOptions, Db, Event, Location, Repaired, Store, Subscription, VerifyOptions,
+};
 use multi_hyperbee::merkle::Parting;
 use multi_hyperbee::store::{Environment, Options, Table, block_key};
 use multi_hyperbee::types::FeedKey;
@@ -82,42 +84,74 @@ fn a_fork_is_proved_kept_and_shown_on_and_nobody_waits() {
     assert!(heard.iter().all(|heard| fork(heard, feed).is_none()));
 }
 
-#[test]
-fn an_own_feed_with_a_damaged_block_gets_it_back_and_its_fork_is_noted() {
-    let Forked { creator, one, two: _two, other, common, mut stores, dir } = forked();
-    let (feed, key) = (local(&one), creator.info().unwrap().key);
-    drop(one);
-    stores.remove(1).close().wait().unwrap();
-    let path = dir.path().join("one");
+/// A writer whose feed has forked, which does not know it, and has lost a block after where the histories part.
+fn damaged(forked: &mut Forked) -> (Store, Db) {
+    let (feed, key) = (local(&forked.one), forked.creator.info().unwrap().key);
+    forked.one.close().wait().unwrap();
+    forked.stores.remove(1).close().wait().unwrap();
+    let path = forked.dir.path().join("one");
     let env = Environment::open(&Location::Path(path.clone()), &Options::default()).unwrap();
     env.write_with(|txn| {
         let record = multi_hyperbee::feed::load(&*txn, &feed).unwrap().unwrap();
-        assert!(record.length > common + 2);
-        txn.put(Table::Blocks, &block_key(record.id, common + 1), b"something else altogether")
+        assert!(record.length > forked.common + 2);
+        txn.put(Table::Blocks, &block_key(record.id, forked.common + 1), b"something else altogether")
     })
     .unwrap();
     assert!(env.close().wait(Duration::from_secs(10)));
-    let second = open(&path);
-    let repair = || {
-        let options = VerifyOptions { repair: true, encryption_key: None };
-        second.verify_with(options, |_| ()).wait().unwrap().repair.unwrap()
-    };
-    assert!(!repair().waiting.is_empty());
-    let one = join(&second, key);
+    let store = open(&path);
+    assert!(!repair(&store).waiting.is_empty());
+    let one = join(&store, key);
+    (store, one)
+}
+
+fn repair(store: &Store) -> Repaired {
+    let options = VerifyOptions { repair: true, encryption_key: None };
+    store.verify_with(options, |_| ()).wait().unwrap().repair.unwrap()
+}
+
+#[test]
+fn an_own_feed_with_a_damaged_block_gets_it_back_and_its_fork_is_noted() {
+    let mut forked = forked();
+    let (store, one) = damaged(&mut forked);
+    let Forked { creator, other, common, .. } = &forked;
     let heard = listen(&one);
-    let wires = [connect(&creator, &other), connect(&one, &creator)];
+    let wires = [connect(creator, other), connect(&one, creator)];
     let mut found = None;
     carry_until(&wires.each_ref(), || {
-        found = found.or(fork(&heard, feed));
+        found = found.or(fork(&heard, local(&one)));
         found.is_some()
     });
-    assert_eq!(found, Some(common));
-    carry_until(&wires.each_ref(), || agree(&[&creator, &one, &other]));
+    assert_eq!(found, Some(*common));
+    carry_until(&wires.each_ref(), || agree(&[creator, &one, other]));
     for wire in &wires {
         wire.close();
     }
-    assert_eq!(get(&one, "one/1"), get(&other, "one/1"));
-    let left = repair();
+    assert_eq!(get(&one, "one/1"), get(other, "one/1"));
+    let left = repair(&store);
+    assert_eq!((left.waiting, left.remaining), (vec![], vec![]));
+}
+
+#[test]
+fn an_own_feed_with_a_damaged_block_that_meets_only_the_other_history_knows_that_it_has_forked() {
+    let mut forked = forked();
+    let (store, one) = damaged(&mut forked);
+    let Forked { creator, other, common, .. } = &forked;
+    let heard = listen(&one);
+    let wire = connect(&one, other);
+    let mut found = None;
+    carry_until(&[&wire], || {
+        found = found.or(fork(&heard, local(&one)));
+        found.is_some()
+    });
+    assert_eq!(found, Some(*common));
+    // What it lost comes under the name of its branch, from whoever has that.
+    let wires = [wire, connect(&one, creator)];
+    carry_until(&wires.each_ref(), || agree(&[creator, &one, other]));
+    for wire in &wires {
+        wire.close();
+    }
+    assert_eq!(get(&one, "one/1"), get(other, "one/1"));
+    let left = repair(&store);
     assert_eq!((left.waiting, left.remaining), (vec![], vec![]));
 }
 

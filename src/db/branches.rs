@@ -12,6 +12,7 @@ use crate::merkle::Parting;
 use crate::order::{self, OrderError, Witness};
 use crate::types::FeedKey;
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::Ordering;
 
 /// Blocks of a branch that does not count which are fetched though nobody has linked them: what a key that signs two
 /// histories can make us store beyond what anybody else vouches for.
@@ -191,7 +192,8 @@ impl Work<'_, '_> {
         let mut leaving = Vec::new();
         let agreed = feed::agreed(self.txn, record, branch)?;
         if agreed < record.length {
-            if !self.is_open_everywhere(&key)? {
+            // What is behind a hole may be the only copy, and what leaves the order is read once more.
+            if !self.is_open_everywhere(&key)? || self.has_any_hole(databases)? {
                 return Ok(BTreeMap::new());
             }
             for id in databases {
@@ -236,6 +238,37 @@ impl Work<'_, '_> {
         self.engine.feeds.insert(key, record.clone());
         self.engine.effects.feeds.insert(key);
         Ok(taken_out)
+    }
+
+    /// Whether a block of any feed of these databases is damaged and not back yet.
+    fn has_any_hole(&mut self, databases: &[u32]) -> Result<bool, Failure> {
+        if !self.engine.board.has_holes.load(Ordering::Acquire) {
+            return Ok(false);
+        }
+        let holed: BTreeSet<u32> =
+            feed::all_holes(self.txn, usize::MAX)?.into_iter().map(|(feed, _)| feed).collect();
+        for id in databases {
+            if self.database(*id)?.members.values().any(|member| holed.contains(&member.feed)) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// Damaged blocks that have come under the name of the branch that the feed holds.
+    pub fn fill_from_branch(&mut self, record: &FeedRecord, parting: &Parting) -> Result<(), Failure> {
+        if !self.engine.board.has_holes.load(Ordering::Acquire) {
+            return Ok(());
+        }
+        for key in feed::branches(&record.key, parting) {
+            let branch = self.feed(&key)?.cloned().filter(|branch| branch.length > parting.common);
+            if let Some(branch) = branch
+                && feed::agreed(self.txn, record, &branch)? == record.length
+            {
+                feed::fill_from(self.txn, record, &branch)?;
+            }
+        }
+        Ok(())
     }
 }
 

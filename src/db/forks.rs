@@ -80,7 +80,8 @@ impl Work<'_, '_> {
             order::forget_witnesses(self.txn, id, other, number, common)?;
         }
         let mut seen = Vec::new();
-        for (feed, from, to) in self.parts_after(id, key, common)? {
+        // Beyond where it has forked a feed is no witness: what is damaged of it there is not missed.
+        for (feed, from, to) in self.parts_after(id, key, common, |feed| *feed != key)? {
             let Some(database) = self.engine.databases.get(&id) else { return Err(Error::closed().into()) };
             let Some(member) = database.members.get(&feed).copied() else { continue };
             let batches = database.batches(&*self.txn);
@@ -195,6 +196,7 @@ impl Work<'_, '_> {
                     self.engine.feeds.remove(&branch);
                 }
             }
+            self.fill_from_branch(&record, &parting)?;
             let chosen = self.choose(&key, &parting, &databases)?;
             if let Some(chosen) = &chosen {
                 pending = self.make_hold(&mut record, chosen, &parting, &databases)?;

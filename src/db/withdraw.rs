@@ -32,7 +32,7 @@ impl Work<'_, '_> {
         finals: Finals,
         pending: &mut Pending,
     ) -> Result<(), Failure> {
-        let parts = self.parts_after(id, feed, length)?;
+        let parts = self.parts_after(id, feed, length, |_| true)?;
         for (other, from, to) in &parts {
             self.withdraw_part(id, *other, *from, *to, pending)?;
         }
@@ -44,19 +44,20 @@ impl Work<'_, '_> {
         Ok(())
     }
 
-    /// Of each feed the part that has anything of `feed` from `length` on in its past, that part itself included: feed,
-    /// from, to.
+    /// Of each feed `among` all the part that has anything of `feed` from `length` on in its past, that part itself
+    /// included: feed, from, to.
     pub fn parts_after(
         &mut self,
         id: u32,
         feed: FeedKey,
         length: u64,
+        among: impl Fn(&FeedKey) -> bool,
     ) -> Result<Vec<(FeedKey, u64, u64)>, Failure> {
         self.database(id)?;
         let Some(database) = self.engine.databases.get(&id) else { return Err(Error::closed().into()) };
         let batches = database.batches(&*self.txn);
         let mut parts = Vec::new();
-        for (other, placed) in database.order.placed().iter() {
+        for (other, placed) in database.order.placed().iter().filter(|(other, _)| among(other)) {
             let (mut low, mut high) = (0, placed);
             while low < high {
                 let PlacedBatch { seq, end, .. } = batches.batch(other, low + (high - low) / 2)?;

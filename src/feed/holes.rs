@@ -7,7 +7,7 @@
 use super::mend;
 use super::{FeedError, FeedRecord, Received};
 use crate::codec::{DecodeError, Reader};
-use crate::merkle::{self, Head, ProofError};
+use crate::merkle::{self, Head, Node, ProofError};
 use crate::store::{Read, Table, WriteTxn, block_key};
 use std::ops::Bound;
 
@@ -97,8 +97,38 @@ pub fn fill(
             filled.push((seq, doubt, *leaf, *block));
         }
     }
-    for (seq, doubt, leaf, block) in &filled {
-        txn.put(Table::Blocks, &block_key(record.id, *seq), block)?;
+    put_back(txn, record, &filled)?;
+    Ok(filled.len())
+}
+
+/// Puts into the holes of a feed that has forked what is here of the branch it holds. Returns how many were filled.
+pub fn fill_from(
+    txn: &mut WriteTxn<'_>,
+    record: &FeedRecord,
+    branch: &FeedRecord,
+) -> Result<usize, FeedError> {
+    let mut filled = Vec::new();
+    for (seq, doubt) in holes(txn, record, branch.base(), usize::MAX)? {
+        let block = txn.get(Table::Blocks, &block_key(branch.id, seq))?.map(<[u8]>::to_vec);
+        // The leaf that was verified, not one made of what stands there now.
+        let leaf = mend::leaf_at(txn, branch.id, seq)?.filter(|_| seq < branch.length);
+        let Some((block, leaf)) = block.zip(leaf) else { continue };
+        if Node::leaf(&block) == leaf && (doubt || mend::leaf_at(txn, record.id, seq)? == Some(leaf)) {
+            filled.push((seq, doubt, leaf, block));
+        }
+    }
+    put_back(txn, record, &filled)?;
+    Ok(filled.len())
+}
+
+/// Writes blocks that were proved into their holes: each with its seq, whether its leaf was in doubt, and its leaf.
+fn put_back<B: AsRef<[u8]>>(
+    txn: &mut WriteTxn<'_>,
+    record: &FeedRecord,
+    filled: &[(u64, bool, Node, B)],
+) -> Result<(), FeedError> {
+    for (seq, doubt, leaf, block) in filled {
+        txn.put(Table::Blocks, &block_key(record.id, *seq), block.as_ref())?;
         txn.delete(Table::Holes, &block_key(record.id, *seq))?;
         if *doubt {
             mend::put_leaf(txn, record, *seq, *leaf)?;
@@ -108,7 +138,7 @@ pub fn fill(
     if had_doubt && !holes(txn, record, 0, usize::MAX)?.iter().any(|(_, doubt)| *doubt) {
         mend::tree_of_leaves(txn, record)?;
     }
-    Ok(filled.len())
+    Ok(())
 }
 
 /// Which holes there are in the whole store, at most so many: by the feed's number.

@@ -36,7 +36,7 @@ pub use check::{FeedCheck, Flaw, MAX_FLAWS, check};
 pub use clear::clear;
 pub use error::{FeedError, Fork};
 pub use fork::{load_parting, mark_forked, parting, save_parting};
-pub use holes::{all_holes, check_hole, contiguous, fill, holes};
+pub use holes::{all_holes, check_hole, contiguous, fill, fill_from, holes};
 pub use ingest::{Grown, ingest};
 pub use mend::{flipped_back, is_of_record, mend, mend_record, mended_record, tree_of_leaves};
 pub use parts::{Part, apart, check_part, gap, keep_part, take_reached, verify_part};
