@@ -269,7 +269,9 @@ fn who_joins_after_a_fork_hears_of_the_branches_before_the_proof_and_agrees_all_
         let key = creator.info().unwrap().key;
         let late = if is_open { open_mode(&store, Some(key)) } else { join(&store, key) };
         let wire = connect(&late, &other);
-        carry_until(&[&wire], || agree(&[&other, &late]));
+        // Whoever waits to hear from another says nothing of its own feed: those connections go on too.
+        let wires: Vec<_> = wires.iter().chain([&wire]).collect();
+        carry_until(&wires, || agree(&[&other, &late]));
         assert!(get(&late, "one/2").is_some() && get(&late, "two/0").is_none());
     }
 }
