@@ -70,6 +70,8 @@ struct Kept {
     chosen: BTreeMap<FeedKey, u64>,
     snapshots: usize,
     finals: Vec<(FeedKey, u64)>,
+    /// A copy of a backup that nobody has confirmed is one too.
+    cautious: bool,
 }
 
 pub struct Open {
@@ -308,18 +310,38 @@ impl Replica {
         }
     }
 
+    /// Hears what was final and is no longer. Events that nobody has read are gone with the process.
+    pub fn hear_what_moved(&mut self) {
+        self.settle();
+        for event in self.get().events.take() {
+            self.note_if_moved(&event);
+        }
+    }
+
+    /// True only after a restore: what was final here alone is so no longer.
+    fn note_if_moved(&mut self, event: &Event) -> bool {
+        match *event {
+            Event::Moved { feed, length } if feed == self.local() && self.restored => {
+                self.finals.truncate(usize::try_from(length).unwrap());
+                true
+            }
+            _ => false,
+        }
+    }
+
     /// Remembers how it is, for when a backup of now is put back.
     pub fn keep(&mut self) {
         let (chosen, snapshots) = (self.chosen.clone(), self.snapshots.len());
-        self.kept = Some(Kept { chosen, snapshots, finals: self.finals.clone() });
+        let (finals, cautious) = (self.finals.clone(), self.cautious);
+        self.kept = Some(Kept { chosen, snapshots, finals, cautious });
     }
 
     /// The files are to be those of a backup: `made` by the store, or by hand.
     pub fn forget(&mut self, made: bool) {
-        let Some(Kept { chosen, snapshots, finals }) = self.kept.take() else { return };
+        let Some(Kept { chosen, snapshots, finals, cautious }) = self.kept.take() else { return };
         (self.chosen, self.finals) = (chosen, finals);
         self.snapshots.truncate(snapshots);
-        self.cautious = made;
+        self.cautious = made || cautious;
         // What was written in an older copy and never left is lost with it.
         self.loose.clear();
         (self.mute, self.restored) = (Some(0), true);
@@ -363,6 +385,8 @@ impl Replica {
     pub fn blocks(&self, feed: FeedKey) -> Result<Vec<Vec<u8>>, String> {
         let wrong = |error: multi_hyperbee::db::Error| format!("blocks of {feed}: {error}");
         let feed = self.get().store.feed(FeedChoice::Key(feed)).wait().map_err(wrong)?;
+        // Connections have seen that it is open, and ask for its last block: always, or no seed would decide it.
+        let _ = self.get().store.settled().wait();
         let length = feed.info().map_err(wrong)?.length;
         (0..length)
             .map(|seq| feed.get(seq).map_err(wrong)?.ok_or_else(|| format!("no block {seq}")))
@@ -427,8 +451,15 @@ impl Replica {
     /// Reads the events and checks that they tell what has happened.
     pub fn take_events(&mut self, lying: bool) -> Result<(), String> {
         self.settle();
+        let events = self.get().events.take();
+        let mut others = Vec::new();
+        for event in events {
+            if !self.note_if_moved(&event) {
+                others.push(event);
+            }
+        }
         let open = self.open.as_mut().unwrap();
-        for event in open.events.take() {
+        for event in others {
             match event {
                 Event::Update { from, to } if from == open.version && to > from => open.version = to,
                 Event::Writable if !open.writable => open.writable = true,
@@ -439,10 +470,6 @@ impl Replica {
                 // A state hash on its way was changed into another, or who asks for access.
                 Event::Diverged { .. } | Event::AccessRequest { .. } if self.lied_to.get() => {}
                 Event::Finalized { .. } if self.mode == Mode::Apply => {}
-                // Only after a restore: what was final here alone is so no longer.
-                Event::Moved { feed, length } if feed == open.local && self.restored => {
-                    self.finals.truncate(usize::try_from(length).unwrap());
-                }
                 Event::Fork { .. } if self.is_weak => super::coverage::count("fork: heard of"),
                 Event::PeerAdd { .. } | Event::PeerRemove { .. } | Event::Synced { .. } | Event::Progress => {
                 }
