@@ -50,6 +50,8 @@ pub struct Replica {
     loose: Vec<Vec<u8>>,
     /// It is out of a backup made by the store, and has not written since.
     pub cautious: bool,
+    /// The same, and no peer can have confirmed it before it was put back.
+    pub unconfirmed: bool,
     kept: Option<Kept>,
     /// Its disk may be full.
     pub is_full: bool,
@@ -70,7 +72,7 @@ struct Kept {
     chosen: BTreeMap<FeedKey, u64>,
     snapshots: usize,
     finals: Vec<(FeedKey, u64)>,
-    /// A copy of a backup that nobody has confirmed is one too.
+    /// A copy of a backup that nobody has confirmed is one too; whether somebody had is not known.
     cautious: bool,
 }
 
@@ -159,6 +161,7 @@ impl Replica {
             mute: None,
             loose: Vec::new(),
             cautious: false,
+            unconfirmed: false,
             kept: None,
             is_full: false,
             lied_to: Cell::new(false),
@@ -341,7 +344,7 @@ impl Replica {
         let Some(Kept { chosen, snapshots, finals, cautious }) = self.kept.take() else { return };
         (self.chosen, self.finals) = (chosen, finals);
         self.snapshots.truncate(snapshots);
-        self.cautious = made || cautious;
+        (self.cautious, self.unconfirmed) = (made || cautious, made);
         // What was written in an older copy and never left is lost with it.
         self.loose.clear();
         (self.mute, self.restored) = (Some(0), true);
@@ -397,6 +400,12 @@ impl Replica {
     pub fn feeds(&self) -> Result<BTreeMap<FeedKey, Vec<Vec<u8>>>, String> {
         let members = self.db().members().map_err(|error| format!("members: {error}"))?;
         members.iter().map(|member| Ok((member.key, self.blocks(member.key)?))).collect()
+    }
+
+    /// Those of them that may be read: of an encrypted database none before the creator's first block has confirmed the key.
+    pub fn readable(&self) -> Result<BTreeMap<FeedKey, Vec<Vec<u8>>>, String> {
+        let is_unsure = self.is_unsure().map_err(|error| error.to_string())?;
+        if is_unsure { Ok(BTreeMap::new()) } else { self.feeds() }
     }
 
     /// Takes what the own feed has grown by into the ledger: what was acknowledged is there and never changes, but for
