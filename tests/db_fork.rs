@@ -5,15 +5,16 @@ mod support;
 
 use multi_hyperbee::codec::Reader;
 use multi_hyperbee::db::{
-    Code, DatabaseOptions, Db, Event, Location, Repaired, Store, Subscription, VerifyOptions,
+    Code, DatabaseOptions, Db, Event, FeedChoice, Location, PeerEvent, Repaired, Store, Subscription,
+    Transport, VerifyOptions,
 };
 use multi_hyperbee::merkle::Parting;
 use multi_hyperbee::store::{Environment, Options, Table, block_key};
 use multi_hyperbee::types::FeedKey;
 use std::sync::Arc;
 use std::time::Duration;
-use support::fork::{Forked, agree, forked, forked_in, have, local, open, sync};
-use support::{carry_until, connect, create, get, join, put, put_write};
+use support::fork::{Forked, agree, carry_in_steps, forked, forked_in, have, local, open, sync};
+use support::{Wire, carry_until, connect, create, get, join, options, put, put_write};
 
 fn listen(db: &Db) -> Subscription {
     db.subscribe(Arc::new(|| {})).unwrap()
@@ -274,4 +275,64 @@ fn who_joins_after_a_fork_hears_of_the_branches_before_the_proof_and_agrees_all_
         carry_until(&wires, || agree(&[&other, &late]));
         assert!(get(&late, "one/2").is_some() && get(&late, "two/0").is_none());
     }
+}
+
+/// Bytes of one piece of what goes over a connection, below.
+const PIECE: usize = 256;
+
+/// Who has one branch, as a database's feed and open by itself, asks somebody who has the other one and one block more, and
+/// has heard of no proof either. After so many pieces of what they say a third one shows the proof. False: they had said
+/// everything before.
+fn hears_of_the_fork_after(pieces: usize) -> bool {
+    let Forked { creator, one, two, other, stores, dir: _dir, .. } = forked();
+    let (key, feed) = (creator.info().unwrap().key, local(&one));
+    let store = support::memory();
+    let late = join(&store, key);
+    sync(&late, &creator, &[key, feed]);
+    let _open = store.feed(FeedChoice::Key(feed)).wait().unwrap();
+    put(&two, "two/more", "{}");
+    assert_eq!(have(&late, feed) + 1, have(&two, feed));
+    let wire = connect(&creator, &other);
+    carry_until(&[&wire], || agree(&[&creator, &other]));
+    wire.close();
+
+    let [a, b] = [(&store, Transport::Initiator), (&stores[3], Transport::Responder)]
+        .map(|(store, transport)| store.replicate(options(transport)).unwrap());
+    let wire = Wire { a, b };
+    let rest =
+        || (0..4).for_each(|_| [&store, &stores[3]].iter().for_each(|store| store.settled().wait().unwrap()));
+    let (mut left, mut still) = (pieces, 0);
+    // What has left and not arrived, both ways.
+    let mut ways = [Vec::new(), Vec::new()];
+    while left > 0 && still < 4 {
+        still += 1;
+        for ((from, to), way) in [(&wire.a, &wire.b), (&wire.b, &wire.a)].into_iter().zip(&mut ways) {
+            rest();
+            while let Some(bytes) = from.pull(64 << 10) {
+                way.extend(bytes);
+            }
+            while left > 0 && !way.is_empty() {
+                (left, still) = (left - 1, 0);
+                let piece: Vec<u8> = way.drain(..way.len().min(PIECE)).collect();
+                to.receive(&piece).unwrap();
+            }
+        }
+    }
+    let third = connect(&late, &creator);
+    carry_in_steps(&[&third], &[&store, &stores[0]]);
+    for (to, way) in [&wire.b, &wire.a].into_iter().zip(&ways) {
+        to.receive(way).unwrap();
+    }
+    carry_in_steps(&[&wire, &third], &[&store, &stores[0], &stores[3]]);
+    let (ours, theirs) = wire.events();
+    let ends = |event: &PeerEvent| matches!(event, PeerEvent::Failed(_) | PeerEvent::Closed);
+    assert!(!ours.iter().chain(&theirs).any(ends), "after {pieces} pieces: {ours:?}, {theirs:?}");
+    assert!(agree(&[&late, &two, &creator]), "after {pieces} pieces");
+    left == 0
+}
+
+#[test]
+fn whatever_is_on_its_way_when_a_fork_is_heard_of_who_sent_it_is_not_sent_away() {
+    let pieces = (0..200).step_by(2).find(|pieces| !hears_of_the_fork_after(*pieces)).unwrap();
+    assert!(pieces > 10, "{pieces}");
 }

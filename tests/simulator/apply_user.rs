@@ -93,7 +93,7 @@ pub fn act(replica: &mut Replica, values: &[String], answer: Answer) -> Result<(
         };
     }
     match result {
-        Ok(Some(_)) if is_older && replica.cautious => {
+        Ok(Some(_)) if is_older && replica.cautious && replica.unconfirmed => {
             Err(format!("appended in a backup that nobody has confirmed: {values:?}"))
         }
         Ok(Some(_)) if is_older => {

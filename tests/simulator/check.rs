@@ -1,6 +1,7 @@
 //! What must hold of a device at any moment, and of all of them once everything has been carried.
 
 use super::check_apply;
+use super::links::Links;
 use super::model::{Expected, Row, expect};
 use super::replica::{Replica, scan};
 use super::schedule::Mode;
@@ -52,7 +53,7 @@ pub fn replica(replica: &mut Replica, lying: bool) -> Result<(), String> {
 
 fn merged(replica: &mut Replica, lying: bool) -> Result<(), String> {
     replica.take_events(lying)?;
-    let expected = expect(replica.database(), &replica.feeds()?, &replica.chosen);
+    let expected = expect(replica.database(), &replica.readable()?, &Links::of(replica)?, &replica.chosen);
     let (_, entries) = scan(replica.db(), None)?;
     let mut found: BTreeMap<_, _> = entries.iter().map(|entry| (entry.key.clone(), row(entry))).collect();
     for (key, row) in &expected.view {

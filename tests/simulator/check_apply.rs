@@ -2,6 +2,7 @@
 
 use super::apply_user::drain;
 use super::check::{same, text};
+use super::links::Links;
 use super::naive::{self, Batch, Fate, View};
 use super::replica::{Replica, scan};
 use multi_hyperbee::apply::Outcome;
@@ -14,7 +15,7 @@ use std::collections::BTreeMap;
 const VIEWS: usize = 5;
 
 /// The complete batches of a feed.
-fn batches(writer: FeedKey, blocks: &[Vec<u8>], may_ask: bool) -> Vec<Batch> {
+fn batches(writer: FeedKey, blocks: &[Vec<u8>], links: &Links, may_ask: bool) -> Vec<Batch> {
     let mut found: Vec<Batch> = Vec::new();
     let mut wanted = 0;
     for (block, seq) in blocks.iter().zip(0..) {
@@ -27,7 +28,7 @@ fn batches(writer: FeedKey, blocks: &[Vec<u8>], may_ask: bool) -> Vec<Batch> {
                 seq,
                 length: head.length,
                 time: head.timestamp,
-                links: head.links.iter().map(|link| (link.feed, link.length)).collect(),
+                links: head.links.iter().map(|link| (link.feed, links.length(link))).collect(),
                 optimistic: head.optimistic && may_ask,
                 values: Vec::new(),
             });
@@ -86,10 +87,11 @@ pub fn replica(replica: &mut Replica) -> Result<(), String> {
     let sequence = sequence(replica)?;
     finals(replica, &sequence)?;
     let creator = replica.database();
-    let feeds = replica.feeds()?;
+    let feeds = replica.readable()?;
     let may_ask = replica.optimistic;
+    let links = Links::of(replica)?;
     let mut all: Vec<Batch> =
-        feeds.iter().flat_map(|(writer, blocks)| batches(*writer, blocks, may_ask)).collect();
+        feeds.iter().flat_map(|(writer, blocks)| batches(*writer, blocks, &links, may_ask)).collect();
     // The reference tries to place them one after the other: the sooner in time, the fewer rounds.
     all.sort_by_key(|batch| (batch.time, batch.writer, batch.seq));
     let ready = naive::ready(&all);

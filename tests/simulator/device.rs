@@ -126,6 +126,7 @@ impl Device {
     }
 
     fn go_on_in(&mut self, dir: TempDir) -> Result<(), String> {
+        self.replicas.iter_mut().for_each(Replica::hear_what_moved);
         // The process that is gone is closed all the same, or its threads would stay: its files are nobody's any more.
         self.close()?;
         disk::end(self.dir.path());
@@ -173,6 +174,7 @@ impl Device {
             let reply = self.store().backup(dir.path().to_owned());
             reply.wait().map_err(|error| format!("backup: {error}"))?;
         }
+        self.replicas.iter_mut().try_for_each(|replica| replica.take_events(true))?;
         self.replicas.iter_mut().for_each(Replica::keep);
         self.backup = Some(Backup { dir, made });
         Ok(true)
@@ -180,6 +182,7 @@ impl Device {
 
     pub fn restore(&mut self) -> Result<(), String> {
         let Some(Backup { dir, made }) = self.backup.take() else { return Ok(()) };
+        self.replicas.iter_mut().for_each(Replica::hear_what_moved);
         self.replicas.iter_mut().for_each(|replica| replica.forget(made));
         self.go_on_in(dir)?;
         self.replicas.iter_mut().try_for_each(Replica::look_what_is_left)
@@ -189,6 +192,7 @@ impl Device {
     pub fn twin(&mut self) -> Result<Self, String> {
         self.settle();
         self.learn_own()?;
+        self.replicas.iter_mut().try_for_each(|replica| replica.take_events(true))?;
         let clock = Arc::new(AtomicU64::new(self.clock.load(Ordering::Relaxed)));
         let replicas = self.replicas.iter_mut().map(|replica| replica.fork(Arc::clone(&clock))).collect();
         let (dir, map, skew) = (self.copy(), self.map, self.skew);

@@ -18,6 +18,8 @@ impl World {
         let feeds = self.about();
         let device = &mut self.devices[at];
         device.settle();
+        // What came again since the last write is no part of this one.
+        device.learn_own()?;
         device.fill_disk(random.below(4));
         let mut done = Ok(());
         for replica in &mut device.replicas {

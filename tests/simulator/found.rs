@@ -183,3 +183,75 @@ fn who_writes_another_feed_is_told_that_it_may_not_write_yet() {
     ];
     super::world::run(&setup, &steps).unwrap();
 }
+
+/// What a peer has built on blocks that a copy by hand does not have waits where others stand in their place.
+#[test]
+fn what_links_the_rest_of_a_feed_waits_for_it_not_for_what_an_older_copy_wrote() {
+    let setup = Setup {
+        secrets: vec![
+            [
+                162, 0, 201, 140, 97, 144, 103, 70, 6, 137, 130, 210, 246, 118, 179, 203, 174, 193, 65, 114,
+                228, 71, 131, 244, 38, 140, 96, 212, 251, 34, 131, 186,
+            ],
+            [
+                20, 165, 76, 239, 58, 135, 144, 76, 172, 192, 253, 50, 57, 67, 38, 197, 219, 253, 247, 172,
+                67, 73, 95, 167, 94, 164, 125, 189, 255, 182, 215, 182,
+            ],
+        ],
+        lying: true,
+        ..Setup::plain(2)
+    };
+    let steps = [
+        Step::Grant { by: 0, who: 1, indexer: false },
+        Step::Write { at: 0, seed: 13_144_240_640_995_736_984 },
+        Step::Backup { at: 0, made: false },
+        Step::Write { at: 0, seed: 1_520_490_086_100_074_594 },
+        Step::Grant { by: 0, who: 0, indexer: false },
+        Step::Restore { at: 1 },
+        Step::Connect { a: 1, b: 0, seed: 4_107_203_741_024_873_351 },
+        Step::Write { at: 1, seed: 8_138_152_176_374_376_326 },
+        Step::Carry { seed: 5_784_903_234_718_992_126 },
+        Step::Carry { seed: 429_701_370_017_192_176 },
+        Step::Carry { seed: 16_282_027_464_401_416_793 },
+        Step::Write { at: 0, seed: 4_668_553_814_859_129_912 },
+        Step::Check { at: 0 },
+    ];
+    super::world::run(&setup, &steps).unwrap();
+}
+
+/// Of two histories one's head is here without its blocks, and the other's blocks do not fit it: nothing can be proved of
+/// that, and asking again and again brings nothing else.
+#[test]
+fn who_shows_blocks_that_contradict_a_head_alone_is_not_asked_for_them_again_and_again() {
+    let setup = Setup { forking: Some(1), maps: vec![Some(65_536), None], ..Setup::plain(2) };
+    let setup = Setup {
+        secrets: vec![
+            [
+                105, 21, 75, 161, 75, 115, 49, 122, 244, 206, 103, 82, 85, 178, 237, 203, 50, 98, 184, 232,
+                113, 42, 69, 103, 126, 0, 39, 111, 23, 60, 127, 248,
+            ],
+            [
+                2, 244, 176, 104, 42, 58, 41, 73, 108, 249, 164, 247, 194, 191, 113, 51, 183, 166, 196, 89,
+                8, 184, 63, 225, 169, 23, 214, 16, 243, 160, 255, 247,
+            ],
+        ],
+        ..setup
+    };
+    let steps = [
+        Step::Grant { by: 0, who: 1, indexer: false },
+        Step::Meet { a: 0, b: 1, once: false },
+        Step::Write { at: 1, seed: 14_614_763_651_184_628_926 },
+        Step::Write { at: 1, seed: 12_424_576_822_190_628_978 },
+        Step::Write { at: 1, seed: 7_978_759_095_096_251_078 },
+        Step::Fork { at: 1, copied: true },
+        Step::Write { at: 0, seed: 8_725_901_352_041_433_476 },
+        Step::Connect { a: 0, b: 1, seed: 13_267_018_669_031_418_304 },
+        Step::Carry { seed: 17_123_288_106_861_210_867 },
+        Step::Carry { seed: 10_634_240_207_093_967_261 },
+        Step::Write { at: 2, seed: 2_583_788_456_677_475_703 },
+        Step::Write { at: 1, seed: 10_903_536_961_899_455_705 },
+        Step::Carry { seed: 6_381_021_062_170_015_868 },
+        Step::Meet { a: 0, b: 2, once: false },
+    ];
+    super::world::run(&setup, &steps).unwrap();
+}

@@ -51,6 +51,7 @@ mod fork;
 mod found;
 mod liar;
 mod line;
+mod links;
 mod local;
 mod members;
 mod model;

@@ -2,6 +2,7 @@
 //! alone. Slow and direct; of the code under test it uses the entry decoder and the newtypes, nothing else.
 
 use super::fold::{Key, Kind};
+use super::links::Links;
 use multi_hyperbee::entry::{Change, Entry, Op, Place};
 use multi_hyperbee::types::{Effective, FeedKey, Position, Stamp};
 use std::collections::{BTreeMap, BTreeSet};
@@ -56,9 +57,14 @@ pub struct Expected {
 }
 
 /// `chosen`: how much of a feed counts by this replica's own choice.
-pub fn expect(database: FeedKey, feeds: &BTreeMap<FeedKey, Vec<Vec<u8>>>, chosen: &Lengths) -> Expected {
+pub fn expect(
+    database: FeedKey,
+    feeds: &BTreeMap<FeedKey, Vec<Vec<u8>>>,
+    links: &Links,
+    chosen: &Lengths,
+) -> Expected {
     let batches: Vec<Batch> =
-        feeds.iter().flat_map(|(key, blocks)| batches(database, *key, blocks)).collect();
+        feeds.iter().flat_map(|(key, blocks)| batches(database, *key, blocks, links)).collect();
     let ready = ready(database, &batches);
     let mut placed = Lengths::new();
     let mut linear = Vec::new();
@@ -106,7 +112,7 @@ pub fn expect(database: FeedKey, feeds: &BTreeMap<FeedKey, Vec<Vec<u8>>>, chosen
 }
 
 /// The complete batches of a feed.
-fn batches(database: FeedKey, writer: FeedKey, blocks: &[Vec<u8>]) -> Vec<Batch> {
+fn batches(database: FeedKey, writer: FeedKey, blocks: &[Vec<u8>], links: &Links) -> Vec<Batch> {
     let mut found: Vec<Batch> = Vec::new();
     let mut wanted = 0;
     for (block, seq) in blocks.iter().zip(0..) {
@@ -114,7 +120,7 @@ fn batches(database: FeedKey, writer: FeedKey, blocks: &[Vec<u8>]) -> Vec<Batch>
         if let Place::First(head) = place {
             assert_eq!(wanted, 0, "a batch begins inside a batch");
             wanted = head.length;
-            let links = head.links.iter().map(|link| (link.feed, link.length)).collect();
+            let links = head.links.iter().map(|link| (link.feed, links.length(link))).collect();
             found.push(Batch { writer, seq, time: head.timestamp, links, entries: Vec::new() });
         }
         wanted -= 1;

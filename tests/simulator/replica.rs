@@ -50,6 +50,8 @@ pub struct Replica {
     loose: Vec<Vec<u8>>,
     /// It is out of a backup made by the store, and has not written since.
     pub cautious: bool,
+    /// The same, and no peer can have confirmed it before it was put back.
+    pub unconfirmed: bool,
     kept: Option<Kept>,
     /// Its disk may be full.
     pub is_full: bool,
@@ -70,6 +72,8 @@ struct Kept {
     chosen: BTreeMap<FeedKey, u64>,
     snapshots: usize,
     finals: Vec<(FeedKey, u64)>,
+    /// A copy of a backup that nobody has confirmed is one too; whether somebody had is not known.
+    cautious: bool,
 }
 
 pub struct Open {
@@ -157,6 +161,7 @@ impl Replica {
             mute: None,
             loose: Vec::new(),
             cautious: false,
+            unconfirmed: false,
             kept: None,
             is_full: false,
             lied_to: Cell::new(false),
@@ -308,18 +313,38 @@ impl Replica {
         }
     }
 
+    /// Hears what was final and is no longer. Events that nobody has read are gone with the process.
+    pub fn hear_what_moved(&mut self) {
+        self.settle();
+        for event in self.get().events.take() {
+            self.note_if_moved(&event);
+        }
+    }
+
+    /// True only after a restore: what was final here alone is so no longer.
+    fn note_if_moved(&mut self, event: &Event) -> bool {
+        match *event {
+            Event::Moved { feed, length } if feed == self.local() && self.restored => {
+                self.finals.truncate(usize::try_from(length).unwrap());
+                true
+            }
+            _ => false,
+        }
+    }
+
     /// Remembers how it is, for when a backup of now is put back.
     pub fn keep(&mut self) {
         let (chosen, snapshots) = (self.chosen.clone(), self.snapshots.len());
-        self.kept = Some(Kept { chosen, snapshots, finals: self.finals.clone() });
+        let (finals, cautious) = (self.finals.clone(), self.cautious);
+        self.kept = Some(Kept { chosen, snapshots, finals, cautious });
     }
 
     /// The files are to be those of a backup: `made` by the store, or by hand.
     pub fn forget(&mut self, made: bool) {
-        let Some(Kept { chosen, snapshots, finals }) = self.kept.take() else { return };
+        let Some(Kept { chosen, snapshots, finals, cautious }) = self.kept.take() else { return };
         (self.chosen, self.finals) = (chosen, finals);
         self.snapshots.truncate(snapshots);
-        self.cautious = made;
+        (self.cautious, self.unconfirmed) = (made || cautious, made);
         // What was written in an older copy and never left is lost with it.
         self.loose.clear();
         (self.mute, self.restored) = (Some(0), true);
@@ -363,6 +388,8 @@ impl Replica {
     pub fn blocks(&self, feed: FeedKey) -> Result<Vec<Vec<u8>>, String> {
         let wrong = |error: multi_hyperbee::db::Error| format!("blocks of {feed}: {error}");
         let feed = self.get().store.feed(FeedChoice::Key(feed)).wait().map_err(wrong)?;
+        // Connections have seen that it is open, and ask for its last block: always, or no seed would decide it.
+        let _ = self.get().store.settled().wait();
         let length = feed.info().map_err(wrong)?.length;
         (0..length)
             .map(|seq| feed.get(seq).map_err(wrong)?.ok_or_else(|| format!("no block {seq}")))
@@ -373,6 +400,12 @@ impl Replica {
     pub fn feeds(&self) -> Result<BTreeMap<FeedKey, Vec<Vec<u8>>>, String> {
         let members = self.db().members().map_err(|error| format!("members: {error}"))?;
         members.iter().map(|member| Ok((member.key, self.blocks(member.key)?))).collect()
+    }
+
+    /// Those of them that may be read: of an encrypted database none before the creator's first block has confirmed the key.
+    pub fn readable(&self) -> Result<BTreeMap<FeedKey, Vec<Vec<u8>>>, String> {
+        let is_unsure = self.is_unsure().map_err(|error| error.to_string())?;
+        if is_unsure { Ok(BTreeMap::new()) } else { self.feeds() }
     }
 
     /// Takes what the own feed has grown by into the ledger: what was acknowledged is there and never changes, but for
@@ -427,8 +460,15 @@ impl Replica {
     /// Reads the events and checks that they tell what has happened.
     pub fn take_events(&mut self, lying: bool) -> Result<(), String> {
         self.settle();
+        let events = self.get().events.take();
+        let mut others = Vec::new();
+        for event in events {
+            if !self.note_if_moved(&event) {
+                others.push(event);
+            }
+        }
         let open = self.open.as_mut().unwrap();
-        for event in open.events.take() {
+        for event in others {
             match event {
                 Event::Update { from, to } if from == open.version && to > from => open.version = to,
                 Event::Writable if !open.writable => open.writable = true,
@@ -439,10 +479,6 @@ impl Replica {
                 // A state hash on its way was changed into another, or who asks for access.
                 Event::Diverged { .. } | Event::AccessRequest { .. } if self.lied_to.get() => {}
                 Event::Finalized { .. } if self.mode == Mode::Apply => {}
-                // Only after a restore: what was final here alone is so no longer.
-                Event::Moved { feed, length } if feed == open.local && self.restored => {
-                    self.finals.truncate(usize::try_from(length).unwrap());
-                }
                 Event::Fork { .. } if self.is_weak => super::coverage::count("fork: heard of"),
                 Event::PeerAdd { .. } | Event::PeerRemove { .. } | Event::Synced { .. } | Event::Progress => {
                 }

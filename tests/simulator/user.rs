@@ -122,7 +122,7 @@ pub fn act(replica: &mut Replica, write: &Write) -> Result<(), String> {
     }
     let written = match result {
         Err(error) if error.code == Code::Restored && may_refuse => Written::Conflict,
-        Ok(Written::Yes { .. }) if is_older && replica.cautious => {
+        Ok(Written::Yes { .. }) if is_older && replica.cautious && replica.unconfirmed => {
             return Err(format!("written in a backup that nobody has confirmed: {write:?}"));
         }
         Ok(Written::Yes { .. }) if is_older => {

@@ -246,10 +246,11 @@ impl Peer {
         bytes: usize,
         result: Result<Result<(), FeedError>, Error>,
     ) {
-        let contradicts = matches!(result, Ok(Err(FeedError::Fork(_))));
+        let is_other_history = matches!(result, Ok(Err(FeedError::Fork(_) | FeedError::Forked { .. })));
         let failure = match result {
-            // A contradiction is found by who holds the feed from its beginning; here nothing of it was stored.
-            Ok(Ok(()) | Err(FeedError::Fork(_) | FeedError::Gap { .. })) => None,
+            // A contradiction is found by who holds the feed from its beginning; here nothing of it was stored. That the
+            // feed has forked may have become known while the answer was on its way: who sent it has done nothing wrong.
+            Ok(Ok(()) | Err(FeedError::Fork(_) | FeedError::Forked { .. } | FeedError::Gap { .. })) => None,
             Ok(Err(error)) => {
                 let what = format!("the other side sent blocks that are refused: {error}");
                 Some(Error::new(Code::Protocol, what))
@@ -260,8 +261,8 @@ impl Peer {
         let goes_on = self.with_state(|state, peer| {
             let was_full = state.unverified >= MAX_UNVERIFIED;
             state.unverified -= bytes.min(state.unverified);
-            if contradicts {
-                // Of another history than what is here: it is not asked again before it announces more.
+            if is_other_history {
+                // Of another history than what is here, or of either: it is not asked again before it announces more.
                 state.give_up_ask(ask, ask.start);
             }
             if finished || failed {

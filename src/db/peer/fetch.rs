@@ -47,7 +47,7 @@ pub(super) struct Inflight {
     /// A doubted answer was followed by a request from block 0 on.
     was_asked_all: bool,
     /// The block in which two branches part, which alone with its proof shows that to others too.
-    parts_at: Option<u64>,
+    pub(super) parts_at: Option<u64>,
 }
 
 impl Inflight {
@@ -109,7 +109,7 @@ enum Stored {
     Parted {
         at: u64,
     },
-    /// That is proved, or it is a third history: of this feed nothing more is asked here.
+    /// That is proved, or it is a third history: of this feed nothing more is asked here. Or it cannot be proved yet.
     Forked,
 }
 
@@ -445,14 +445,14 @@ impl Peer {
             let was_full = state.unverified >= MAX_UNVERIFIED;
             state.unverified -= bytes.min(state.unverified);
             goes_on = was_full && state.unverified < MAX_UNVERIFIED;
+            let here = state.here(&feed, peer).map_or(0, |here| here.length);
             if let Some(remote) = state.remote.get_mut(&feed) {
                 remote.inflight.storing = remote.inflight.storing.saturating_sub(1);
                 let inflight = &mut remote.inflight;
                 match outcome {
-                    Ok(Stored::Forked) => {
-                        (remote.length, remote.contradicts) = (0, false);
-                        inflight.parts_at = None;
-                    }
+                    Ok(Stored::Forked) => remote.stays_unproved(here),
+                    // All that is here fits, and asking for more would bring the same again.
+                    Ok(Stored::Contradicted) if start >= here => remote.stays_unproved(start),
                     Ok(Stored::Taken) => {
                         is_taken = true;
                         inflight.again = inflight.again.map(|again| again.max(end));

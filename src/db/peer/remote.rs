@@ -22,6 +22,8 @@ pub(super) struct RemoteFeed {
     pub announced: u64,
     /// Where it refused to go on. Of a branch that may have been below where its own blocks begin.
     pub refused_from: Option<u64>,
+    /// It holds another branch, which cannot be proved while so few blocks are here: only heads beyond them differ.
+    pub unproved_at: Option<u64>,
     /// What it had announced when it refused a block that was asked for alone.
     pub refused_at: u64,
     /// Damaged blocks that it did not give either.
@@ -35,13 +37,24 @@ pub(super) struct RemoteFeed {
 }
 
 impl RemoteFeed {
-    /// What was asked for under a branch's name before it was known to be one stood below where a branch begins.
-    pub fn trust_again(&mut self, here: Option<&PublishedFeed>) {
-        let begins =
-            |from: &mut u64| here.is_some_and(|here| here.halt == Halt::Branch && here.length > *from);
-        if self.refused_from.take_if(begins).is_some() {
+    /// What was asked for under a branch's name before it was known to be one stood below where a branch begins. And what
+    /// has come since may show where two branches part.
+    pub fn trust_again(&mut self, here: &PublishedFeed) {
+        if self.refused_from.take_if(|from| here.halt == Halt::Branch && here.length > *from).is_some() {
             self.length = self.announced;
         }
+        if let Some(at) = self.unproved_at.take_if(|at| !here.forked && here.length > *at) {
+            self.length = self.announced;
+            self.contradicts = true;
+            self.inflight.again = Some(at);
+        }
+    }
+
+    /// Nothing that it has tells more than is known: it is asked again once more is here, or it announces more.
+    pub fn stays_unproved(&mut self, here: u64) {
+        (self.length, self.contradicts) = (0, false);
+        self.inflight.parts_at = None;
+        self.unproved_at = Some(here);
     }
 
     /// What it has is asked for again: from there the place where the branches part is searched for.

@@ -178,7 +178,7 @@ impl State {
                 holders.iter().filter_map(|open| open.feeds.read().get(&key).cloned()).collect();
             if let Some(remote) = self.remote.get_mut(&key) {
                 for feed in &here {
-                    remote.trust_again(Some(feed));
+                    remote.trust_again(feed);
                 }
             }
             let remote = self.remote.get(&key);
