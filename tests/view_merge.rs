@@ -154,7 +154,7 @@ fn merge(
     let added = new.iter().map(|n| Added { feed: all[*n].feed, change: change(&all[*n]) }).collect();
     let removed: Vec<_> =
         gone.iter().map(|n| Removed { feed: all[*n].feed, position: all[*n].position }).collect();
-    view::merge(txn, space, &writers, KEY, added, &removed, version, 0).unwrap();
+    view::merge(txn, space, &writers, KEY, added, &removed, version, 0, true).unwrap();
 }
 
 /// The blocks of all diffs, as their writers sealed them.
@@ -174,7 +174,7 @@ fn write_elsewhere(txn: &mut WriteTxn<'_>, space: &Space, version: u64) {
     let elsewhere = Change { position, prev: None, kind: ChangeKind::Register(vec![1]) };
     let writers: Writers = [(0, writer(0))].into();
     let added = vec![Added { feed: 0, change: elsewhere }];
-    view::merge(txn, space, &writers, b"key of another", added, &[], version, 0).unwrap();
+    view::merge(txn, space, &writers, b"key of another", added, &[], version, 0, true).unwrap();
 }
 
 fn state_at(txn: &WriteTxn<'_>, space: &Space, version: Option<u64>) -> State {

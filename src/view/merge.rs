@@ -48,7 +48,8 @@ pub fn change_of(diff: &entry::Diff<'_>, position: Position) -> Option<Change> {
 }
 
 /// Makes `added` count for `key` and `removed` count no more, and writes the key's new state as `version`. Rows up to
-/// version `floor` were made by another rule than this fold: nothing goes on from them.
+/// version `epoch` were made by another rule than this fold: nothing goes on from them. `trimmed`: tombstones may have gone
+/// with old versions.
 #[expect(clippy::too_many_arguments, reason = "where, what, and as which version: each a plain value")]
 pub fn merge(
     txn: &mut WriteTxn<'_>,
@@ -58,16 +59,17 @@ pub fn merge(
     mut added: Vec<Added>,
     removed: &[Removed],
     version: u64,
-    floor: u64,
+    epoch: u64,
+    trimmed: bool,
 ) -> Result<Merged, ViewError> {
     added.sort_by_key(|diff| diff.change.position);
     let version_now = space.newest_version(txn, key)?;
     // What was folded into a tombstone that went is folded again.
-    let begins_anew = version_now.is_none() && has_diffs(txn, space, key)?;
+    let begins_anew = trimmed && version_now.is_none() && has_diffs(txn, space, key)?;
     update_index(txn, space, key, &added, removed, version)?;
     let mut merged = Merged::default();
     let first = added.iter().map(|diff| diff.change.position).chain(removed.iter().map(|r| r.position)).min();
-    let foreign = version_now.is_some_and(|version| version <= floor);
+    let foreign = version_now.is_some_and(|version| version <= epoch);
     // A row of another rule's is not even opened: it may be what is being repaired.
     let current = if foreign { None } else { newest(txn, space, key, None)? };
     let last = current.as_ref().map(|row| row.view().map(|view| view.last)).transpose()?.flatten();
@@ -82,7 +84,7 @@ pub fn merge(
         merged.folded = added.len() as u64;
         (state, None)
     } else {
-        (refold(txn, space, writers, key, first, floor, &mut merged)?, first)
+        (refold(txn, space, writers, key, first, epoch, &mut merged)?, first)
     };
     super::put_row(txn, space, key, version, low, &state.encode())?;
     Ok(merged)

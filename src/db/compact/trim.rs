@@ -162,6 +162,7 @@ impl Work<'_, '_> {
         }
         let dead = self.dead_rows(id)?;
         let reached = view::trim(self.txn, &open.space, to, most, dead)?;
+        self.database(id)?.trimmed = true;
         let (low, high) = (view::log_key(id, 0), view::log_key(id, reached));
         let mut gone = Vec::new();
         for row in self.txn.range(Table::Commits, Bound::Included(&low), Bound::Excluded(&high))? {
