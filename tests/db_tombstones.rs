@@ -8,7 +8,7 @@ use multi_hyperbee::db::{
     Conflict, DatabaseOptions, Db, DiffEntry, DiffRange, Diffs, Expect, FeedChoice, Keep, Range, ViewEntry,
     Write, Written,
 };
-use multi_hyperbee::types::{FeedKey, Stamp};
+use multi_hyperbee::types::{Effective, FeedKey, Stamp};
 use proptest::prelude::*;
 use std::collections::BTreeSet;
 use support::device::{Device, meet};
@@ -96,7 +96,7 @@ fn changed(text: &str, by: u8) -> Vec<u8> {
     let object = value.as_object_mut().unwrap();
     object.insert(format!("e{}", by % 3), serde_json::json!(by));
     if let Some(list) = object.get_mut("l").and_then(serde_json::Value::as_array_mut) {
-        if by % 2 == 0 || list.is_empty() {
+        if by.is_multiple_of(2) || list.is_empty() {
             list.insert(0, serde_json::json!(by));
         } else {
             list.pop();
@@ -145,7 +145,7 @@ fn all(db: &Db, feeds: &[FeedKey]) -> All {
     let of_key = |key: u8| {
         let key = name(key).into_bytes();
         let entry = db.get_entry(&key, None).unwrap().map(unnumbered);
-        (entry, db.conflicts(&key).unwrap(), drained(db.key_diffs(&key, Default::default()).unwrap()))
+        (entry, db.conflicts(&key).unwrap(), drained(db.key_diffs(&key, Effective::default()).unwrap()))
     };
     All {
         scan: scan(false),

@@ -181,7 +181,8 @@ impl Work<'_, '_> {
             dirty: Dirty::default(),
             touched: Touched::All,
             handler: HandlerRow::load(self.txn, id)?,
-            trimmed: view::floor(self.txn, id)? > 1,
+            // What cannot be read may say so.
+            trimmed: view::floor(self.txn, id).map_or(true, |floor| floor > 1),
             relay: open.info.relay.map(RelayState::new),
             members,
             order,

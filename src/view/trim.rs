@@ -82,7 +82,12 @@ pub fn trim(txn: &mut WriteTxn<'_>, space: &Space, to: u64, most: u64, dead: Dea
 fn has_few_diffs(txn: &impl Read, database: u32, name: &[u8]) -> Result<bool, ViewError> {
     let (from, to) = (diff_bound(database, name, 0), diff_bound(database, name, 0xff));
     let diffs = txn.range(Table::Diffs, Bound::Included(&from), Bound::Included(&to))?;
-    Ok(diffs.take(MOST_FOLDED_AGAIN + 1).count() <= MOST_FOLDED_AGAIN)
+    let mut found = 0;
+    for diff in diffs.take(MOST_FOLDED_AGAIN + 1) {
+        diff?;
+        found += 1;
+    }
+    Ok(found <= MOST_FOLDED_AGAIN)
 }
 
 /// A key's rows below `version`.

@@ -74,12 +74,7 @@ impl Work<'_, '_> {
 
     /// The state that a change made against `prev` is folded onto. Where a tombstone has gone only what was made against
     /// something needs what was kept in it: anything else starts from empty.
-    pub(super) fn to_fold_onto(
-        &mut self,
-        id: u32,
-        key: &[u8],
-        prev: Option<Stamp>,
-    ) -> Result<State, Failure> {
+    pub(super) fn state_under(&mut self, id: u32, key: &[u8], prev: Option<Stamp>) -> Result<State, Failure> {
         if prev.is_none() {
             return Ok(self.current(id, key)?.map_or_else(State::empty, |(_, state)| state));
         }
