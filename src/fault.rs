@@ -43,7 +43,7 @@ pub enum Fault {
     HashRemembers,
     /// Old versions go though somebody reads them.
     PinIgnored,
-    /// Tombstones go with old versions where diffs are folded.
+    /// What was folded into a tombstone that went with old versions is not folded again.
     TombstoneDropped,
 }
 

@@ -10,8 +10,8 @@
 mod support;
 
 use multi_hyperbee::db::{
-    Code, Db, DiffChange, DiffEntry, Expect, Functions, Location, Question, Round, Runner, Store,
-    StoreOptions, Write,
+    Code, DatabaseOptions, Db, DiffChange, DiffEntry, Expect, Functions, Keep, Location, Question, Round,
+    Runner, Store, StoreOptions, Write,
 };
 use multi_hyperbee::types::{Effective, FeedKey, Stamp};
 use proptest::prelude::*;
@@ -536,4 +536,53 @@ fn diffs_are_handed_out_up_to_the_one_asked_about() {
         round.answer_object(&chain(&question, None).unwrap()).unwrap();
     }
     assert_eq!(counts, [1, 2, 3]);
+}
+
+/// Puts what was read, changed, though the key was deleted meanwhile.
+fn put_back(db: &Db, base: (Stamp, u64), text: &str) {
+    let value = text.as_bytes().to_vec();
+    let write = Write::Put { key: b"k".to_vec(), value, base: Some(base), diff: None, expect: Expect::Any };
+    db.write(vec![write]).wait().unwrap().remove(0).unwrap();
+}
+
+/// Where a tombstone went with old versions, functions that come later are asked about all of the key's diffs; what they
+/// have said of a deleted key stays.
+#[test]
+fn functions_are_asked_about_keys_whose_tombstones_went_before_they_came() {
+    let store = memory();
+    let db = store.database(DatabaseOptions::default()).wait().unwrap();
+    let trim = || {
+        put(&db, "another", &format!(r#"{{"v":{}}}"#, db.status().unwrap().version));
+        db.compact(Some(Keep::Versions(1)), |_| ()).wait().unwrap();
+    };
+    let base = || db.get(b"k", None, |row| (row.stamp, row.state)).unwrap().unwrap();
+    put(&db, "k", r#"{"a":1}"#);
+    let first = base();
+    del(&db, "k");
+    trim();
+    let runner = db.attach(MERGE).unwrap();
+    settle(&runner, &chain);
+    assert_eq!((shown(&db, "k"), expected(&db, "k")), (None, None));
+    put_back(&db, first, r#"{"a":1,"b":2}"#);
+    settle(&runner, &chain);
+    assert!(shown(&db, "k").is_some() && shown(&db, "k") == expected(&db, "k"));
+    let second = base();
+    del(&db, "k");
+    settle(&runner, &chain);
+    trim();
+    settle(&runner, &chain);
+    put_back(&db, second, r#"{"c":3}"#);
+    settle(&runner, &chain);
+    assert!(shown(&db, "k").is_some() && shown(&db, "k") == expected(&db, "k"));
+    // And the other way round: what they have said is folded anew when they are gone.
+    drop(runner);
+    let none = db.attach(Functions::default()).unwrap();
+    settle(&none, &chain);
+    del(&db, "k");
+    trim();
+    assert_eq!(get(&db, "k"), None);
+    put(&db, "k", r#"{"d":4}"#);
+    assert_eq!(get(&db, "k").as_deref(), Some(r#"{"d":4}"#));
+    let damages = store.verify(|_| ()).wait().unwrap().damages;
+    assert_eq!(damages.iter().map(ToString::to_string).collect::<Vec<_>>(), [""; 0]);
 }

@@ -1,12 +1,12 @@
 //! Merging into one key, in any order and with removals, against folding everything that counts from scratch.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a failing test says so by panicking")]
 
-use multi_hyperbee::crdt::{Change, State, Value, parse_object};
+use multi_hyperbee::crdt::{Change, ChangeKind, State, Value, parse_object};
 use multi_hyperbee::entry::{self, BatchHead, Entry, Op, Place};
 use multi_hyperbee::seal::{EncryptionKey, Sealing};
 use multi_hyperbee::store::{Environment, Location, Options, Table, WriteTxn};
 use multi_hyperbee::types::{Effective, FeedKey, Position, Stamp};
-use multi_hyperbee::view::{self, Added, Removed, Space, Writers};
+use multi_hyperbee::view::{self, Added, Dead, Removed, Space, Writers};
 use proptest::prelude::*;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -60,6 +60,12 @@ fn plans() -> impl Strategy<Value = Vec<Plan>> {
 
 fn waves() -> impl Strategy<Value = Vec<Wave>> {
     prop::collection::vec(prop::collection::vec(any::<prop::sample::Index>(), 1..4), 1..25)
+}
+
+/// One diff more or less at a time, and after it, perhaps, all versions before that one go.
+fn trimmed_waves() -> impl Strategy<Value = Vec<(Wave, bool)>> {
+    let wave = prop::collection::vec(any::<prop::sample::Index>(), 1..3);
+    prop::collection::vec((wave, any::<bool>()), 1..25)
 }
 
 /// The feed's number does not sort like its key.
@@ -148,7 +154,39 @@ fn merge(
     let added = new.iter().map(|n| Added { feed: all[*n].feed, change: change(&all[*n]) }).collect();
     let removed: Vec<_> =
         gone.iter().map(|n| Removed { feed: all[*n].feed, position: all[*n].position }).collect();
-    view::merge(txn, space, &writers, KEY, added, &removed, version, 0).unwrap();
+    view::merge(txn, space, &writers, KEY, added, &removed, version, 0, true).unwrap();
+}
+
+/// The blocks of all diffs, as their writers sealed them.
+fn put_blocks(txn: &mut WriteTxn<'_>, space: &Space, all: &[Written]) {
+    for written in all {
+        let key = [&written.feed.to_be_bytes()[..], &written.position.seq.to_be_bytes()].concat();
+        let sealing = space.blocks(writer(written.feed));
+        let block = sealing.seal(written.position.seq, &written.block, false).unwrap();
+        txn.put(Table::Blocks, &key, &block).unwrap();
+    }
+}
+
+/// A version of another key, so that those before it can go.
+fn write_elsewhere(txn: &mut WriteTxn<'_>, space: &Space, version: u64) {
+    let effective = Effective { time: version, tick: 0 };
+    let position = Position { effective, writer: writer(0), seq: 1_000 + version };
+    let elsewhere = Change { position, prev: None, kind: ChangeKind::Register(vec![1]) };
+    let writers: Writers = [(0, writer(0))].into();
+    let added = vec![Added { feed: 0, change: elsewhere }];
+    view::merge(txn, space, &writers, b"key of another", added, &[], version, 0, true).unwrap();
+}
+
+fn state_at(txn: &WriteTxn<'_>, space: &Space, version: Option<u64>) -> State {
+    let row = view::newest(txn, space, KEY, version).unwrap();
+    row.map_or_else(State::empty, |row| row.decode_state().unwrap())
+}
+
+/// What a reader sees.
+fn seen(state: &State) -> (Option<String>, Option<Vec<u8>>, Option<Position>, u64) {
+    let is_live = state.is_live();
+    let named = if is_live { (state.last(), state.id()) } else { (None, 0) };
+    (state.to_text(), state.register().map(<[u8]>::to_vec), named.0, named.1)
 }
 
 proptest! {
@@ -162,12 +200,7 @@ proptest! {
         let space = Space::new(DATABASE, Sealing::new(key.as_ref(), &writer(0)));
         let environment = Environment::open(&Location::Memory, &Options::default()).unwrap();
         let mut txn = environment.write().unwrap();
-        for written in &all {
-            let key = [&written.feed.to_be_bytes()[..], &written.position.seq.to_be_bytes()].concat();
-            let sealing = space.blocks(writer(written.feed));
-            let block = sealing.seal(written.position.seq, &written.block, false).unwrap();
-            txn.put(Table::Blocks, &key, &block).unwrap();
-        }
+        put_blocks(&mut txn, &space, &all);
         let mut counting = BTreeSet::new();
         let mut states = Vec::new();
         for (wave, version) in waves.iter().zip(1..) {
@@ -188,4 +221,113 @@ proptest! {
             }
         }
     }
+
+    /// Tombstones go, and all that comes later is folded as if they were there.
+    #[test]
+    fn a_key_whose_tombstone_went_is_still_the_fold_of_all_that_counts(plans in plans(), waves in trimmed_waves()) {
+        let all = written(&plans);
+        prop_assume!(!all.is_empty());
+        let space = Space::plain(DATABASE);
+        let writers: Writers = (0..3).map(|feed| (feed, writer(feed))).collect();
+        let environment = Environment::open(&Location::Memory, &Options::default()).unwrap();
+        let mut txn = environment.write().unwrap();
+        put_blocks(&mut txn, &space, &all);
+        let mut counting = BTreeSet::new();
+        let mut states = vec![State::empty()];
+        let mut floor = 1;
+        for (wave, trims) in &waves {
+            let version = states.len() as u64;
+            let toggled: BTreeSet<usize> = wave.iter().map(|index| index.index(all.len())).collect();
+            merge(&mut txn, &space, &all, &toggled, &counting, version);
+            counting = counting.symmetric_difference(&toggled).copied().collect();
+            let expected = folded(&all, &counting);
+            prop_assert_eq!(&state_at(&txn, &space, None), &expected, "after version {}", version);
+            write_elsewhere(&mut txn, &space, version + 1);
+            states.extend([expected.clone(), expected.clone()]);
+            if *trims {
+                floor = view::trim(&mut txn, &space, version + 1, u64::MAX, Dead::Fold).unwrap();
+                prop_assert_eq!(floor, version + 1);
+                let is_there = view::newest(&txn, &space, KEY, None).unwrap().is_some();
+                prop_assert_eq!(is_there, expected.is_live(), "tombstones go, and nothing else");
+                // What a batch folds onto, and what conflicts are named for.
+                let now = view::state_now(&txn, &space, &writers, KEY).unwrap();
+                prop_assert_eq!(now.unwrap_or_default(), expected);
+            }
+            for at in floor..=version + 1 {
+                let index = usize::try_from(at).unwrap();
+                prop_assert_eq!(seen(&state_at(&txn, &space, Some(at))), seen(&states[index]), "version {}", at);
+            }
+            let mut flaws = Vec::new();
+            view::check_folds(&txn, &space, Some(&writers), |key, flaw| {
+                flaws.extend(flaw.filter(|_| key == KEY).map(|flaw| format!("{flaw:?}")));
+                true
+            })
+            .unwrap();
+            prop_assert_eq!(flaws, Vec::<String>::new());
+        }
+    }
+}
+
+/// Writes `count` diffs of one writer, each in a version of its own; the last is a delete.
+fn many(txn: &mut WriteTxn<'_>, space: &Space, count: usize) -> u64 {
+    let one = |n: usize| {
+        let seq = n as u64;
+        let effective = Effective { time: seq + 1, tick: 0 };
+        let head = BatchHead { timestamp: seq + 1, length: 1, links: Vec::new(), optimistic: false };
+        let change = if n + 1 == count { entry::Change::Delete } else { entry::Change::Register(b"r") };
+        let diff = entry::Diff { key: KEY, prev: None, change };
+        let mut block = Vec::new();
+        Entry { place: Place::First(head), op: Op::Diff(diff) }.encode_into(&mut block);
+        Written { feed: 0, position: Position { effective, writer: writer(0), seq }, block }
+    };
+    let all: Vec<Written> = (0..count).map(one).collect();
+    put_blocks(txn, space, &all);
+    for (n, version) in (0..all.len()).zip(1..) {
+        merge(txn, space, &all, &[n].into(), &BTreeSet::new(), version);
+    }
+    count as u64
+}
+
+#[test]
+fn the_tombstone_of_a_key_with_many_diffs_stays() {
+    for (count, stays) in [(64, false), (65, true)] {
+        let environment = Environment::open(&Location::Memory, &Options::default()).unwrap();
+        let mut txn = environment.write().unwrap();
+        let space = Space::plain(DATABASE);
+        let last = many(&mut txn, &space, count);
+        write_elsewhere(&mut txn, &space, last + 1);
+        assert_eq!(view::trim(&mut txn, &space, last, u64::MAX, Dead::Fold).unwrap(), last);
+        let is_there = |txn: &WriteTxn<'_>| view::newest(txn, &space, KEY, None).unwrap().is_some();
+        assert!(is_there(&txn), "it is what the version says that is kept");
+        view::trim(&mut txn, &space, last + 1, u64::MAX, Dead::Fold).unwrap();
+        assert_eq!(is_there(&txn), stays, "{count} diffs");
+    }
+}
+
+/// Only a tombstone may be missing, and only one from before the oldest version.
+#[test]
+fn a_row_that_is_missing_otherwise_is_found() {
+    let environment = Environment::open(&Location::Memory, &Options::default()).unwrap();
+    let mut txn = environment.write().unwrap();
+    let space = Space::plain(DATABASE);
+    let last = many(&mut txn, &space, 3);
+    let writers: Writers = (0..3).map(|feed| (feed, writer(feed))).collect();
+    let flaws = |txn: &WriteTxn<'_>| {
+        let mut flaws = 0;
+        view::check_folds(txn, &space, Some(&writers), |key, flaw| {
+            flaws += u32::from(key == KEY && flaw.is_some());
+            true
+        })
+        .unwrap();
+        flaws
+    };
+    assert_eq!(flaws(&txn), 0);
+    let row = |version: u64| [&DATABASE.to_be_bytes()[..], KEY, &(!version).to_be_bytes()].concat();
+    for version in 1..=last {
+        assert!(txn.delete(Table::View, &row(version)).unwrap());
+    }
+    assert_eq!(flaws(&txn), 1, "nothing was trimmed");
+    write_elsewhere(&mut txn, &space, last + 1);
+    view::trim(&mut txn, &space, last + 1, u64::MAX, Dead::Fold).unwrap();
+    assert_eq!(flaws(&txn), 0);
 }

@@ -109,7 +109,8 @@ impl Model {
             gone.iter().map(of).map(|w| Removed { feed: w.feed, position: w.position }).collect();
         self.version += 1;
         let space = Space::plain(DATABASE);
-        view::merge(txn, &space, &writers, KEYS[key], added, &removed, self.version, 0).expect("a merge");
+        view::merge(txn, &space, &writers, KEYS[key], added, &removed, self.version, 0, true)
+            .expect("a merge");
         txn.put(Table::Log, &view::log_key(DATABASE, self.version), KEYS[key]).expect("a put");
         self.counting = self.counting.symmetric_difference(toggled).copied().collect();
         self.rows.insert((key, self.version), self.folded(key).encode());

@@ -5,7 +5,7 @@ use super::error::{Error, Failure};
 use super::rows::MemberRow;
 use crate::causal::Past;
 use crate::codec::limits::MAX_KEY_BYTES;
-use crate::crdt::{self, State};
+use crate::crdt;
 pub use crate::crdt::{Claim, Part};
 use crate::order;
 use crate::store::{Read, ReadTxn, Table};
@@ -37,10 +37,9 @@ impl Db {
 }
 
 fn find(txn: &ReadTxn, space: &Space, key: &[u8]) -> Result<Vec<Conflict>, Failure> {
-    let Some(row) = view::newest(txn, space, key, None)? else { return Ok(Vec::new()) };
-    let state: State = row.decode_state()?;
     let database = space.database();
     let writers = writers(txn, database)?;
+    let Some(state) = view::state_now(txn, space, &writers, key)? else { return Ok(Vec::new()) };
     let latest = view::latest_changes(txn, space, &writers, key, MAX_DIFFS, MAX_DIFF_BYTES)?;
     let dots: Vec<Dot> = latest.iter().map(|(change, _)| change.position.dot()).collect();
     let mut pasts = Vec::with_capacity(latest.len());

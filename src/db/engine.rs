@@ -100,6 +100,8 @@ pub(super) struct DatabaseState {
     pub touched: Touched,
     /// Who merges.
     pub handler: HandlerRow,
+    /// Old versions have gone, and tombstones with them.
+    pub trimmed: bool,
     /// Of a relay: what of its limits is used.
     pub relay: Option<RelayState>,
 }

@@ -18,7 +18,7 @@ use crate::order::{self, Batches};
 use crate::seal::{KeyCheck, Sealing};
 use crate::store::{Read, Table};
 use crate::types::{Effective, FeedKey};
-use crate::view::Space;
+use crate::view::{self, Space};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -181,6 +181,8 @@ impl Work<'_, '_> {
             dirty: Dirty::default(),
             touched: Touched::All,
             handler: HandlerRow::load(self.txn, id)?,
+            // What cannot be read may say so.
+            trimmed: view::floor(self.txn, id).map_or(true, |floor| floor > 1),
             relay: open.info.relay.map(RelayState::new),
             members,
             order,

@@ -3,7 +3,7 @@
 use super::merge::read_change;
 use super::rows::{Row, diff_bound, log_key, split_diff_key, split_key_of_diff, split_view_key, view_key};
 use super::space::Space;
-use super::{Bounds, LatticeHash, ScanCursor, Seen, ViewError, Writers};
+use super::{Bounds, LatticeHash, ScanCursor, Seen, ViewError, Writers, floor};
 use crate::codec::{DecodeError, Reader};
 use crate::crdt::State;
 use crate::seal::check_sealed;
@@ -78,6 +78,8 @@ pub fn check_folds(
     mut visit: impl FnMut(&[u8], Option<KeyFlaw>) -> bool,
 ) -> Result<(), ViewError> {
     let database = space.database();
+    // Where the log cannot be read nothing may be missing: what is wrong with it is said elsewhere.
+    let floor = if space.is_encrypted() { 0 } else { floor(txn, database).unwrap_or(0) };
     let (from, to) = (view_key(database, &[], u64::MAX), view_key(next(database), &[], u64::MAX));
     let mut views = txn.range(Table::View, Bound::Included(&from), Bound::Excluded(&to))?.peekable();
     let (from, to) = (diff_bound(database, &[], 0), diff_bound(next(database), &[], 0));
@@ -90,11 +92,14 @@ pub fn check_folds(
             if view == Some(key) { newest_state(space, &mut views, key)? } else { Ok(State::empty()) };
         let folded = match writers {
             Some(writers) if diff == Some(key) => Some(fold(txn, space, writers, &mut diffs, key)?),
-            Some(_) => Some(Ok(State::empty())),
+            Some(_) => Some(Ok((State::empty(), 0))),
             None => None,
         };
+        // A tombstone goes with the versions before the floor.
+        let may_be_gone = |folded: &State, merged| view != Some(key) && !folded.is_live() && merged < floor;
         let flaw = match (state, folded) {
-            (Ok(state), Some(Ok(folded))) => (state != folded).then_some(KeyFlaw::Fold),
+            (Ok(_), Some(Ok((folded, merged)))) if may_be_gone(&folded, merged) => None,
+            (Ok(state), Some(Ok((folded, _)))) => (state != folded).then_some(KeyFlaw::Fold),
             (Ok(_), None) => None,
             (Err(flaw), _) => Some(flaw),
             (_, Some(Err(error))) => Some(KeyFlaw::Unreadable { version: None, error }),
@@ -151,21 +156,27 @@ fn newest_state(
     Ok(newest.unwrap_or_else(|| Ok(State::empty())))
 }
 
-/// Folds a key's diffs. Rows stand by effective timestamp; those of one are put in order by writer.
+/// Folds a key's diffs, and says as which version the last of them was merged. Rows stand by effective timestamp; those of
+/// one are put in order by writer.
 fn fold(
     txn: &impl Read,
     space: &Space,
     writers: &Writers,
     rows: &mut Peekable<Rows<'_>>,
     key: &[u8],
-) -> Result<Result<State, ViewError>, ViewError> {
-    let mut state = Ok(State::empty());
+) -> Result<Result<(State, u64), ViewError>, ViewError> {
+    let (mut state, mut merged) = (Ok(State::empty()), 0);
     let mut alike: Vec<(Position, u32)> = Vec::new();
     let mut at = Effective::default();
     loop {
         let place = match peek(rows, split_key_of_diff)? {
             Some(found) if found == key => match rows.next() {
-                Some(row) => Some(split_diff_key(row?.0)?),
+                Some(row) => {
+                    let (row, value) = row?;
+                    merged =
+                        merged.max(Reader::new(value).varint("the version of a diff").unwrap_or(u64::MAX));
+                    Some(split_diff_key(row)?)
+                }
                 None => None,
             },
             _ => None,
@@ -179,7 +190,7 @@ fn fold(
                 });
             }
         }
-        let Some((effective, feed, seq)) = place else { return Ok(state) };
+        let Some((effective, feed, seq)) = place else { return Ok(state.map(|state| (state, merged))) };
         at = effective;
         match writers.get(&feed) {
             Some(writer) => alike.push((Position { effective, writer: *writer, seq }, feed)),

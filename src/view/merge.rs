@@ -48,7 +48,8 @@ pub fn change_of(diff: &entry::Diff<'_>, position: Position) -> Option<Change> {
 }
 
 /// Makes `added` count for `key` and `removed` count no more, and writes the key's new state as `version`. Rows up to
-/// version `floor` were made by another rule than this fold: nothing goes on from them.
+/// version `epoch` were made by another rule than this fold: nothing goes on from them. `trimmed`: tombstones may have gone
+/// with old versions.
 #[expect(clippy::too_many_arguments, reason = "where, what, and as which version: each a plain value")]
 pub fn merge(
     txn: &mut WriteTxn<'_>,
@@ -58,19 +59,23 @@ pub fn merge(
     mut added: Vec<Added>,
     removed: &[Removed],
     version: u64,
-    floor: u64,
+    epoch: u64,
+    trimmed: bool,
 ) -> Result<Merged, ViewError> {
     added.sort_by_key(|diff| diff.change.position);
+    let version_now = space.newest_version(txn, key)?;
+    // What was folded into a tombstone that went is folded again.
+    let begins_anew = trimmed && version_now.is_none() && has_diffs(txn, space, key)?;
     update_index(txn, space, key, &added, removed, version)?;
     let mut merged = Merged::default();
     let first = added.iter().map(|diff| diff.change.position).chain(removed.iter().map(|r| r.position)).min();
-    let version_now = space.newest_version(txn, key)?;
-    let foreign = version_now.is_some_and(|version| version <= floor);
+    let foreign = version_now.is_some_and(|version| version <= epoch);
     // A row of another rule's is not even opened: it may be what is being repaired.
     let current = if foreign { None } else { newest(txn, space, key, None)? };
     let last = current.as_ref().map(|row| row.view().map(|view| view.last)).transpose()?.flatten();
     let is_later = last < first || fault::is(Fault::FoldByArrival);
-    let at_end = removed.is_empty() && is_later && !foreign;
+    let is_whole = !begins_anew || fault::is(Fault::TombstoneDropped);
+    let at_end = removed.is_empty() && is_later && !foreign && is_whole;
     let (state, low) = if at_end {
         let mut state = decode(current)?;
         for diff in &added {
@@ -79,10 +84,35 @@ pub fn merge(
         merged.folded = added.len() as u64;
         (state, None)
     } else {
-        (refold(txn, space, writers, key, first, floor, &mut merged)?, first)
+        (refold(txn, space, writers, key, first, epoch, &mut merged)?, first)
     };
     super::put_row(txn, space, key, version, low, &state.encode())?;
     Ok(merged)
+}
+
+/// Whether any diff of the key counts.
+fn has_diffs(txn: &impl Read, space: &Space, key: &[u8]) -> Result<bool, ViewError> {
+    let (database, name) = (space.database(), space.name(key));
+    let (from, to) = (diff_bound(database, &name, 0), diff_bound(database, &name, 0xff));
+    Ok(txn.first(Table::Diffs, Bound::Included(&from), Bound::Included(&to))?.is_some())
+}
+
+/// The key's state: of its newest row, or, where that went as a tombstone, folded again. None: nothing was written, or
+/// it is still to be merged for the first time.
+pub fn state_now(
+    txn: &impl Read,
+    space: &Space,
+    writers: &Writers,
+    key: &[u8],
+) -> Result<Option<State>, ViewError> {
+    if let Some(row) = newest(txn, space, key, None)? {
+        return row.decode_state().map(Some);
+    }
+    if !has_diffs(txn, space, key)? {
+        return Ok(None);
+    }
+    let state = refold(txn, space, writers, key, None, 0, &mut Merged::default())?;
+    Ok(Some(state).filter(|state| !state.is_live()))
 }
 
 pub(super) fn update_index(

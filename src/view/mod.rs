@@ -3,8 +3,8 @@
 //! **Owns.** Tables `View` (key, newest version first, to fold state), `Log` (version to key), `Diffs` (key and linear
 //! position to where the diff stands in its feed), `Hashes`.
 //!
-//! **Invariants.** 1. The newest row of a key is the fold of exactly the key's rows in `Diffs`, in linear order. 2. A
-//! version is given once: rows are added under new versions and never changed. 3. `Log` has one row per version, from the
+//! **Invariants.** 1. The newest row of a key is the fold of exactly the key's rows in `Diffs`, in linear order; a key
+//! without a row has no live value, and that fold says so too. 2. A version is given once: rows are added under new versions and never changed. 3. `Log` has one row per version, from the
 //! oldest that can be read on; below it nothing is answered.
 //! 4. A row is a *valid base* for a diff that sorts after its last one if no diff that sorts at or before its last one
 //! was merged, or taken out, after it; each row keeps the lowest position merged in making it (`low`), which is how
@@ -34,7 +34,7 @@ pub use compare::{CompareCursor, Compared};
 pub use diffs::{DiffCursor, DiffKeys, DiffPlace, diff_at, diff_positions};
 pub use handled::{Base, Named, base_of, changes_after, index, keys_from, put_row, remerge};
 pub use hash::{LatticeHash, advance, keep_hash, kept_hash};
-pub use merge::{Added, Merged, Removed, Writers, change_of, latest_changes, merge};
+pub use merge::{Added, Merged, Removed, Writers, change_of, latest_changes, merge, state_now};
 pub use rows::{Row, log_key, newest, put_position, read_position};
 pub use scan::{Bounds, HistoryCursor, HistoryRow, ScanCursor, ScanRow, Seen};
 pub use space::{Opened, Space, Stored};

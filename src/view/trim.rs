@@ -5,19 +5,25 @@
 
 use super::ViewError;
 use super::hash::is_dead;
-use super::rows::{Row, log_key, view_key};
+use super::rows::{Row, diff_bound, log_key, view_key};
 use super::space::Space;
 use crate::codec::Reader;
 use crate::store::{Read, Table, WriteTxn};
 use std::collections::BTreeMap;
 use std::ops::Bound;
 
-/// What a row without a live value is good for.
+/// Diffs of a key up to which its dead row goes where it would be folded again: bounds what the next change of such a key
+/// costs.
+const MOST_FOLDED_AGAIN: usize = 64;
+
+/// What becomes of a row without a live value that no reader needs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Dead {
-    /// Diffs that sort before it, or were made against what it holds, are folded with it: merge mode.
+    /// It stays: the fold of the key's diffs may not be what it holds, or only rows say which keys have diffs.
     Stay,
-    /// For nothing: values are whole, and no row says the same. Apply mode.
+    /// It goes if the key has few diffs: they are folded again where something comes to it. Merge mode.
+    Fold,
+    /// It goes: values are whole, and no row says the same. Apply mode.
     Go,
 }
 
@@ -54,10 +60,11 @@ pub fn trim(txn: &mut WriteTxn<'_>, space: &Space, to: u64, most: u64, dead: Dea
     for (name, version) in written.iter().map(|(version, name)| (name, *version)).collect::<BTreeMap<_, _>>()
     {
         older(txn, database, name, version, &mut gone)?;
-        if dead == Dead::Go && version < to {
+        if dead != Dead::Stay && version < to {
             let row = view_key(database, name, version);
             if let Some(value) = txn.get(Table::View, &row)?
                 && is_dead(&Row::of(space.open(&row, value)?)?)
+                && (dead == Dead::Go || has_few_diffs(txn, database, name)?)
             {
                 gone.push(row);
             }
@@ -70,6 +77,17 @@ pub fn trim(txn: &mut WriteTxn<'_>, space: &Space, to: u64, most: u64, dead: Dea
         txn.delete(Table::Log, &log_key(database, *version))?;
     }
     Ok(to)
+}
+
+fn has_few_diffs(txn: &impl Read, database: u32, name: &[u8]) -> Result<bool, ViewError> {
+    let (from, to) = (diff_bound(database, name, 0), diff_bound(database, name, 0xff));
+    let diffs = txn.range(Table::Diffs, Bound::Included(&from), Bound::Included(&to))?;
+    let mut found = 0;
+    for diff in diffs.take(MOST_FOLDED_AGAIN + 1) {
+        diff?;
+        found += 1;
+    }
+    Ok(found <= MOST_FOLDED_AGAIN)
 }
 
 /// A key's rows below `version`.

@@ -1,7 +1,7 @@
 //! A device of a test: a store in memory with a clock that the test sets.
 
-use super::{carry_until, connect, create, join};
-use multi_hyperbee::db::{Db, Location, Store, StoreOptions, WallClock};
+use super::{carry_until, connect, database};
+use multi_hyperbee::db::{DatabaseOptions, Db, Location, Store, StoreOptions, WallClock};
 use multi_hyperbee::types::FeedKey;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -17,12 +17,17 @@ pub struct Device {
 impl Device {
     /// Without a key it creates a database.
     pub fn new(name: &'static str, key: Option<FeedKey>) -> Self {
+        Self::of(name, DatabaseOptions { key, ..database() })
+    }
+
+    /// As [`Device::new`], its database opened otherwise.
+    pub fn of(name: &'static str, options: DatabaseOptions) -> Self {
         let seconds = Arc::new(AtomicU64::new(1_000));
         let now = Arc::clone(&seconds);
         let clock: WallClock = Arc::new(move || Duration::from_secs(now.load(Ordering::Relaxed)));
-        let options = StoreOptions { clock: Some(clock), ..StoreOptions::default() };
-        let store = Store::open(&Location::Memory, &options).unwrap();
-        let db = key.map_or_else(|| create(&store), |key| join(&store, key));
+        let of_store = StoreOptions { clock: Some(clock), ..StoreOptions::default() };
+        let store = Store::open(&Location::Memory, &of_store).unwrap();
+        let db = store.database(options).wait().unwrap();
         Self { store, db, seconds, name }
     }
 

@@ -7,7 +7,6 @@ use crate::db::engine::Work;
 use crate::db::error::{Error, Failure};
 use crate::db::events::Event;
 use crate::db::store::Shared;
-use crate::fault::{self, Fault};
 use crate::store::{Read as _, Table};
 use crate::view::{self, Dead, LatticeHash};
 use std::ops::Bound;
@@ -161,9 +160,9 @@ impl Work<'_, '_> {
         if to <= from {
             return Ok(from);
         }
-        let is_whole = open.info.apply || fault::is(Fault::TombstoneDropped);
-        let (space, dead) = (open.space.clone(), if is_whole { Dead::Go } else { Dead::Stay });
-        let reached = view::trim(self.txn, &space, to, most, dead)?;
+        let dead = self.dead_rows(id)?;
+        let reached = view::trim(self.txn, &open.space, to, most, dead)?;
+        self.database(id)?.trimmed = true;
         let (low, high) = (view::log_key(id, 0), view::log_key(id, reached));
         let mut gone = Vec::new();
         for row in self.txn.range(Table::Commits, Bound::Included(&low), Bound::Excluded(&high))? {
@@ -173,6 +172,20 @@ impl Work<'_, '_> {
             self.txn.delete(Table::Commits, &row)?;
         }
         Ok(reached)
+    }
+
+    /// What becomes of rows without a live value.
+    fn dead_rows(&mut self, id: u32) -> Result<Dead, Failure> {
+        let database = self.database(id)?;
+        if database.row.apply {
+            return Ok(Dead::Go);
+        }
+        // A user's functions are not asked again for what they have said; and where rows are sealed, ranges of keys with
+        // diffs go by them.
+        let stays = database.handler.functions.any()
+            || database.handler.marking.is_some()
+            || database.space.is_encrypted();
+        Ok(if stays { Dead::Stay } else { Dead::Fold })
     }
 
     /// The state hash is brought forward from what is kept of it: nothing below that may go. Returns how far it is.

@@ -42,8 +42,8 @@ impl Work<'_, '_> {
                 return Ok(());
             }
         }
-        let merged =
-            view::merge(self.txn, &database.space, &database.writers, key, added, removed, version, epoch)?;
+        let (space, writers, trimmed) = (&database.space, &database.writers, database.trimmed);
+        let merged = view::merge(self.txn, space, writers, key, added, removed, version, epoch, trimmed)?;
         self.engine.effects.merged.entry(id).or_default().count(merged);
         database.state.version = version;
         database.dirty.state = true;

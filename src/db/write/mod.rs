@@ -189,9 +189,7 @@ impl Work<'_, '_> {
                 Outcome::Change(Prepared { key, prev, kind }) => {
                     let mut staged = match overlay.remove(&key) {
                         Some(staged) => staged,
-                        None => {
-                            Staged::new(self.current(id, &key)?.map_or_else(State::empty, |(_, state)| state))
-                        }
+                        None => Staged::new(self.state_under(id, &key, prev)?),
                     };
                     let live = staged.state.is_live();
                     // Only the value is kept of this state, so where it stands does not matter: after everything, each

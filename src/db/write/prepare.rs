@@ -62,12 +62,25 @@ impl Staged {
 }
 
 impl Work<'_, '_> {
+    /// The state in the key's newest row. None: it has none, as a key has whose tombstone went; for all that a write looks
+    /// at (is it live, what is it made against, what does it hold) a tombstone is as nothing.
     pub(super) fn current(&mut self, id: u32, key: &[u8]) -> Result<Option<(u64, State)>, Failure> {
         let space = self.database(id)?.space.clone();
         Ok(match view::newest(self.txn, &space, key, None)? {
             Some(row) => Some((row.version, row.decode_state()?)),
             None => None,
         })
+    }
+
+    /// The state that a change made against `prev` is folded onto. Where a tombstone has gone only what was made against
+    /// something needs what was kept in it: anything else starts from empty.
+    pub(super) fn state_under(&mut self, id: u32, key: &[u8], prev: Option<Stamp>) -> Result<State, Failure> {
+        if prev.is_none() {
+            return Ok(self.current(id, key)?.map_or_else(State::empty, |(_, state)| state));
+        }
+        self.database(id)?;
+        let Some(database) = self.engine.databases.get(&id) else { return Err(Error::closed().into()) };
+        Ok(view::state_now(self.txn, &database.space, &database.writers, key)?.unwrap_or_default())
     }
 
     /// What a write changes, found without writing anything.
