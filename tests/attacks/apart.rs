@@ -171,7 +171,7 @@ fn who_refuses_an_ask_and_claims_again_is_asked_after_the_others() {
     let mut asks = asked.len();
     // Each time it has more.
     for more in 1..50 {
-        for _ in refused..asks {
+        while refused < asks {
             attacker.say(REFUSE, &varints(&[refused as u64]));
             refused += 1;
         }
