@@ -9,23 +9,17 @@ const { spawn } = require('node:child_process')
 const root = path.join(__dirname, '..')
 
 const SUITES = [
-  'access',
-  'apply',
-  'conflicts',
-  'diffs',
-  'encryption',
-  'relay',
-  'replication',
-  'restored'
-].concat(['sparse', 'stats', 'status', 'watch'])
+  'access api-lines apply apply-readme conflicts diffs diverged encryption handlers level relay replication',
+  'restored sparse stats status verify watch'
+].flatMap((names) => names.split(' '))
 /** These name the stream that something came over, and after a cut it is another one. */
-const NOT_CUT = ['status']
+const NOT_CUT = ['diverged', 'status']
 
 const { values } = parseArgs({
   options: {
     seed: { type: 'string', default: '1' },
     seeds: { type: 'string', default: '1' },
-    wires: { type: 'string', default: 'split,delay' }
+    wires: { type: 'string', default: 'split,delay,cut' }
   }
 })
 const first = Number(values.seed)

@@ -104,6 +104,7 @@ fn each_rule_of_a_message_is_enforced_and_named() {
     let have = [varints(&[900, 0]), vec![0; 17]].concat();
     assert_eq!(error_after(&[frame(10, &have)]), ProtocolError::UnknownFeed { alias: 900 });
     assert_eq!(error_after(&[frame(11, &varints(&[900, 0, 1]))]), ProtocolError::UnknownFeed { alias: 900 });
+    assert_eq!(error_after(&[frame(19, &varints(&[900, 0, 1]))]), ProtocolError::UnknownFeed { alias: 900 });
     assert_eq!(error_after(&[blocks(900, 0, 0, 1)]), ProtocolError::UnknownFeed { alias: 900 });
     assert_eq!(error_after(&[frame(12, &[99])]), ProtocolError::UnknownRequest { id: RequestId(99) });
     assert_eq!(error_after(&[frame(13, &[99])]), ProtocolError::UnknownRequest { id: RequestId(99) });
@@ -116,6 +117,10 @@ fn each_rule_of_a_message_is_enforced_and_named() {
         error_after(&[frame(17, &[]), frame(11, &[0, 0, 1])]),
         ProtocolError::AfterDone { message: "Request" }
     ));
+    assert!(matches!(
+        error_after(&[frame(17, &[]), frame(19, &[0, 0, 1])]),
+        ProtocolError::AfterDone { message: "Request" }
+    ));
     assert_eq!(error_after(&[[frame(1, &[0]), vec![0]].concat()]), ProtocolError::AfterClose);
     assert!(matches!(error_after(&[vec![0]]), ProtocolError::Malformed { message: "a frame", .. }));
     assert!(matches!(error_after(&[vec![0x80; 11]]), ProtocolError::Malformed { .. }));
@@ -124,8 +129,10 @@ fn each_rule_of_a_message_is_enforced_and_named() {
 #[test]
 fn ranges_that_are_empty_or_long_or_beyond_what_was_announced_are_refused() {
     for (start, end) in [(1, 1), (2, 1), (0, 8), (6, u64::MAX)] {
-        let error = error_after(&[frame(11, &varints(&[0, start, end]))]);
-        assert_eq!(error, ProtocolError::Range { start, end, reach: 7 });
+        for request_or_ask in [11, 19] {
+            let error = error_after(&[frame(request_or_ask, &varints(&[0, start, end]))]);
+            assert_eq!(error, ProtocolError::Range { start, end, reach: 7 });
+        }
     }
 }
 
@@ -138,6 +145,30 @@ fn an_answer_that_does_not_continue_its_request_is_refused() {
         // Feed 2 is the initiator's second: number 1.
         b.receive(&blocks(1, id.0 + 1, start, count));
         assert!(matches!(b.error, Some(ProtocolError::WrongAnswer { next: 0, .. })), "{:?}", b.error);
+    }
+}
+
+#[test]
+fn an_answer_to_an_ask_that_is_no_complete_proof_or_does_not_continue_it_is_refused() {
+    // Feed 2 is the initiator's second: number 1.
+    let answered = |ask: bool, start: u64, extending: u64| {
+        let (mut a, mut b) = pair(attached(Role::Initiator), attached(Role::Responder));
+        pump_all(&mut a, &mut b);
+        let id = if ask { b.session.ask(key(2), 1, 3) } else { b.session.request(key(2), 1, 3) }.unwrap();
+        let mut body = varints(&[1, id.0 + 1, start, extending, 50, 0]);
+        body.extend_from_slice(&[1; 64]);
+        body.extend([0, 1, 0]);
+        b.receive(&frame(14, &body));
+        (b.error, id)
+    };
+    for extending in [1, 3, 50] {
+        assert_eq!(answered(false, 1, extending).0, None);
+        let (error, id) = answered(true, 1, extending);
+        assert_eq!(error, Some(ProtocolError::Incomplete { id, extending }));
+    }
+    assert_eq!(answered(true, 1, 0).0, None);
+    for start in [0, 2, 3] {
+        assert!(matches!(answered(true, start, 0).0, Some(ProtocolError::WrongAnswer { next: 1, .. })));
     }
 }
 
@@ -206,6 +237,14 @@ fn floods_end_at_a_limit_while_nothing_is_read() {
         peer.session.receive(&frame(11, &[0, 0, 1])).unwrap_or_else(|error| peer.error = Some(error));
     }
     let limit = limits::MAX_REQUESTS;
+    assert_eq!(peer.error, Some(ProtocolError::TooMany { what: "requests open at once", limit }));
+    // Asks are counted with them.
+    let mut peer = victim();
+    for n in 0..=limits::MAX_REQUESTS {
+        assert_eq!(peer.error, None, "request {n} is allowed");
+        let tag = if n % 2 == 0 { 11 } else { 19 };
+        peer.session.receive(&frame(tag, &[0, 6, 7])).unwrap_or_else(|error| peer.error = Some(error));
+    }
     assert_eq!(peer.error, Some(ProtocolError::TooMany { what: "requests open at once", limit }));
     // Requests and Cancels in turn: refusals that are not read still count.
     let mut peer = victim();
@@ -499,7 +538,7 @@ proptest! {
     }
 
     #[test]
-    fn random_frames_never_panic(frames in prop::collection::vec((0_u8..19, prop::collection::vec(0_u8..6, 0..40)), 1..20)) {
+    fn random_frames_never_panic(frames in prop::collection::vec((0_u8..21, prop::collection::vec(0_u8..6, 0..40)), 1..20)) {
         let bytes: Vec<u8> = frames.iter().flat_map(|(tag, body)| frame(*tag, body)).collect();
         drive(victim(), &bytes, 7);
     }

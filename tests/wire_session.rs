@@ -270,6 +270,95 @@ fn cancelled_requests_end_on_both_sides_even_when_the_answer_crosses() {
 }
 
 #[test]
+fn an_ask_is_numbered_and_answered_as_a_request_and_says_that_it_is_one() {
+    for (mut a, mut b) in pairs() {
+        pump_all(&mut a, &mut b);
+        let first = b.session.request(key(1), 0, 2).unwrap();
+        let asked = b.session.ask(key(1), 30, 37).unwrap();
+        let last = b.session.request(key(1), 39, 40).unwrap();
+        assert_eq!([asked.0, last.0], [first.0 + 1, first.0 + 2]);
+        let (from_a, from_b) = (a.seen.len(), b.seen.len());
+        pump_all(&mut a, &mut b);
+        let asks: Vec<_> = a.seen[from_a..]
+            .iter()
+            .filter_map(|event| match event {
+                Event::Request { id, start, end, apart, .. } => Some((*id, *start, *end, *apart)),
+                _ => None,
+            })
+            .collect();
+        assert_eq!(asks, [(first, 0, 2, false), (asked, 30, 37, true), (last, 39, 40, false)]);
+        let answers: Vec<_> = b.seen[from_b..]
+            .iter()
+            .filter_map(|event| match event {
+                Event::Blocks { blocks, finished, .. } if blocks.answer == Some(asked) => {
+                    Some((blocks.start, blocks.blocks.len(), *finished))
+                }
+                _ => None,
+            })
+            .collect();
+        assert_eq!(answers, [(30, 5, false), (35, 2, true)]);
+        assert_eq!((&a.error, &b.error, b.session.requests_open()), (&None, &None, 0));
+    }
+}
+
+#[test]
+fn an_ask_is_refused_and_cancelled_as_a_request_and_has_its_limits() {
+    for (mut a, mut b) in pairs() {
+        pump_all(&mut a, &mut b);
+        // The blocks that came were proved under heads of that length.
+        let reach = 100;
+        for (start, end) in [(3, 3), (4, 3), (99, 101), (0, u64::MAX)] {
+            let refused = b.session.ask(key(1), start, end);
+            assert_eq!(refused, Err(CommandError::Range { start, end, reach }));
+        }
+        assert_eq!(b.session.ask(key(9), 0, 1), Err(CommandError::UnknownFeed { feed: key(9) }));
+        let [refused, cancelled] = [20, 10].map(|start| b.session.ask(key(1), start, start + 4).unwrap());
+        while let Some(bytes) = b.session.pull(1 << 16) {
+            a.session.receive(&bytes).unwrap();
+        }
+        while a.session.event().is_some() {}
+        a.session.refuse(refused).unwrap();
+        b.session.cancel(cancelled).unwrap();
+        pump_all(&mut a, &mut b);
+        assert!(b.seen.contains(&Event::Refused { id: refused, feed: key(1), next: 20, end: 24 }));
+        assert!(b.seen.contains(&Event::Refused { id: cancelled, feed: key(1), next: 10, end: 14 }));
+        assert_eq!((&a.error, &b.error, b.session.requests_open()), (&None, &None, 0));
+        for n in 0..limits::MAX_REQUESTS as u64 {
+            let range = (n % 30, n % 30 + 1);
+            let made = if n % 2 == 0 {
+                b.session.ask(key(1), range.0, range.1)
+            } else {
+                b.session.request(key(1), range.0, range.1)
+            };
+            made.unwrap();
+        }
+        assert!(matches!(b.session.ask(key(1), 0, 1), Err(CommandError::TooMany { .. })));
+        pump_all(&mut a, &mut b);
+        b.session.done().unwrap();
+        assert_eq!(b.session.ask(key(1), 0, 1), Err(CommandError::Twice { what: "Done" }));
+        pump_all(&mut a, &mut b);
+        assert_eq!((&a.error, &b.error, b.session.requests_open()), (&None, &None, 0));
+    }
+}
+
+#[test]
+fn an_answer_to_an_ask_without_a_proof_from_the_beginning_cannot_be_said() {
+    for (mut a, mut b) in pairs() {
+        pump_all(&mut a, &mut b);
+        let asked = b.session.ask(key(1), 30, 32).unwrap();
+        while let Some(bytes) = b.session.pull(1 << 16) {
+            a.session.receive(&bytes).unwrap();
+        }
+        while a.session.event().is_some() {}
+        let short = Blocks { extending: 30, ..toy_blocks(Some(asked), 30, vec![vec![1], vec![2]]) };
+        assert_eq!(a.session.send_blocks(key(1), &short), Err(CommandError::Incomplete { id: asked }));
+        a.session.send_blocks(key(1), &Blocks { extending: 0, ..short }).unwrap();
+        pump_all(&mut a, &mut b);
+        assert_eq!((&a.error, &b.error), (&None, &None));
+    }
+}
+
+#[test]
 fn a_writer_proves_itself_and_only_on_this_connection_and_topic() {
     for (mut a, mut b) in pairs() {
         pump_all(&mut a, &mut b);
@@ -363,8 +452,9 @@ fn a_side_that_declines_is_not_asked() {
     a.receive(&b.session.pull(1 << 20).unwrap());
     b.receive(&a.session.pull(1 << 20).unwrap());
     a.session.receive(&b.session.pull(1 << 20).unwrap()).unwrap();
-    let refused = a.session.request(key(9), 0, 3).unwrap_err();
-    assert_eq!(refused, CommandError::Declined { what: "transfer blocks this way" });
+    for refused in [a.session.request(key(9), 0, 3), a.session.ask(key(9), 0, 3)] {
+        assert_eq!(refused, Err(CommandError::Declined { what: "transfer blocks this way" }));
+    }
 }
 
 #[test]

@@ -123,12 +123,12 @@ impl Session {
 
     /// Asks for blocks `start..end` of a feed the peer has announced.
     pub fn request(&mut self, feed: FeedKey, start: u64, end: u64) -> Result<RequestId, CommandError> {
-        self.request_range(feed, start, end, message::request)
+        self.request_range(feed, start, end, false)
     }
 
     /// As [`Session::request`], of who holds nothing below `start`: each answer proves its blocks to anybody.
     pub fn ask(&mut self, feed: FeedKey, start: u64, end: u64) -> Result<RequestId, CommandError> {
-        self.request_range(feed, start, end, message::ask)
+        self.request_range(feed, start, end, true)
     }
 
     fn request_range(
@@ -136,7 +136,7 @@ impl Session {
         feed: FeedKey,
         start: u64,
         end: u64,
-        message: impl FnOnce(u64, u64, u64) -> Vec<u8>,
+        apart: bool,
     ) -> Result<RequestId, CommandError> {
         self.check_open()?;
         if self.said_done {
@@ -152,8 +152,9 @@ impl Session {
         if self.asked.len() >= MAX_REQUESTS {
             return Err(CommandError::TooMany { what: "requests open at once", limit: MAX_REQUESTS });
         }
+        let message = if apart { message::ask } else { message::request };
         self.outbox.push(message(alias, start, end));
-        Ok(self.asked.number(Some(Open { alias, next: start, end })))
+        Ok(self.asked.number(Some(Open { alias, next: start, end, apart })))
     }
 
     /// Gives a request up. What is on its way still comes; the last word (`Refused`, or its last blocks) follows.
@@ -200,9 +201,10 @@ impl Session {
     fn answer_request(&mut self, id: RequestId, alias: u64, blocks: &Blocks) -> Result<bool, CommandError> {
         let (start, count) = (blocks.start, blocks.blocks.len());
         let end = start.saturating_add(count as u64);
-        self.serving.answer(id, alias, start, count).map_err(|error| match error {
+        self.serving.answer(id, alias, start, blocks.extending, count).map_err(|error| match error {
             AnswerError::Unknown => CommandError::UnknownRequest { id },
             AnswerError::Wrong { next } => CommandError::WrongAnswer { id, start, end, next },
+            AnswerError::Incomplete => CommandError::Incomplete { id },
         })
     }
 

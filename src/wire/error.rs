@@ -67,6 +67,8 @@ pub enum ProtocolError {
     UnknownRequest { id: RequestId },
     #[error("blocks {start}..{end} do not continue request {} at {next}", id.0)]
     WrongAnswer { id: RequestId, start: u64, end: u64, next: u64 },
+    #[error("ask {} was answered without a proof from the beginning: it extends {extending} blocks", id.0)]
+    Incomplete { id: RequestId, extending: u64 },
     #[error("pieces of one message do not fit together: offset {offset} of {total} where {expected} was due")]
     Piece { total: u64, offset: u64, expected: u64 },
     #[error("a message in pieces that is not Blocks, or would have fitted into a frame")]
@@ -158,6 +160,8 @@ pub enum CommandError {
     Range { start: u64, end: u64, reach: u64 },
     #[error("blocks {start}..{end} do not continue request {} at {next}", id.0)]
     WrongAnswer { id: RequestId, start: u64, end: u64, next: u64 },
+    #[error("blocks that answer ask {} need a proof from the beginning", id.0)]
+    Incomplete { id: RequestId },
     #[error("one side declined to {what}")]
     Declined { what: &'static str },
     #[error("{what} was said before")]

@@ -90,7 +90,7 @@ impl Session {
             }
             Message::Refuse { request } => {
                 let id = RequestId(request);
-                let Open { alias, next, end } =
+                let Open { alias, next, end, .. } =
                     self.asked.remove(id).ok_or(ProtocolError::UnknownRequest { id })?;
                 let feed = self.theirs.numbered(alias)?.feed;
                 self.emit(Event::Refused { id, feed, next, end });

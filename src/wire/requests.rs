@@ -12,6 +12,8 @@ pub struct Open {
     /// The next block due.
     pub next: u64,
     pub end: u64,
+    /// Its answers prove their blocks to who holds nothing below them.
+    pub apart: bool,
 }
 
 #[derive(Debug, Default)]
@@ -27,7 +29,11 @@ pub struct Requests {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum AnswerError {
     Unknown,
-    Wrong { next: u64 },
+    Wrong {
+        next: u64,
+    },
+    /// The proof stands on what came before, and nothing did.
+    Incomplete,
 }
 
 pub fn is_range(start: u64, end: u64, reach: u64) -> bool {
@@ -65,18 +71,22 @@ impl Requests {
         self.open.len()
     }
 
-    /// `count` blocks from `start` answer request `id`; whether they end it.
+    /// `count` blocks from `start`, proved to who holds the first `extending`, answer request `id`; whether they end it.
     pub fn answer(
         &mut self,
         id: RequestId,
         alias: u64,
         start: u64,
+        extending: u64,
         count: usize,
     ) -> Result<bool, AnswerError> {
         let open = self.open.get_mut(&id).ok_or(AnswerError::Unknown)?;
         let end = start.saturating_add(count as u64);
         if open.alias != alias || start != open.next || end > open.end {
             return Err(AnswerError::Wrong { next: open.next });
+        }
+        if open.apart && extending > 0 {
+            return Err(AnswerError::Incomplete);
         }
         open.next = end;
         let finished = end == open.end;

@@ -25,7 +25,7 @@ impl Session {
         if !self.serving.has_room(&self.outbox) {
             return Err(ProtocolError::TooMany { what: "requests open at once", limit: MAX_REQUESTS });
         }
-        let id = self.serving.number(live.then_some(Open { alias, next: start, end }));
+        let id = self.serving.number(live.then_some(Open { alias, next: start, end, apart }));
         if live {
             self.emit(Event::Request { id, feed, start, end, apart });
         } else {
@@ -53,12 +53,14 @@ impl Session {
         let Numbered { feed, live, .. } = self.theirs.numbered(alias)?;
         let mut finished = false;
         if let Some(id) = blocks.answer {
-            let (start, count) = (blocks.start, blocks.blocks.len());
+            let (start, extending, count) = (blocks.start, blocks.extending, blocks.blocks.len());
             let end = start.saturating_add(count as u64);
-            finished = self.asked.answer(id, alias, start, count).map_err(|error| match error {
-                AnswerError::Unknown => ProtocolError::UnknownRequest { id },
-                AnswerError::Wrong { next } => ProtocolError::WrongAnswer { id, start, end, next },
-            })?;
+            finished =
+                self.asked.answer(id, alias, start, extending, count).map_err(|error| match error {
+                    AnswerError::Unknown => ProtocolError::UnknownRequest { id },
+                    AnswerError::Wrong { next } => ProtocolError::WrongAnswer { id, start, end, next },
+                    AnswerError::Incomplete => ProtocolError::Incomplete { id, extending },
+                })?;
         }
         self.theirs.reached(alias, blocks.head.length);
         if live {

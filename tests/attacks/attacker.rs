@@ -4,7 +4,7 @@
 use crate::support::options;
 use ed25519_dalek::SigningKey;
 use multi_hyperbee::codec::{Reader, put_bytes, put_varint};
-use multi_hyperbee::db::{Code, Db, Peer, PeerEvent, PeerOptions, Transport};
+use multi_hyperbee::db::{Code, Db, Peer, PeerEvent, Store, Transport};
 use multi_hyperbee::merkle::{Head, Node, Roots};
 use multi_hyperbee::types::FeedKey;
 use multi_hyperbee::wire::{Config, Event, Role, Session, Topic, TopicKind};
@@ -20,6 +20,11 @@ pub const REFUSE: u8 = 13;
 pub const BLOCKS: u8 = 14;
 pub const PIECE: u8 = 15;
 pub const ACCESS: u8 = 16;
+pub const ASK: u8 = 19;
+
+fn attached() -> Transport {
+    Transport::Attached { initiator: false, handshake_hash: HASH }
+}
 
 pub fn frame(tag: u8, body: &[u8]) -> Vec<u8> {
     let mut out = Vec::new();
@@ -46,7 +51,9 @@ pub fn held(length: u64) -> Vec<u8> {
 pub struct Attacker {
     /// The victim's end.
     pub peer: Peer,
-    /// What the victim said since the topic is open, by type.
+    /// What the victim said with which the topic opened.
+    pub greeting: Vec<Event>,
+    /// What it said since, by type.
     pub heard: Vec<(u8, Vec<u8>)>,
     unread: Vec<u8>,
     error: Option<(Code, String)>,
@@ -55,26 +62,39 @@ pub struct Attacker {
 impl Attacker {
     /// Has the transport, and has said nothing.
     pub fn stranger(db: &Db) -> Self {
-        Self::over(db, options(Transport::Attached { initiator: false, handshake_hash: HASH }))
+        Self::over(db.replicate(options(attached())).unwrap())
     }
 
-    fn over(db: &Db, options: PeerOptions) -> Self {
-        let peer = db.replicate(options).unwrap();
-        Self { peer, heard: Vec::new(), unread: Vec::new(), error: None }
+    /// The same, of all that a store has.
+    pub fn stranger_to(store: &Store) -> Self {
+        Self::over(store.replicate(options(attached())).unwrap())
+    }
+
+    fn over(peer: Peer) -> Self {
+        Self { peer, greeting: Vec::new(), heard: Vec::new(), unread: Vec::new(), error: None }
     }
 
     /// Knows the key: the database's topic is open, as number 0.
     pub fn proved(db: &Db, config: Config) -> Self {
-        let mut attacker = Self::stranger(db);
+        let topic = Topic { kind: TopicKind::Database, key: db.info().unwrap().key };
+        Self::stranger(db).proving(topic, config)
+    }
+
+    /// Knows the key of a feed that is open by itself: its topic is open, as number 0.
+    pub fn of_feed(store: &Store, key: FeedKey) -> Self {
+        Self::stranger_to(store).proving(Topic { kind: TopicKind::Feed, key }, Config::default())
+    }
+
+    fn proving(mut self, topic: Topic, config: Config) -> Self {
         let mut session = Session::attached(Role::Initiator, HASH, config);
-        session.offer(&[Topic { kind: TopicKind::Database, key: db.info().unwrap().key }]).unwrap();
-        attacker.bytes(&session.pull(9_999).unwrap());
-        while let Some(bytes) = attacker.peer.pull(1 << 16) {
+        session.offer(&[topic]).unwrap();
+        self.bytes(&session.pull(9_999).unwrap());
+        while let Some(bytes) = self.peer.pull(1 << 16) {
             session.receive(&bytes).unwrap();
         }
-        let events: Vec<Event> = std::iter::from_fn(|| session.event()).collect();
-        assert!(events.iter().any(|event| matches!(event, Event::TopicOpen { .. })));
-        attacker
+        self.greeting = std::iter::from_fn(|| session.event()).collect();
+        assert!(self.greeting.iter().any(|event| matches!(event, Event::TopicOpen { .. })));
+        self
     }
 
     /// As [`Attacker::proved`], and its first vector, an empty one, has ended: nobody waits for what it may still show.

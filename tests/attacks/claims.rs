@@ -4,8 +4,9 @@ use crate::attacker::*;
 use crate::flood::stand_still;
 use crate::scene::Scene;
 use crate::support::{get, put, put_write};
+use multi_hyperbee::db::Code;
 use multi_hyperbee::merkle::Head;
-use multi_hyperbee::wire::Config;
+use multi_hyperbee::wire::{Config, Event};
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
@@ -212,5 +213,31 @@ fn a_first_vector_that_never_ends_silences_us_once() {
     scene.undisturbed_within(OWN_FEED_PATIENCE + 1, &mut [(&mut attacker, &mut |_| ())]);
     scene.undisturbed();
     assert_eq!(attacker.failed(), None);
+    scene.sound();
+}
+
+/// What a device says of itself so that what is new goes over one of its connections: the mark.
+#[test]
+fn who_says_the_mark_of_another_device_takes_nothing_from_it() {
+    const MARK: u8 = 5;
+    let mut scene = Scene::new();
+    let thief = Attacker::member(&scene.c);
+    let mark_of = |event: &Event| match event {
+        Event::Access { kind: MARK, bytes, .. } => Some(bytes.clone()),
+        _ => None,
+    };
+    let stolen = thief.greeting.iter().find_map(mark_of).unwrap();
+    let stolen = [&[0, MARK, u8::try_from(stolen.len()).unwrap()][..], &stolen].concat();
+    // Which connection goes first follows from the handshake: of many one is the attacker's.
+    for _ in 0..8 {
+        let mut attacker = Attacker::member(&scene.a);
+        attacker.say(ACCESS, &stolen);
+        scene.undisturbed();
+        let (code, rule) = attacker.failed().unwrap();
+        assert!(code == Code::Protocol && rule.contains("a mark that is another's"), "{rule}");
+        scene.disconnect();
+        scene.reconnect();
+        scene.undisturbed();
+    }
     scene.sound();
 }

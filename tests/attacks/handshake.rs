@@ -21,6 +21,8 @@ fn a_handshake_that_is_not_finished_ends_after_its_patience() {
     let silent = scene.a.replicate(options(Transport::Responder)).unwrap();
     let slow = scene.a.replicate(options(Transport::Responder)).unwrap();
     let hello = Attacker::stranger(&scene.a).peer;
+    // The channel is open: the victim's Hello has left.
+    assert!(hello.pull(1 << 16).is_some());
     let mut dripping = [0, 32].into_iter().chain(std::iter::repeat(7));
     for second in 0..=HANDSHAKE_PATIENCE {
         for peer in [&silent, &slow, &hello] {
@@ -37,6 +39,25 @@ fn a_handshake_that_is_not_finished_ends_after_its_patience() {
         assert_eq!((code, message.as_str()), (Code::Timeout, "the other side did not say who it is in time"));
     }
     scene.undisturbed();
+}
+
+/// Others use the connection too, and the other side opens our channel whenever it likes: until then nothing is pulled.
+#[test]
+fn a_channel_that_is_not_open_yet_costs_nobody_patience() {
+    let mut scene = Scene::new();
+    let waiting = Attacker::stranger(&scene.a).peer;
+    for _ in 0..3 * HANDSHAKE_PATIENCE {
+        waiting.tick();
+    }
+    assert_eq!(failure(&waiting), None);
+    // It holds nothing back.
+    scene.undisturbed();
+    assert!(waiting.pull(1 << 16).is_some());
+    for second in 0..=HANDSHAKE_PATIENCE {
+        assert_eq!(failure(&waiting), None, "after {second} seconds");
+        waiting.tick();
+    }
+    assert_eq!(failure(&waiting).unwrap().0, Code::Timeout);
 }
 
 #[test]

@@ -12,9 +12,11 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod apart;
 mod attacker;
 mod claims;
 mod entries;
+mod fetching;
 mod flood;
 mod forged;
 mod handshake;

@@ -69,7 +69,7 @@ const CLAIM_PATIENCE: u32 = 30;
 /// blocks are not free.
 const MESSAGE_COST: usize = 512;
 
-/// Ticks a connection may take to say who it is.
+/// Ticks a connection may take to say who it is, once it can. A channel that others share it can open at any time.
 const HANDSHAKE_PATIENCE: u32 = 20;
 
 /// One connection; clones are the same.
@@ -126,6 +126,10 @@ struct State {
     /// An answer is due and none has come for [`stall::STALL_PATIENCE`]: others may fetch what was asked here.
     stalled: bool,
     ticks: u32,
+    /// The other side can speak: bytes have passed, or they are the first.
+    has_begun: bool,
+    /// Ticks for which it could, and did not say who it is.
+    nameless: u32,
     own_allowed: bool,
     /// Ticks for which each topic's first vector was waited for, also if it was withdrawn and opened again.
     awaited: BTreeMap<Topic, u32>,
@@ -196,6 +200,7 @@ impl Peer {
                 return true;
             }
             state.received.count(bytes.len());
+            state.has_begun = true;
             let taken = state.session.receive(bytes);
             state.take_events(peer);
             if let Err(error) = taken {
@@ -221,6 +226,7 @@ impl Peer {
         state.fill(max.max(MAX_OUTGOING), self);
         let bytes = state.session.pull(max);
         state.sent.count(bytes.as_ref().map_or(0, Vec::len));
+        state.has_begun |= bytes.is_some();
         let is_news = state.events.len() > events;
         drop(state);
         if is_news {
@@ -251,10 +257,13 @@ impl Peer {
             state.topics.values_mut().for_each(|shown| shown.access.tick());
             state.all_topics_due();
             state.say_seconds(peer);
-            if state.session.remote().is_none() && state.ticks > HANDSHAKE_PATIENCE {
-                let error = Error::new(Code::Timeout, "the other side did not say who it is in time");
-                state.session.finish(CloseReason::Timeout);
-                state.fail(error);
+            if state.has_begun && state.session.remote().is_none() {
+                state.nameless = state.nameless.saturating_add(1);
+                if state.nameless > HANDSHAKE_PATIENCE {
+                    let error = Error::new(Code::Timeout, "the other side did not say who it is in time");
+                    state.session.finish(CloseReason::Timeout);
+                    state.fail(error);
+                }
             }
             state.notice_stall(peer);
             state.holes_due();

@@ -32,6 +32,7 @@ impl Peer {
     fn open(shared: &Arc<Shared>, scope: Option<u32>, options: PeerOptions) -> Result<Self, Error> {
         let PeerOptions { transport, live, download, upload, user_data, wake } = options;
         let config = Config { live, upload, download, user_data, ..Config::default() };
+        let has_begun = !matches!(transport, Transport::Attached { .. });
         let session = match transport {
             Transport::Initiator => noise(Role::Initiator, config)?,
             Transport::Responder => noise(Role::Responder, config)?,
@@ -60,6 +61,8 @@ impl Peer {
             pieced: 0,
             stalled: false,
             ticks: 0,
+            has_begun,
+            nameless: 0,
             own_allowed: false,
             awaited: BTreeMap::new(),
             claimed: 0,
