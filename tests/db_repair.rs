@@ -452,8 +452,12 @@ fn a_leaf_and_another_block_damaged_are_told_apart_or_asked_for() {
     for (leaves, blocks) in few.into_iter().chain([everywhere]) {
         let dir = world.copy();
         tamper(dir.path(), |txn| {
-            leaves.iter().for_each(|leaf| spoil_leaf(txn, *leaf));
-            blocks.iter().for_each(|block| spoil(txn, 0, *block));
+            for leaf in leaves {
+                spoil_leaf(txn, *leaf);
+            }
+            for block in blocks {
+                spoil(txn, 0, *block);
+            }
             Ok(())
         });
         must_be_mended(&world, dir.path(), &format!("leaves {leaves:?}, blocks {blocks:?}"));
