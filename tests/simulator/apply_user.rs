@@ -75,6 +75,7 @@ pub fn act(replica: &mut Replica, values: &[String], answer: Answer) -> Result<(
     let before = replica.db().status().map_err(wrong)?;
     let known = (replica.ledger.len(), replica.written_loose());
     let is_older = replica.is_mute();
+    let length_before = replica.own_length()?;
     let may_refuse = is_older || replica.cautious;
     let optimistic = !before.writable;
     // Whether the encryption key is the right one is known from the creator's first block on.
@@ -97,7 +98,7 @@ pub fn act(replica: &mut Replica, values: &[String], answer: Answer) -> Result<(
             Err(format!("appended in a backup that nobody has confirmed: {values:?}"))
         }
         Ok(Some(_)) if is_older => {
-            if now == known {
+            if now == known && replica.own_length()? <= length_before {
                 Err(format!("{values:?} are nowhere"))
             } else {
                 Ok(())

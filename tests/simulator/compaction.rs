@@ -10,7 +10,11 @@ use multi_hyperbee::db::{Code, Keep, Range};
 
 /// What was seen at versions from the oldest that is kept on stays so; what is below is refused.
 fn trim(replica: &mut Replica, random: &mut Random) -> Result<(), String> {
-    let keep = Keep::Versions(1 + random.below(6) as u64);
+    let most = random.pick(&[1, 1, 6]);
+    let keep = Keep::Versions(1 + random.below(most) as u64);
+    if random.chance(40) {
+        replica.let_go();
+    }
     let done = replica.db().compact(Some(keep), |_| ()).wait().map_err(text)?;
     count("compact");
     count_if(done.versions > 0, "compact: something went");

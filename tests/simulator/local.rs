@@ -17,6 +17,8 @@ impl World {
         let Some(replica) = device.replica(Mode::Apply) else { return Ok(()) };
         replica.settle();
         replica.learn_own()?;
+        // What moved was said of the feed that it wrote.
+        replica.take_events(true)?;
         let was_indexer = replica.db().status().map_err(text)?.indexer;
         let secret = random.secret();
         let local = replica.db().set_local(secret).wait().map_err(text)?;

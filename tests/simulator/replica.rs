@@ -299,6 +299,11 @@ impl Replica {
         Ok(())
     }
 
+    /// Whoever held versions needs them no more.
+    pub fn let_go(&mut self) {
+        self.open.as_mut().unwrap().held.clear();
+    }
+
     /// Versions below are not kept any more; in a backup they may be.
     pub fn forget_below(&mut self, oldest: u64) {
         let is_kept = |(version, _): &(u64, Vec<ViewEntry>)| *version == 0 || *version >= oldest;
@@ -450,6 +455,12 @@ impl Replica {
             }
             _ => Err(format!("of {} blocks written in a restored copy some are gone", self.loose.len())),
         }
+    }
+
+    /// How long the own feed is here. What is written while less than the ledger is here may be, by chance and to the
+    /// byte, what stood there.
+    pub fn own_length(&self) -> Result<usize, String> {
+        Ok(self.blocks(self.local())?.len())
     }
 
     /// Blocks written here while less than the ledger was.

@@ -97,6 +97,7 @@ fn after(write: &Write, found: &mut BTreeMap<Vec<u8>, After>) {
 pub fn act(replica: &mut Replica, write: &Write) -> Result<(), String> {
     let wrong = |error: multi_hyperbee::db::Error| format!("{error} ({:?})", error.code);
     let before = replica.db().status().map_err(wrong)?;
+    let length_before = replica.own_length()?;
     let result = match replica.db().write(vec![write.clone()]).wait() {
         Ok(mut results) => results.remove(0),
         Err(error) => Err(error),
@@ -127,7 +128,8 @@ pub fn act(replica: &mut Replica, write: &Write) -> Result<(), String> {
         }
         Ok(Written::Yes { .. }) if is_older => {
             let now = (replica.ledger.len(), replica.written_loose());
-            return if now == known { Err(format!("{write:?} is nowhere")) } else { Ok(()) };
+            let is_nowhere = now == known && replica.own_length()? <= length_before;
+            return if is_nowhere { Err(format!("{write:?} is nowhere")) } else { Ok(()) };
         }
         Err(error) if error.code == Code::DiskFull && replica.is_full => Written::Conflict,
         Err(error) if error.code == Code::NotWritable && !before.writable => Written::Conflict,
