@@ -316,7 +316,7 @@ fn a_man_in_the_middle_who_does_not_know_the_key_opens_nothing() {
     pump_all(&mut a, &mut b);
     for peer in [&a, &b] {
         assert_eq!(peer.error, None);
-        assert!(peer.seen.contains(&Event::Shown { opened: 0 }));
+        assert!(peer.seen.iter().any(|event| matches!(event, Event::Shown { opened: 0, .. })));
         assert!(!peer.seen.iter().any(|event| matches!(event, Event::TopicOpen { .. })));
     }
 }

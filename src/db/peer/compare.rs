@@ -24,12 +24,11 @@ pub(super) struct Compared {
     heard: Option<StateClaim>,
     /// The tick of this side's last one.
     said_at: Option<u32>,
-    /// By number: several databases of a store may have the topic's key.
-    own: BTreeMap<u32, Own>,
 }
 
+/// What this side has said.
 #[derive(Default)]
-struct Own {
+pub(super) struct Own {
     /// Commits of the database when it was last looked at.
     commits: Option<u64>,
     /// The digest that was last said.
@@ -67,8 +66,8 @@ impl State {
                 return false;
             }
             let commits = open.state_hash.commits();
-            let own = self.topics.get_mut(id).map(|shown| shown.compared.own.entry(open.id).or_default());
-            own.is_some_and(|own| own.commits.replace(commits) == Some(commits))
+            let own = self.compared.entry((*id, open.id)).or_default();
+            own.commits.replace(commits) == Some(commits)
         });
         shown.into_iter().map(|(_, open)| open).collect()
     }
@@ -103,7 +102,7 @@ impl State {
         let Some(shown) = self.topics.get_mut(&id).filter(|shown| shown.compared.may_say(ticks)) else {
             return;
         };
-        let own = shown.compared.own.entry(open.id).or_default();
+        let own = self.compared.entry((id, open.id)).or_default();
         let Some(claim) = open.state_hash.current_claim() else { return };
         if own.said != Some(claim.digest) && self.session.state_hash(id, &claim).is_ok() {
             own.said = Some(claim.digest);
@@ -113,12 +112,12 @@ impl State {
 
     /// Tells of a difference, once for each digest.
     fn compare(&mut self, id: TopicId, open: &OpenDatabase, peer: &Peer) {
-        let (Some(shared), Some(shown)) = (&self.shared, self.topics.get_mut(&id)) else { return };
+        let (Some(shared), Some(shown)) = (&self.shared, self.topics.get(&id)) else { return };
         let (Some(theirs), Some(ours)) = (shown.compared.heard, open.state_hash.claim()) else { return };
         if theirs.digest != ours.digest || theirs.state == ours.state {
             return;
         }
-        let own = shown.compared.own.entry(open.id).or_default();
+        let own = self.compared.entry((id, open.id)).or_default();
         if own.told.replace(ours.digest) != Some(ours.digest) {
             let (ours, theirs) = (ours.state, theirs.state);
             shared.board.send(open.id, &DbEvent::Diverged { ours, theirs, peer: peer.0.id });

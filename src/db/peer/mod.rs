@@ -25,6 +25,7 @@ mod relay;
 mod remote;
 mod scope;
 mod serve;
+mod spoken;
 mod stall;
 mod status;
 mod transport;
@@ -102,8 +103,10 @@ struct State {
     shared: Option<Arc<Shared>>,
     session: Session,
     events: VecDeque<PeerEvent>,
-    topics: BTreeMap<TopicId, Shown>,
-    offered: BTreeSet<Topic>,
+    topics: BTreeMap<TopicId, Box<Shown>>,
+    spoken: spoken::Spoken,
+    /// By topic, and by number: several databases of a store may have the topic's key.
+    compared: BTreeMap<(TopicId, u32), compare::Own>,
     remote: BTreeMap<FeedKey, RemoteFeed>,
     watch: watch::Watch,
     serving: VecDeque<Serving>,
@@ -117,7 +120,8 @@ struct State {
     downloads: bool,
     /// A feed was given up that another connection may go on with.
     released: bool,
-    /// The peer has none of what was shown to it.
+    /// All that the initiator offers was shown; none of it is shared.
+    shown_all: bool,
     nothing_shared: bool,
     /// The tick in which an answer last came, or the first of those that are due was asked for.
     heard_at: u32,
@@ -159,10 +163,6 @@ struct Shown {
     second: BTreeSet<FeedKey>,
     /// The other side's name on this topic.
     mark: Option<twice::Mark>,
-    /// Feeds announced on it, and up to what length.
-    said: BTreeMap<FeedKey, u64>,
-    /// Feeds the other side has announced on it; the session bounds how many.
-    announced: BTreeSet<FeedKey>,
     /// The other side's first vector is all here.
     heard: bool,
     /// The other side has announced its own feed too.
@@ -177,7 +177,8 @@ struct Shown {
     /// Feeds announced before it was known whether the database takes in such as it does not know, or while others are
     /// looked at.
     unmet: BTreeMap<FeedKey, FeedState>,
-    access: access::Talk,
+    /// Nobody has said anything of it, mostly.
+    access: Option<Box<access::Talk>>,
     relaying: relay::Relaying,
     compared: compare::Compared,
 }
@@ -248,8 +249,8 @@ impl Peer {
         self.prepare_claims();
         self.with_state(|state, peer| {
             state.ticks = state.ticks.saturating_add(1);
-            state.topics.values_mut().for_each(|shown| shown.access.tick());
-            state.all_topics_due();
+            state.topics.values_mut().filter_map(|shown| shown.access.as_mut()).for_each(|talk| talk.tick());
+            state.unsaid_topics_due();
             state.say_seconds(peer);
             if state.session.remote().is_none() && state.ticks > HANDSHAKE_PATIENCE {
                 let error = Error::new(Code::Timeout, "the other side did not say who it is in time");

@@ -9,7 +9,8 @@ use std::sync::atomic::Ordering;
 impl State {
     /// Brings up to date whether first vectors are awaited. True if none is.
     pub(super) fn note_heard(&mut self, peer: &Peer) -> bool {
-        if self.topics.values().all(|shown| shown.heard || !self.may_be_awaited(&shown.topic)) {
+        let mut unheard = self.watch.unvectored.iter().filter_map(|id| self.topics.get(id));
+        if !unheard.any(|shown| self.may_be_awaited(&shown.topic)) {
             peer.0.unheard.store(false, Ordering::Release);
             self.is_heard_news = true;
         }
@@ -17,7 +18,7 @@ impl State {
     }
 
     fn has_heard_all(&self) -> bool {
-        self.topics.values().all(|shown| shown.heard)
+        self.watch.unvectored.is_empty()
     }
 
     /// Whether a topic's first vector is still worth waiting for: what does not come holds our own blocks back once, and
@@ -138,7 +139,7 @@ impl State {
     /// A tick has passed: own blocks do not wait for ever.
     pub(super) fn wait_to_leave(&mut self, peer: &Peer) {
         self.touch_closed(peer);
-        for shown in self.topics.values().filter(|shown| !shown.heard) {
+        for shown in self.watch.unvectored.iter().filter_map(|id| self.topics.get(id)) {
             let ticks = self.awaited.entry(shown.topic).or_default();
             *ticks = ticks.saturating_add(1);
         }

@@ -19,32 +19,31 @@ pub(in crate::db) type Mark = [u8; 16];
 
 /// Connections by the mark of their other side, and by their own names.
 #[derive(Default)]
-pub(in crate::db) struct Marks(BTreeMap<Mark, BTreeMap<[u8; 32], u64>>);
+pub(in crate::db) struct Marks(BTreeMap<(Mark, [u8; 32]), u64>);
 
 impl Marks {
     fn put(&mut self, mark: Mark, name: [u8; 32], peer: u64) {
-        self.0.entry(mark).or_default().insert(name, peer);
+        self.0.insert((mark, name), peer);
     }
 
     /// Whether another connection goes before this one.
     fn is_second(&self, mark: &Mark, peer: u64) -> bool {
-        self.0.get(mark).and_then(BTreeMap::first_key_value).is_some_and(|(_, first)| *first != peer)
+        self.of(mark).next().is_some_and(|(_, first)| *first != peer)
     }
 
     fn take_out(&mut self, mark: &Mark, peer: u64) {
-        if let Some(connections) = self.0.get_mut(mark) {
-            connections.retain(|_, connection| *connection != peer);
-            if connections.is_empty() {
-                self.0.remove(mark);
-            }
+        let gone: Vec<_> = self.of(mark).filter(|(_, other)| **other == peer).map(|(row, _)| *row).collect();
+        for row in gone {
+            self.0.remove(&row);
         }
     }
 
+    fn of(&self, mark: &Mark) -> impl Iterator<Item = (&(Mark, [u8; 32]), &u64)> {
+        self.0.range((*mark, [0; 32])..=(*mark, [0xff; 32]))
+    }
+
     pub fn leave(&mut self, peer: u64) {
-        self.0.retain(|_, connections| {
-            connections.retain(|_, connection| *connection != peer);
-            !connections.is_empty()
-        });
+        self.0.retain(|_, connection| *connection != peer);
     }
 }
 
@@ -104,17 +103,16 @@ impl State {
 
     fn say_second(&mut self, id: TopicId, key: FeedKey, peer: &Peer) {
         let Some(feed) = self.topic_feed(id, &key, peer) else { return };
-        let said = self.topics.get(&id).and_then(|shown| shown.said.get(&key)).copied();
+        let said = self.spoken.said(id, &key);
         let length = feed.offered();
         if said.is_none_or(|said| said >= length) {
             return;
         }
         let has_left =
             super::driver::state_of(key, &feed).is_none_or(|state| self.session.have(&state) != Ok(false));
-        let Some(shown) = self.topics.get_mut(&id) else { return };
         if has_left {
-            shown.said.insert(key, length);
-        } else {
+            self.spoken.say(id, key, length);
+        } else if let Some(shown) = self.topics.get_mut(&id) {
             shown.second.insert(key);
         }
     }
