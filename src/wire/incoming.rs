@@ -162,6 +162,7 @@ impl Session {
                 self.outbox.push(message::numbered(Tag::Withdraw, accepted.id.0.into()));
             }
         }
+        self.topics.renew();
         if !self.topics.is_showing() {
             let opened = std::mem::take(&mut self.opening);
             self.emit(Event::Shown { opened, is_all: true });

@@ -62,6 +62,9 @@ pub struct Topics {
     shown: Option<Vec<Topic>>,
     /// Initiator: what is to be shown.
     unshown: BTreeSet<Topic>,
+    /// Initiator: everything that is not open is to be shown again, when what waits for its Answer has one: a Nudge costs
+    /// its sender next to nothing.
+    again: bool,
     /// Responder: a Nudge is due.
     due: bool,
     /// Responder: remote proofs of everything offered. Rebuilt when the offer changes.
@@ -90,6 +93,7 @@ impl Topics {
             opened: Vec::new(),
             shown: None,
             unshown: BTreeSet::new(),
+            again: false,
             due: false,
             expected: None,
         }
@@ -145,6 +149,14 @@ impl Topics {
 
     /// Initiator: the other side offers more than before, so everything that is not open is shown again.
     pub fn nudged(&mut self) {
+        self.again = true;
+    }
+
+    /// Initiator: takes in what is to be shown again, if no answer is awaited.
+    pub fn renew(&mut self) {
+        if self.shown.is_some() || !std::mem::take(&mut self.again) {
+            return;
+        }
         let not_open = self.offered.iter().filter(|(_, offered)| offered.open.is_none());
         self.unshown.extend(not_open.map(|(topic, _)| *topic));
     }
@@ -168,6 +180,7 @@ impl Topics {
         if self.role == Role::Responder || self.shown.is_some() {
             return None;
         }
+        self.renew();
         let mut shown = Vec::new();
         let mut macs = Vec::new();
         while macs.len() < MAX_TOPICS_SHOWN
@@ -208,8 +221,7 @@ impl Topics {
             let is_it = |topic: &&Topic| same(mac, &capability(topic, Role::Initiator, &self.handshake_hash));
             let Some(topic) = expected.of(mac).find(is_it) else { continue };
             let is_open = self.offered.get(topic).is_none_or(|offered| offered.open.is_some());
-            if !is_open && let Some(id) = self.open(*topic)
-            {
+            if !is_open && let Some(id) = self.open(*topic) {
                 proofs.push((index, capability(topic, Role::Responder, &self.handshake_hash)));
                 opened.push((id, *topic));
             }
@@ -271,7 +283,7 @@ impl Topics {
 
     /// Initiator: whether something is yet to be shown, or answered.
     pub fn is_showing(&self) -> bool {
-        !self.unshown.is_empty() || self.shown.is_some()
+        !self.unshown.is_empty() || self.shown.is_some() || self.again
     }
 
     /// Whether any topic was ever proved here.

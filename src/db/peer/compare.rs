@@ -32,9 +32,16 @@ pub(super) struct Own {
     /// Commits of the database when it was last looked at.
     commits: Option<u64>,
     /// The digest that was last said.
-    said: Option<Hash>,
+    said: Option<ShortDigest>,
     /// The digest for which a difference was last told.
-    told: Option<Hash>,
+    told: Option<ShortDigest>,
+}
+
+/// The half of one of our own digests: enough to know it again.
+type ShortDigest = [u8; 16];
+
+fn short(digest: &Hash) -> Option<ShortDigest> {
+    digest.first_chunk().copied()
 }
 
 impl Compared {
@@ -104,8 +111,8 @@ impl State {
         };
         let own = self.compared.entry((id, open.id)).or_default();
         let Some(claim) = open.state_hash.current_claim() else { return };
-        if own.said != Some(claim.digest) && self.session.state_hash(id, &claim).is_ok() {
-            own.said = Some(claim.digest);
+        if own.said != short(&claim.digest) && self.session.state_hash(id, &claim).is_ok() {
+            own.said = short(&claim.digest);
             shown.compared.said_at = Some(ticks);
         }
     }
@@ -118,7 +125,7 @@ impl State {
             return;
         }
         let own = self.compared.entry((id, open.id)).or_default();
-        if own.told.replace(ours.digest) != Some(ours.digest) {
+        if std::mem::replace(&mut own.told, short(&ours.digest)) != short(&ours.digest) {
             let (ours, theirs) = (ours.state, theirs.state);
             shared.board.send(open.id, &DbEvent::Diverged { ours, theirs, peer: peer.0.id });
         }

@@ -39,7 +39,6 @@ pub(super) use twice::Marks;
 use super::error::{Code, Error};
 use super::events::Wake;
 use super::store::Shared;
-use crate::merkle::Parting;
 use crate::types::FeedKey;
 use crate::wire::{CloseReason, FeedState, RequestId, Session, Topic, TopicId};
 use driver::Serving;
@@ -87,7 +86,7 @@ struct Connection {
     unheard: AtomicBool,
     /// Nothing in common is known yet, and may soon be.
     fresh: AtomicBool,
-    /// Own feeds that may leave over it: those of which a topic is open.
+    /// Own feeds that an open topic lets it speak of: they may leave over it.
     own: RwLock<BTreeSet<FeedKey>>,
     /// The other side says it has more of an own feed, or another one, than is here.
     claims: AtomicBool,
@@ -168,12 +167,8 @@ struct Shown {
     /// The other side has announced its own feed too.
     heard_own: bool,
     said_own: bool,
-    /// Feeds whose fork was shown on it, or by the other side.
-    told_forks: BTreeSet<FeedKey>,
-    /// Forked feeds of which that could not be read when it was to be shown.
-    untold_forks: BTreeSet<FeedKey>,
-    /// Proofs of forks of feeds that are not known here yet.
-    early_forks: BTreeMap<FeedKey, Parting>,
+    /// Nobody has forked, mostly.
+    forks: Option<Box<forks::Forks>>,
     /// Feeds announced before it was known whether the database takes in such as it does not know, or while others are
     /// looked at.
     unmet: BTreeMap<FeedKey, FeedState>,

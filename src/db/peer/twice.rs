@@ -9,7 +9,7 @@
 use super::{Peer, State};
 use crate::types::FeedKey;
 use crate::wire::{Topic, TopicId, TopicKind};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// The message that says a side's mark.
 pub(super) const MARK: u8 = 5;
@@ -17,33 +17,33 @@ pub(super) const MARK: u8 = 5;
 /// A side's name on one topic, while its store is open.
 pub(in crate::db) type Mark = [u8; 16];
 
-/// Connections by the mark of their other side, and by their own names.
+/// Connections by the mark of their other side; and their own names.
 #[derive(Default)]
-pub(in crate::db) struct Marks(BTreeMap<(Mark, [u8; 32]), u64>);
+pub(in crate::db) struct Marks {
+    names: BTreeMap<u64, [u8; 32]>,
+    marks: BTreeSet<(Mark, u64)>,
+}
 
 impl Marks {
     fn put(&mut self, mark: Mark, name: [u8; 32], peer: u64) {
-        self.0.insert((mark, name), peer);
+        self.names.insert(peer, name);
+        self.marks.insert((mark, peer));
     }
 
     /// Whether another connection goes before this one.
     fn is_second(&self, mark: &Mark, peer: u64) -> bool {
-        self.of(mark).next().is_some_and(|(_, first)| *first != peer)
+        let connections = self.marks.range((*mark, 0)..=(*mark, u64::MAX)).map(|(_, peer)| *peer);
+        connections.min_by_key(|peer| self.names.get(peer)).is_some_and(|first| first != peer)
     }
 
     fn take_out(&mut self, mark: &Mark, peer: u64) {
-        let gone: Vec<_> = self.of(mark).filter(|(_, other)| **other == peer).map(|(row, _)| *row).collect();
-        for row in gone {
-            self.0.remove(&row);
-        }
-    }
-
-    fn of(&self, mark: &Mark) -> impl Iterator<Item = (&(Mark, [u8; 32]), &u64)> {
-        self.0.range((*mark, [0; 32])..=(*mark, [0xff; 32]))
+        self.marks.remove(&(*mark, peer));
     }
 
     pub fn leave(&mut self, peer: u64) {
-        self.0.retain(|_, connection| *connection != peer);
+        if self.names.remove(&peer).is_some() {
+            self.marks.retain(|(_, connection)| *connection != peer);
+        }
     }
 }
 
@@ -146,7 +146,7 @@ mod tests {
         marks.leave(6);
         assert!(!marks.is_second(&[1; 16], 5));
         marks.take_out(&[1; 16], 5);
-        marks.leave(7);
-        assert!(marks.0.is_empty());
+        [5, 7].into_iter().for_each(|peer| marks.leave(peer));
+        assert!(marks.marks.is_empty() && marks.names.is_empty());
     }
 }

@@ -35,8 +35,8 @@ pub(super) struct Watch {
     pub holed: BTreeSet<FeedKey>,
     /// Feeds of which not all that was announced is here and in the order.
     undelivered: BTreeSet<FeedKey>,
-    /// Own feeds that an open topic lets this connection speak of; of those: of which something waits to leave; that nobody has confirmed; of which the other side claims more.
-    pub own: BTreeSet<FeedKey>,
+    /// Of the own feeds that an open topic lets this connection speak of: of which something waits to leave; that nobody has
+    /// confirmed; of which the other side claims more.
     pub leaving: BTreeSet<FeedKey>,
     pub unconfirmed: BTreeSet<FeedKey>,
     pub claimed: BTreeSet<FeedKey>,
@@ -98,7 +98,7 @@ impl State {
         self.watch.unvectored.insert(id);
         self.watch.due.insert(id);
         for open in self.databases_of(&topic, peer) {
-            self.watch.touched.extend(open.feeds.read().own().map(|(key, _)| *key));
+            self.touch_own(&topic, &open);
             let Some(shown) = self.topics.get_mut(&id) else { continue };
             match topic.kind {
                 TopicKind::Database => shown.news.extend(open.feeds.read().keys()),
@@ -108,11 +108,23 @@ impl State {
         self.note_topic_said(id, peer);
     }
 
+    /// Own feeds that a topic is about: it begins, or ends, to let them be spoken of.
+    fn touch_own(&mut self, topic: &Topic, open: &OpenDatabase) {
+        let feeds = open.feeds.read();
+        match topic.kind {
+            TopicKind::Database => self.watch.touched.extend(feeds.own().map(|(key, _)| *key)),
+            TopicKind::Feed => {
+                self.watch.touched.insert(topic.key);
+            }
+        }
+    }
+
     pub(super) fn unwatch_topic(&mut self, id: TopicId, peer: &Peer) {
         let databases = self.databases_of_topic(id, peer);
         self.watch.databases.extend(databases.iter().map(|open| open.id));
+        let topic = self.topics.get(&id).map(|shown| shown.topic);
         for open in &databases {
-            self.watch.touched.extend(open.feeds.read().own().map(|(key, _)| *key));
+            topic.iter().for_each(|topic| self.touch_own(topic, open));
         }
         self.forget_mark(id, peer);
         self.spoken.forget(id);
@@ -143,8 +155,8 @@ impl State {
     /// A tick has passed: topics on which there may be something to say. Of a feed's that is what waits to be said.
     pub(super) fn unsaid_topics_due(&mut self) {
         let waits = |shown: &Shown| {
-            let is_forks = !shown.untold_forks.is_empty() || !shown.early_forks.is_empty();
-            shown.topic.kind == TopicKind::Database || !shown.news.is_empty() || !shown.said_own || is_forks
+            let is_unsaid = !shown.news.is_empty() || !shown.said_own || shown.forks.is_some();
+            shown.topic.kind == TopicKind::Database || is_unsaid
         };
         self.watch.due.extend(self.topics.iter().filter(|(_, shown)| waits(shown)).map(|(id, _)| *id));
     }
@@ -286,7 +298,7 @@ impl State {
             let watch = &mut self.watch;
             watch.databases.extend(holders.iter().map(|open| open.id));
             keep(&mut watch.undelivered, key, is_undelivered);
-            keep(&mut watch.own, key, is_own);
+            keep(&mut peer.0.own.write(), key, is_own);
             keep(&mut watch.claimed, key, is_claimed);
             keep(&mut watch.leaving, key, leaves);
             keep(&mut watch.unconfirmed, key, unconfirmed);
