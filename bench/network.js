@@ -20,12 +20,14 @@ const MIB = Number(process.env.MULTI_HYPERBEE_BENCH_MIB ?? 1024)
 const DATABASES = 100
 const ENTRIES = 100_000
 const IDLE_DATABASES = 1_000
-const IDLE_MS = 10_000
+const IDLE_MS = 30_000
+const FEEDS = 10_000
 
 async function run(dir) {
   const results = [await rawFeed(dir), await rawFeedInMemory()]
   results.push(await manyDatabases(dir))
   results.push(await idle(dir))
+  results.push(await manyFeeds())
   return results
 }
 
@@ -130,7 +132,10 @@ async function opened(store, count, keys) {
   return all
 }
 
-/** What a connection of many databases costs while nothing happens. Both ends are counted in memory. */
+/**
+ * What a connection of many databases costs while nothing happens. Both ends are in this process, and what the memory grows
+ * by is its pages: `tests/db_many.rs` counts what the connection itself holds.
+ */
 async function idle(dir) {
   const [from, to] = ['c', 'd'].map((name) => new Store(path.join(dir, name)))
   const theirs = await opened(from, IDLE_DATABASES)
@@ -164,6 +169,24 @@ async function idle(dir) {
   return { what: `idle: one connection of ${IDLE_DATABASES} databases`, ours: { ...result, count: 0 }, note }
 }
 
+/** Feeds of one block each, all of them over one connection. */
+async function manyFeeds() {
+  const [from, to] = [new Store(':memory:'), new Store(':memory:')]
+  const theirs = Array.from({ length: FEEDS }, (_, n) => from.get({ name: `feed ${n}` }))
+  await Promise.all(theirs.map((feed) => feed.append(Buffer.from('block'))))
+  const ours = theirs.map((feed) => to.get(feed.key))
+  await Promise.all(ours.map((feed) => feed.ready()))
+  const { client, socket, end } = await sockets()
+  const result = await timed(FEEDS, async () => {
+    from.replicate(client, { isInitiator: true })
+    to.replicate(socket, { isInitiator: false })
+    await Promise.all(ours.map((feed) => feed.download({ start: 0, end: 1 })))
+  })
+  end()
+  await Promise.all([from.close(), to.close()])
+  return { what: `${FEEDS.toLocaleString('en')} feeds over one connection`, ours: result }
+}
+
 function resident() {
   globalThis.gc?.()
   return process.memoryUsage().rss
@@ -173,7 +196,7 @@ async function main() {
   const dir = fs.mkdtempSync(path.join(os.tmpdir(), 'multi-hyperbee-bench-'))
   try {
     const only = process.argv[2]
-    const cases = { rawFeed, rawFeedInMemory, manyDatabases, idle }
+    const cases = { rawFeed, rawFeedInMemory, manyDatabases, idle, manyFeeds }
     for (const result of only ? [await cases[only](dir)] : await run(dir)) console.log(JSON.stringify(result))
   } finally {
     fs.rmSync(dir, { recursive: true, force: true })

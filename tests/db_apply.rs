@@ -189,3 +189,27 @@ fn strangers_count_only_where_apply_acknowledges_them() {
     assert_eq!(a.get("k").as_deref(), Some("good"));
     assert_eq!(a.db.state_hash().unwrap(), b.db.state_hash().unwrap());
 }
+
+#[test]
+fn an_append_writes_as_much_with_thousands_of_writers_as_with_few() {
+    let cost = |writers: usize| {
+        let store = memory();
+        let a = create_apply(&store);
+        let grants: Vec<String> = (0..writers).map(|n| format!("add {n:08x}{}", "07".repeat(28))).collect();
+        for grants in grants.chunks(500) {
+            a.append(&grants.iter().map(String::as_str).collect::<Vec<_>>());
+        }
+        a.append(&["put k 1"]);
+        let before = store.wrote().unwrap();
+        a.append(&["put k 2"]);
+        let after = store.wrote().unwrap();
+        (after.commits - before.commits, after.rows - before.rows, after.bytes - before.bytes)
+    };
+    let many =
+        std::env::var("MULTI_HYPERBEE_FEEDS").ok().and_then(|count| count.parse().ok()).unwrap_or(2_000);
+    let (few, many) = (cost(16), cost(many));
+    println!("an append of 16 writers, and of many: {few:?}, {many:?}");
+    assert_eq!((few.0, few.1), (many.0, many.1));
+    // Numbers are longer, and a row of the tree may be fuller.
+    assert!(many.2 <= few.2 + 700, "{few:?} {many:?}");
+}

@@ -15,7 +15,9 @@ mod wire_support;
 use ed25519_dalek::{Signer, SigningKey};
 use multi_hyperbee::codec::put_varint;
 use multi_hyperbee::types::FeedKey;
-use multi_hyperbee::wire::{Event, ProtocolError, RequestId, Role, Session, StateClaim, TopicId, limits};
+use multi_hyperbee::wire::{
+    Event, ProtocolError, RequestId, Role, Session, StateClaim, Topic, TopicId, TopicKind, limits,
+};
 use proptest::prelude::*;
 use wire_support::{HASH, Peer, attached, database, key, noise, pair, pump_all};
 
@@ -355,7 +357,7 @@ fn a_man_in_the_middle_who_does_not_know_the_key_opens_nothing() {
     pump_all(&mut a, &mut b);
     for peer in [&a, &b] {
         assert_eq!(peer.error, None);
-        assert!(peer.seen.contains(&Event::Shown { opened: 0 }));
+        assert!(peer.seen.iter().any(|event| matches!(event, Event::Shown { opened: 0, .. })));
         assert!(!peer.seen.iter().any(|event| matches!(event, Event::TopicOpen { .. })));
     }
 }
@@ -407,6 +409,34 @@ fn an_answer_invented_before_the_show_has_left_is_refused() {
     a.session.pull(9_999).unwrap();
     a.receive(&[frame(5, &[0]), frame(6, &[]), frame(5, &[0])].concat());
     assert_eq!(a.error, Some(ProtocolError::Unasked { message: "Answer" }));
+}
+
+#[test]
+fn nudges_in_a_loop_make_one_show_wait_and_no_more_work_than_that() {
+    let mut a = Peer::new(attached(Role::Initiator), &[]);
+    let topics: Vec<Topic> = (0..limits::MAX_TOPICS as u32)
+        .map(|n| {
+            let mut bytes = [7; 32];
+            bytes[..4].copy_from_slice(&n.to_be_bytes());
+            Topic { kind: TopicKind::Feed, key: FeedKey(bytes) }
+        })
+        .collect();
+    a.session.offer(&topics).unwrap();
+    a.receive(&attached(Role::Responder).pull(999).unwrap());
+    let show = 32 * limits::MAX_TOPICS_SHOWN;
+    for _ in 0..50_000 {
+        a.receive(&frame(6, &[]));
+    }
+    assert!(a.session.outgoing() < show + 100);
+    // What was shown before the Nudges is shown once more, with the rest.
+    let mut rounds = 0;
+    while a.session.outgoing() > 0 {
+        while a.session.pull(1 << 20).is_some() {}
+        a.receive(&frame(5, &[0]));
+        assert!(a.session.outgoing() < show + 100);
+        rounds += 1;
+    }
+    assert_eq!((rounds, &a.error), (1 + limits::MAX_TOPICS / limits::MAX_TOPICS_SHOWN, &None));
 }
 
 #[test]

@@ -180,6 +180,37 @@ fn many_topics_share_one_connection_and_only_common_ones_open() {
 }
 
 #[test]
+fn more_topics_than_one_show_takes_open_in_rounds_and_that_was_all_is_said_once() {
+    let (mut a, mut b) = pair(attached(Role::Initiator), attached(Role::Responder));
+    let count = 2 * limits::MAX_TOPICS_SHOWN as u32 + 7;
+    let topics: Vec<Topic> = (0..count)
+        .map(|n| {
+            let mut bytes = [0xee; 32];
+            bytes[..4].copy_from_slice(&n.to_be_bytes());
+            Topic { kind: TopicKind::Feed, key: FeedKey(bytes) }
+        })
+        .collect();
+    a.session.offer(&topics).unwrap();
+    // Every second one is both sides'.
+    b.session.offer(&topics.iter().step_by(2).copied().collect::<Vec<_>>()).unwrap();
+    pump_all(&mut a, &mut b);
+    assert_eq!((&a.error, &b.error), (&None, &None));
+    let opened = |peer: &Peer| peer.seen.iter().filter(|e| matches!(e, Event::TopicOpen { .. })).count();
+    let both = count.div_ceil(2) as usize + 1;
+    assert_eq!((opened(&a), opened(&b)), (both, both));
+    let rounds = |peer: &Peer| peer.seen.iter().filter(|e| matches!(e, Event::Shown { .. })).count();
+    // The first Show is that of the topic a pair begins with.
+    assert_eq!((rounds(&a), rounds(&b)), (1, 4), "the initiator's ends when all is shown");
+    let is_end =
+        |peer: &Peer| peer.seen.iter().any(|event| matches!(event, Event::Shown { is_all: true, .. }));
+    assert!(is_end(&a) && !is_end(&b));
+    a.session.end_show().unwrap();
+    assert!(a.session.is_showing());
+    pump_all(&mut a, &mut b);
+    assert!(is_end(&b) && !a.session.is_showing());
+}
+
+#[test]
 fn topics_offered_later_open_on_a_live_connection_from_either_side() {
     for (mut a, mut b) in pairs() {
         pump_all(&mut a, &mut b);

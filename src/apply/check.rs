@@ -19,7 +19,7 @@ pub enum Flaw {
 /// Decodes one row of a table of the sequence, whole.
 pub fn check_row(table: Table, key: &[u8], value: &[u8]) -> Result<(), DecodeError> {
     match table {
-        Table::Applied if key.len() == 4 => AppliedState::decode(value).map(drop),
+        Table::Applied => super::kept::check_row(key, value),
         Table::Sequence if key.len() == 12 => Row::decode(value, |_| Some(FeedKey([0; 32]))).map(drop),
         _ => Err(DecodeError::Malformed { what: "a key of the sequence" }),
     }

@@ -5,12 +5,15 @@
 //!
 //! **Invariants.** 1. Rows `0..cursor.index()` are there and no others. 2. The state of the view at version `end` of a
 //! row is the state after its batch; at `begin`, before it. 3. Both tables change only together, in one transaction.
+//! 4. Of a state a commit writes what it has changed: a head, and a row for each feed that is another.
 //!
 //! **Not here.** Which batch comes next (`causal`), what is written to the view (`view`, `db`), what `apply` does.
 
 mod check;
+mod kept;
 
 pub use check::{Flaw, check, check_row};
+pub use kept::{AppliedFeed, AppliedHead, Changed, load, save};
 
 use crate::causal::{Change, Cursor, Membership, Past, Placement, Standing, Turn};
 use crate::codec::{DecodeError, Reader, put_varint};
@@ -114,71 +117,6 @@ impl AppliedState {
     pub fn members(&self) -> &Membership {
         self.open_wave.as_ref().map_or_else(|| self.cursor.standing().members(), |wave| &wave.members)
     }
-
-    /// `cursor ‖ version varint ‖ clock varint ‖ generation varint ‖ open wave ‖ counted (count varint, feed 32 each, ascending) ‖ final length varint ‖ final standing ‖ final position`,
-    /// where `open wave = 0x00 | 0x01 ‖ shared varint ‖ past ‖ membership` and `final position = 0x00 | 0x01 ‖ time u64 ‖ tick varint ‖
-    /// writer 32 ‖ seq varint`.
-    pub fn encode(&self) -> Vec<u8> {
-        let mut out = Vec::new();
-        self.cursor.encode_into(&mut out);
-        put_varint(&mut out, self.version);
-        put_varint(&mut out, self.clock);
-        put_varint(&mut out, self.generation);
-        out.push(self.open_wave.is_some().into());
-        if let Some(OpenWave { shared, placed, members }) = &self.open_wave {
-            put_varint(&mut out, *shared);
-            placed.encode_into(&mut out);
-            members.encode_into(&mut out);
-        }
-        put_varint(&mut out, self.counted.len() as u64);
-        self.counted.iter().for_each(|feed| out.extend_from_slice(feed.as_bytes()));
-        put_varint(&mut out, self.last.length);
-        self.last.standing.encode_into(&mut out);
-        out.push(self.last.at.is_some().into());
-        if let Some(Position { effective, writer, seq }) = self.last.at {
-            out.extend_from_slice(&effective.time.to_be_bytes());
-            put_varint(&mut out, effective.tick);
-            out.extend_from_slice(writer.as_bytes());
-            put_varint(&mut out, seq);
-        }
-        out
-    }
-
-    pub fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
-        let mut reader = Reader::new(bytes);
-        let cursor = Cursor::decode(&mut reader)?;
-        let version = reader.varint("the version")?;
-        let clock = reader.varint("the clock")?;
-        let generation = reader.varint("the generation")?;
-        let open_wave = if reader.bool("the open wave")? {
-            let shared = reader.varint("its version")?;
-            let placed = Past::decode(&mut reader)?;
-            Some(OpenWave { shared, placed, members: Membership::decode(&mut reader)? })
-        } else {
-            None
-        };
-        let count = reader.length("the feeds that count", reader.remaining() / 32)?;
-        let mut counted = BTreeSet::new();
-        for _ in 0..count {
-            let feed = FeedKey(reader.array("a feed that counts")?);
-            if counted.last().is_some_and(|last| *last >= feed) {
-                return Err(DecodeError::Malformed { what: "the feeds that count" });
-            }
-            counted.insert(feed);
-        }
-        let length = reader.varint("the final length")?;
-        let standing = Standing::decode(&mut reader)?;
-        let at = if reader.bool("the final position")? {
-            let effective = Effective { time: reader.u64("its time")?, tick: reader.varint("its tick")? };
-            let writer = FeedKey(reader.array("its writer")?);
-            Some(Position { effective, writer, seq: reader.varint("its seq")? })
-        } else {
-            None
-        };
-        reader.finish("the state of a sequence")?;
-        let last = Final { length, standing, at };
-        Ok(Self { cursor, version, clock, generation, open_wave, counted, last })
-    }
 }
 
 const TAKEN: u8 = 4;
@@ -255,17 +193,6 @@ fn row_key(database: u32, index: u64) -> [u8; 12] {
     out
 }
 
-pub fn load(txn: &impl Read, database: u32, creator: FeedKey) -> Result<AppliedState, ApplyError> {
-    match txn.get(Table::Applied, &database.to_be_bytes())? {
-        Some(row) => Ok(AppliedState::decode(row)?),
-        None => Ok(AppliedState::new(creator)),
-    }
-}
-
-pub fn save(txn: &mut WriteTxn<'_>, database: u32, state: &AppliedState) -> Result<(), StoreError> {
-    txn.put(Table::Applied, &database.to_be_bytes(), &state.encode())
-}
-
 /// The row at `index`. `writer`: whose feed a number of this store names.
 pub fn row(
     txn: &impl Read,
@@ -298,7 +225,7 @@ pub fn cut(txn: &mut WriteTxn<'_>, database: u32, from: u64, to: u64) -> Result<
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::causal::{Member, Plan};
+    use crate::causal::Member;
 
     fn position(seq: u64) -> Position {
         Position { effective: Effective { time: 9, tick: 1 }, writer: FeedKey([1; 32]), seq }
@@ -333,34 +260,6 @@ mod tests {
         assert_eq!(Row::decode(&bytes, writer), Ok(row));
         assert!((0..bytes.len()).all(|cut| Row::decode(&bytes[..cut], writer).is_err()));
         assert!(Row::decode(&bytes, |_| None).is_err());
-    }
-
-    #[test]
-    fn states_round_trip_and_no_truncation_passes() {
-        let mut state = AppliedState::new(FeedKey([1; 32]));
-        state.cursor.place(Turn { at: position(0), end: 1 }, &mut Plan::default());
-        let (placed, members) = (state.cursor.placed().clone(), state.members().clone());
-        (state.version, state.generation) = (4, 5);
-        state.open_wave = Some(OpenWave { shared: 3, placed, members });
-        state.last.at = Some(position(0));
-        let bytes = state.encode();
-        assert_eq!(AppliedState::decode(&bytes), Ok(state));
-        assert!((0..bytes.len()).all(|cut| AppliedState::decode(&bytes[..cut]).is_err()));
-    }
-
-    #[test]
-    fn a_state_has_one_form() {
-        let mut state = AppliedState::new(FeedKey([1; 32]));
-        state.counted = BTreeSet::from([FeedKey([8; 32]), FeedKey([9; 32])]);
-        let bytes = state.encode();
-        let at = bytes.windows(32).position(|feed| feed == [8; 32]).unwrap();
-        for (first, second) in [(9, 8), (8, 8)] {
-            let mut other = bytes.clone();
-            other[at..at + 32].fill(first);
-            other[at + 32..at + 64].fill(second);
-            assert!(AppliedState::decode(&other).is_err(), "{first}, {second}");
-        }
-        assert_eq!(AppliedState::decode(&bytes), Ok(state));
     }
 
     #[test]

@@ -4,10 +4,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::encoding::{map, place, position, put_map, put_position};
 use super::standing::{Change, Standing};
 use super::{Control, Member, Past, WalkSource};
-use crate::codec::{DecodeError, Reader, put_varint};
 use crate::fault::{self, Fault};
 use crate::types::{FeedKey, Position};
 
@@ -238,45 +236,6 @@ impl Cursor {
         if change.after.is_some_and(|member| member.indexer) {
             self.ever_indexer.insert(change.feed);
         }
-    }
-
-    /// ```text
-    /// index varint ‖ placed past ‖ standing ‖ last taken ‖ step ‖ tail ‖ ever indexer (feed map of nothing)
-    /// step = 0x00 | 0x01 ‖ position ‖ end varint      tail = 0x00 | 0x01 ‖ start varint ‖ standing
-    /// ```
-    pub fn encode_into(&self, out: &mut Vec<u8>) {
-        put_varint(out, self.index);
-        self.placed.encode_into(out);
-        self.walk.encode_into(out);
-        put_position(out, self.last_taken);
-        put_position(out, self.step.map(|step| step.at));
-        if let Some(step) = self.step {
-            put_varint(out, step.end);
-        }
-        out.push(self.tail.is_some().into());
-        if let Some((start, standing)) = &self.tail {
-            put_varint(out, *start);
-            standing.encode_into(out);
-        }
-        put_map(out, self.ever_indexer.iter().map(|feed| (feed, ())), |_, ()| {});
-    }
-
-    pub fn decode(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
-        let index = reader.varint("the length of the sequence")?;
-        let placed = Past::decode(reader)?;
-        let walk = Standing::decode(reader)?;
-        let last_taken = position(reader)?;
-        let step = match position(reader)? {
-            Some(at) => Some(Turn { at, end: place(reader, "a step's end")? }),
-            None => None,
-        };
-        let tail = if reader.bool("the tail")? {
-            Some((reader.varint("the tail's start")?, Standing::decode(reader)?))
-        } else {
-            None
-        };
-        let ever_indexer = map(reader, "past indexers", |_| Ok(()))?.into_keys().collect();
-        Ok(Self { index, placed, walk, last_taken, step, tail, ever_indexer })
     }
 }
 

@@ -1,6 +1,7 @@
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use super::encoding::{map, place, position, put_map, put_position};
+use super::encoding::{place, position, put_position};
+use super::kept_cursor::differing;
 use super::{Control, Member, Membership};
 use crate::codec::{DecodeError, Reader, put_varint};
 use crate::types::{FeedKey, Position};
@@ -20,6 +21,14 @@ pub struct Change {
     pub before: Option<Member>,
     pub after: Option<Member>,
     /// It declared the feed lost, of this length.
+    pub lost: Option<u64>,
+}
+
+/// What is kept of one feed.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct StandingFeed {
+    pub member: Option<Member>,
+    /// It is lost: how much of it is promised to be placed all the same.
     pub lost: Option<u64>,
 }
 
@@ -75,16 +84,64 @@ impl Standing {
         }
     }
 
-    /// `membership ‖ lost`, a feed map of varint lengths.
+    /// What is kept of one feed.
+    pub fn feed(&self, feed: &FeedKey) -> StandingFeed {
+        StandingFeed { member: self.members.get(feed), lost: self.lost.get(feed).copied() }
+    }
+
+    /// # Errors
+    /// Without an indexer it is nobody's.
+    pub fn restore(feeds: impl Iterator<Item = (FeedKey, StandingFeed)>) -> Result<Self, DecodeError> {
+        let (mut members, mut lost) = (BTreeMap::new(), BTreeMap::new());
+        for (feed, kept) in feeds {
+            kept.member.map(|member| members.insert(feed, member));
+            kept.lost.map(|length| lost.insert(feed, length));
+        }
+        Ok(Self { members: Membership::of(members)?, lost })
+    }
+
+    /// Adds the feeds of which something else is kept than of `before`; none: than of nothing.
+    pub fn changed_since(&self, before: Option<&Self>, out: &mut BTreeSet<FeedKey>) {
+        differing(self.members.iter(), before.into_iter().flat_map(|before| before.members.iter()), out);
+        let lost = |(feed, length): (&FeedKey, &u64)| (*feed, *length);
+        let of_before = before.into_iter().flat_map(|before| &before.lost);
+        differing(self.lost.iter().map(lost), of_before.map(lost), out);
+    }
+}
+
+const MEMBER: u8 = 1;
+const INDEXER: u8 = 2;
+const LOST: u8 = 4;
+
+impl StandingFeed {
+    /// `flags u8 (1 granted, 2 indexer, 4 lost) ‖ [since: 0x00 | 0x01 ‖ position] ‖ [promised length varint]`.
     pub fn encode_into(&self, out: &mut Vec<u8>) {
-        self.members.encode_into(out);
-        put_map(out, self.lost.iter(), |out, length| put_varint(out, *length));
+        let is_indexer = self.member.is_some_and(|member| member.indexer);
+        let flag = |is: bool, flag: u8| if is { flag } else { 0 };
+        out.push(
+            flag(self.member.is_some(), MEMBER) | flag(is_indexer, INDEXER) | flag(self.lost.is_some(), LOST),
+        );
+        if let Some(member) = self.member {
+            put_position(out, member.since);
+        }
+        if let Some(length) = self.lost {
+            put_varint(out, length);
+        }
     }
 
     pub fn decode(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
-        let members = Membership::decode(reader)?;
-        let lost = map(reader, "lost writers", |reader| place(reader, "a lost writer's length"))?;
-        Ok(Self { members, lost })
+        let what = "a feed's standing";
+        let flags = reader.u8(what)?;
+        if flags & !(MEMBER | INDEXER | LOST) != 0 || flags & (MEMBER | INDEXER) == INDEXER {
+            return Err(DecodeError::UnknownTag { what, tag: flags.into() });
+        }
+        let member = if flags & MEMBER != 0 {
+            Some(Member { since: position(reader)?, indexer: flags & INDEXER != 0 })
+        } else {
+            None
+        };
+        let lost = if flags & LOST != 0 { Some(place(reader, "a lost writer's length")?) } else { None };
+        Ok(Self { member, lost })
     }
 }
 

@@ -132,12 +132,20 @@ impl Touched {
 pub(super) struct Dirty {
     pub state: bool,
     pub order: bool,
-    pub applied: bool,
+    pub applied: Option<apply::Changed>,
     pub row: bool,
     pub members: BTreeSet<FeedKey>,
 }
 
 impl DatabaseState {
+    /// Puts the state of an apply-mode database, and notes what of it the commit has to write.
+    pub fn put_applied(&mut self, state: AppliedState) {
+        let changed = self.dirty.applied.get_or_insert_default();
+        state.changed_since(self.applied.as_ref(), changed);
+        self.applied = Some(state);
+        self.dirty.state = true;
+    }
+
     pub fn id(&self) -> u32 {
         self.row.id
     }
@@ -372,8 +380,8 @@ impl<'e, 't> Work<'e, 't> {
             let event = Event::Update { from: database.published, to: database.state.version };
             self.engine.effects.events.push((id, event));
         }
-        if let (true, Some(applied)) = (database.dirty.applied, &database.applied) {
-            apply::save(self.txn, id, applied)?;
+        if let (Some(changed), Some(applied)) = (&database.dirty.applied, &database.applied) {
+            apply::save(self.txn, id, applied, changed)?;
         }
         if database.dirty.row
             && let Some(open) = self.engine.board.database(id)
@@ -385,9 +393,12 @@ impl<'e, 't> Work<'e, 't> {
             order::save_order(self.txn, id, &database.order, &feeds)?;
             database.touched.add(&feeds);
         }
-        if database.dirty.applied {
-            // Who is granted and what is shown may be another for any of them.
-            database.touched = Touched::All;
+        if let Some(changed) = &database.dirty.applied {
+            if changed.wave {
+                // Who is granted and what is shown may be another for any of them.
+                database.touched = Touched::All;
+            }
+            database.touched.add(&changed.feeds);
         }
         database.touched.add(&database.dirty.members);
         for feed in &database.dirty.members {

@@ -5,7 +5,7 @@ use super::admit::InviteRow;
 use super::again::Kept;
 use super::rows::{DatabaseRow, MemberRow, StateRow};
 use super::verify::{Unreadable, check_row};
-use crate::apply::{AppliedState, Row};
+use crate::apply::{AppliedFeed, AppliedHead, OpenWave, Row};
 use crate::causal::{ControlBatch, OrderFeed, OrderHead, Past};
 use crate::codec::{DecodeError, Reader, put_varint};
 use crate::feed::FeedRecord;
@@ -35,7 +35,11 @@ pub fn reread_row(table: Table, key: &[u8], value: &[u8]) -> Result<Option<Vec<u
         Table::Invites => out = InviteRow::decode(value)?.encode(),
         Table::Kept => out = Kept::decode(key, value)?.encode(),
         Table::Forks => Parting::decode(&mut reader)?.encode_into(&mut out),
-        Table::Applied => out = AppliedState::decode(value)?.encode(),
+        Table::Applied => match key.len() {
+            4 => AppliedHead::decode(&mut reader)?.encode_into(&mut out),
+            5 => OpenWave::decode(&mut reader)?.encode_into(&mut out),
+            _ => AppliedFeed::decode(&mut reader)?.encode_into(&mut out),
+        },
         Table::Witnesses => out = Witness::decode(key, value)?.value(),
         Table::Sequence => {
             // The writer is named by its number in this store.

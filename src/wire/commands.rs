@@ -26,6 +26,29 @@ impl Session {
         Ok(())
     }
 
+    pub fn offers(&self, topic: &Topic) -> bool {
+        self.topics.offers(topic)
+    }
+
+    /// How many topics are offered.
+    pub fn offered(&self) -> usize {
+        self.topics.offered()
+    }
+
+    /// Initiator: not all that is offered was shown, or answered. [`super::Event::Shown`] follows.
+    pub fn is_showing(&self) -> bool {
+        self.topics.is_showing()
+    }
+
+    /// Initiator: says that all that is offered was shown, for now. Nothing if it was not.
+    pub fn end_show(&mut self) -> Result<(), CommandError> {
+        self.check_open()?;
+        if self.introduced && self.topics.end_show() {
+            self.shown = self.outbox.push(message::show(&[]));
+        }
+        Ok(())
+    }
+
     /// This side does not hold `topic` any more. If it was open, its number is dead at once.
     pub fn withdraw(&mut self, topic: &Topic) -> Result<(), CommandError> {
         self.check_open()?;

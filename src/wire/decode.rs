@@ -3,7 +3,7 @@
 
 use super::limits::{
     MAX_ACCESS_BYTES, MAX_BLOCKS_PER_MESSAGE, MAX_CLIENT_BYTES, MAX_FEEDS_PER_VECTOR, MAX_PIECE,
-    MAX_PROOF_NODES, MAX_TOPICS, MAX_USER_DATA_BYTES,
+    MAX_PROOF_NODES, MAX_TOPICS_SHOWN, MAX_USER_DATA_BYTES,
 };
 use super::message::{FLAG_DOWNLOAD, FLAG_LIVE, FLAG_UPLOAD, Held, Message, Named, Tag, role_byte};
 use super::{Blocks, Head, ProofNode, ProtocolError, Remote, RequestId, Role, StateClaim, Version};
@@ -77,11 +77,11 @@ fn read(tag: Tag, reader: &mut Reader<'_>) -> Result<Message, DecodeError> {
         Tag::Ping => Message::Ping,
         Tag::Pong => Message::Pong,
         Tag::Show => {
-            let count = count(reader, "topics shown", MAX_TOPICS, 32)?;
+            let count = count(reader, "topics shown", MAX_TOPICS_SHOWN, 32)?;
             Message::Show { macs: repeat(count, || reader.array("a proof"))? }
         }
         Tag::Answer => {
-            let count = count(reader, "topics answered", MAX_TOPICS, 33)?;
+            let count = count(reader, "topics answered", MAX_TOPICS_SHOWN, 33)?;
             Message::Answer {
                 proofs: repeat(count, || Ok((reader.varint("a place")?, reader.array("a proof")?)))?,
             }

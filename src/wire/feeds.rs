@@ -24,7 +24,8 @@ pub struct Feeds {
     by_alias: Vec<Announced>,
     by_key: BTreeMap<FeedKey, u64>,
     members: BTreeSet<(TopicId, u64)>,
-    per_topic: BTreeMap<TopicId, usize>,
+    /// How many are announced on a topic, by its number.
+    per_topic: Vec<u32>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -53,7 +54,7 @@ impl Feeds {
             unnamed += usize::from(alias.is_none());
             joining += usize::from(!alias.is_some_and(is_member));
         }
-        if self.per_topic.get(&topic).copied().unwrap_or(0) + joining > MAX_FEEDS_PER_TOPIC {
+        if self.on_topic(topic) + joining > MAX_FEEDS_PER_TOPIC {
             return Err(FeedsError::TooMany { what: "feeds on one topic", limit: MAX_FEEDS_PER_TOPIC });
         }
         if (self.members.len() + joining).max(self.by_alias.len() + unnamed) > MAX_FEEDS_PER_SESSION {
@@ -100,8 +101,7 @@ impl Feeds {
         if self.members.contains(&(topic, alias)) {
             return Ok(());
         }
-        let here = self.per_topic.entry(topic).or_insert(0);
-        if *here >= MAX_FEEDS_PER_TOPIC {
+        if self.on_topic(topic) >= MAX_FEEDS_PER_TOPIC {
             return Err(FeedsError::TooMany { what: "feeds on one topic", limit: MAX_FEEDS_PER_TOPIC });
         }
         if self.members.len() >= MAX_FEEDS_PER_SESSION {
@@ -110,7 +110,13 @@ impl Feeds {
                 limit: MAX_FEEDS_PER_SESSION,
             });
         }
-        *here += 1;
+        let place = topic.0 as usize;
+        if self.per_topic.len() <= place {
+            self.per_topic.resize(place + 1, 0);
+        }
+        if let Some(here) = self.per_topic.get_mut(place) {
+            *here += 1;
+        }
         self.members.insert((topic, alias));
         if let Some(announced) = self.announced_mut(alias) {
             announced.topics += 1;
@@ -128,7 +134,13 @@ impl Feeds {
                 announced.topics = announced.topics.saturating_sub(1);
             }
         }
-        self.per_topic.remove(&topic);
+        if let Some(here) = self.per_topic.get_mut(topic.0 as usize) {
+            *here = 0;
+        }
+    }
+
+    fn on_topic(&self, topic: TopicId) -> usize {
+        self.per_topic.get(topic.0 as usize).map_or(0, |count| *count as usize)
     }
 
     pub fn heard(&mut self, alias: u64, held: &Held) {

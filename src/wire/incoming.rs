@@ -143,7 +143,7 @@ impl Session {
         for (id, topic) in &opened {
             self.emit(Event::TopicOpen { topic: *id, kind: topic.kind, key: topic.key });
         }
-        self.emit(Event::Shown { opened: opened.len() });
+        self.emit(Event::Shown { opened: opened.len(), is_all: macs.is_empty() });
         Ok(())
     }
 
@@ -153,17 +153,20 @@ impl Session {
         if !self.outbox.has_left(self.shown) {
             return Err(ProtocolError::Unasked { message: "Answer" });
         }
-        let mut opened = 0;
         for accepted in self.topics.accept(proofs)? {
             if accepted.wanted {
-                opened += 1;
+                self.opening += 1;
                 let (kind, key) = (accepted.topic.kind, accepted.topic.key);
                 self.emit(Event::TopicOpen { topic: accepted.id, kind, key });
             } else {
                 self.outbox.push(message::numbered(Tag::Withdraw, accepted.id.0.into()));
             }
         }
-        self.emit(Event::Shown { opened });
+        self.topics.renew();
+        if !self.topics.is_showing() {
+            let opened = std::mem::take(&mut self.opening);
+            self.emit(Event::Shown { opened, is_all: true });
+        }
         self.show();
         Ok(())
     }

@@ -27,11 +27,14 @@ pub const MAX_CLIENT_BYTES: usize = 64;
 /// User data in the first message: a stranger's bytes stay small.
 pub const MAX_USER_DATA_BYTES: usize = 4 << 10;
 
-/// Topics one side may offer, show at once, or have open: bounds the capability's work per round.
-pub const MAX_TOPICS: usize = 4_096;
+/// Topics in one Show: bounds the capability's work per round. More wait for the next.
+pub const MAX_TOPICS_SHOWN: usize = 4_096;
 
-/// Topics ever opened on one connection: topics opened and given up in a loop leave a bounded trace.
-pub const MAX_TOPICS_EVER: usize = 1 << 16;
+/// Topics one side may offer, and so have open: about 1 KiB each on either side, of its own choice.
+pub const MAX_TOPICS: usize = 1 << 15;
+
+/// Topics ever opened on one connection: topics opened and given up in a loop leave a bounded trace (56 bytes each).
+pub const MAX_TOPICS_EVER: usize = 1 << 17;
 
 /// Proofs of being a writer on one topic: each costs a signature check.
 pub const MAX_WRITER_PROOFS: u32 = 16;

@@ -204,8 +204,9 @@ pub enum Event {
     TopicOpen { topic: TopicId, kind: TopicKind, key: FeedKey },
     /// The remote side gave the topic up. Its number is dead; requests for feeds only it held are refused by both.
     TopicClosed { topic: TopicId },
-    /// One round of showing topics is over; `opened` of them opened in it (their events came before).
-    Shown { opened: usize },
+    /// A round of showing topics is over; `opened` of them opened in it (their events came before). `is_all`: all that the
+    /// initiator offers was shown; the responder hears that from it.
+    Shown { opened: usize, is_all: bool },
     /// The remote side proved (a verified signature for this connection and topic) that it holds `feed`'s secret key.
     WriterProved { topic: TopicId, feed: FeedKey },
     /// Part of the remote vector. `first_complete`: with this, its first vector of this topic is all here (said once).

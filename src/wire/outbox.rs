@@ -5,6 +5,9 @@ use std::collections::VecDeque;
 /// A place in the outgoing byte stream, counted from its begin.
 pub type Place = u64;
 
+/// Frames for which room is kept while none waits: what a burst needed is not held for as long as the connection lasts.
+const IDLE_FRAMES: usize = 16;
+
 #[derive(Debug, Default)]
 pub struct Outbox {
     frames: VecDeque<Vec<u8>>,
@@ -46,6 +49,9 @@ impl Outbox {
                 self.offset = 0;
                 self.frames.pop_front();
             }
+        }
+        if self.frames.is_empty() {
+            self.frames.shrink_to(IDLE_FRAMES);
         }
         self.waiting -= out.len();
         self.left += out.len() as u64;

@@ -16,6 +16,9 @@ use std::collections::VecDeque;
 /// What an event counts besides the bytes it carries.
 const EVENT_COST: usize = 64;
 
+/// Events for which room is kept while there are none.
+const IDLE_EVENTS: usize = 16;
+
 /// One side of one connection.
 #[expect(
     clippy::struct_excessive_bools,
@@ -36,6 +39,8 @@ pub struct Session {
     /// Our Hello is queued or sent.
     pub(super) introduced: bool,
     pub(super) topics: Topics,
+    /// Initiator: topics opened since everything that is to be shown was last shown.
+    pub(super) opening: usize,
     /// Feeds announced by us, and by the peer.
     pub(super) ours: Feeds,
     pub(super) theirs: Feeds,
@@ -85,6 +90,7 @@ impl Session {
             closing: false,
             introduced: false,
             topics: Topics::new(role),
+            opening: 0,
             ours: Feeds::default(),
             theirs: Feeds::default(),
             serving: Requests::default(),
@@ -178,7 +184,11 @@ impl Session {
 
     /// The next event, oldest first.
     pub fn event(&mut self) -> Option<Event> {
-        let (cost, event) = self.events.pop_front()?;
+        let Some((cost, event)) = self.events.pop_front() else {
+            // What a burst needed is not held for as long as the connection lasts.
+            self.events.shrink_to(IDLE_EVENTS);
+            return None;
+        };
         self.unprocessed -= cost;
         Some(event)
     }

@@ -1,14 +1,15 @@
 //! Which topics are offered here, which were shown, which are open.
 //!
-//! The initiator shows a proof of each topic it offers that is not open. The responder answers those it offers too,
-//! with its own proof; each answered topic gets the next number, on both sides alike.
+//! The initiator shows a proof of each topic it offers that is not open, so many at a time. The responder answers those it
+//! offers too, with its own proof; each answered topic gets the next number, on both sides alike. What was shown and not
+//! answered is shown again when the responder says that it offers more.
 
 use super::capability::{capability, lookup_key, same};
-use super::limits::{MAX_TOPICS, MAX_TOPICS_EVER, MAX_WRITER_PROOFS};
+use super::limits::{MAX_TOPICS, MAX_TOPICS_EVER, MAX_TOPICS_SHOWN, MAX_WRITER_PROOFS};
 use super::message::Mac;
 use super::{CommandError, ProtocolError, Role, Topic, TopicId, TopicKind};
 use crate::types::FeedKey;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// A topic that has a number.
 #[derive(Debug)]
@@ -27,7 +28,28 @@ pub struct Opened {
 struct Offered {
     open: Option<TopicId>,
     /// What the initiator shows for it, once computed: showing again, at every Nudge, costs next to nothing.
-    capability: Option<Mac>,
+    capability: Option<Box<Mac>>,
+}
+
+/// Remote proofs of everything offered, by the beginnings of their tags under a secret key, in order.
+#[derive(Debug)]
+struct Expected {
+    key: [u8; 32],
+    tags: Vec<([u8; 8], Topic)>,
+}
+
+impl Expected {
+    fn tag(key: &[u8; 32], mac: &Mac) -> [u8; 8] {
+        let [a, b, c, d, e, f, g, h, ..] = *blake3::keyed_hash(key, mac).as_bytes();
+        [a, b, c, d, e, f, g, h]
+    }
+
+    /// Topics that a proof may be of: who does not know the key makes no two tags alike.
+    fn of(&self, mac: &Mac) -> impl Iterator<Item = &Topic> {
+        let tag = Self::tag(&self.key, mac);
+        let first = self.tags.partition_point(|(other, _)| *other < tag);
+        self.tags.iter().skip(first).take_while(move |(other, _)| *other == tag).map(|(_, topic)| topic)
+    }
 }
 
 #[derive(Debug)]
@@ -38,10 +60,15 @@ pub struct Topics {
     opened: Vec<Opened>,
     /// Initiator: what the Show that waits for its Answer has shown, in its order.
     shown: Option<Vec<Topic>>,
-    /// Initiator: there may be something to show. Responder: a Nudge is due.
+    /// Initiator: what is to be shown.
+    unshown: BTreeSet<Topic>,
+    /// Initiator: everything that is not open is to be shown again, when what waits for its Answer has one: a Nudge costs
+    /// its sender next to nothing.
+    again: bool,
+    /// Responder: a Nudge is due.
     due: bool,
-    /// Responder: remote proofs of everything offered, by a tag under `lookup_key`. Rebuilt when the offer changes.
-    expected: Option<([u8; 32], BTreeMap<Mac, Topic>)>,
+    /// Responder: remote proofs of everything offered. Rebuilt when the offer changes.
+    expected: Option<Expected>,
 }
 
 /// A topic the initiator finds answered; `wanted` is false if it was withdrawn meanwhile.
@@ -65,6 +92,8 @@ impl Topics {
             offered: BTreeMap::new(),
             opened: Vec::new(),
             shown: None,
+            unshown: BTreeSet::new(),
+            again: false,
             due: false,
             expected: None,
         }
@@ -85,7 +114,12 @@ impl Topics {
             return Err(CommandError::TooMany { what: "topics offered", limit: MAX_TOPICS });
         }
         for topic in topics {
-            self.offered.entry(*topic).or_default();
+            if !self.offered.contains_key(topic) {
+                self.offered.insert(*topic, Offered::default());
+                if self.role == Role::Initiator {
+                    self.unshown.insert(*topic);
+                }
+            }
         }
         if new > 0 {
             self.due = true;
@@ -96,6 +130,7 @@ impl Topics {
 
     /// No longer offered; the number it had, if it was open.
     pub fn withdraw(&mut self, topic: &Topic) -> Option<TopicId> {
+        self.unshown.remove(topic);
         let id = self.offered.remove(topic)?.open?;
         self.expected = None;
         self.close(id);
@@ -112,8 +147,27 @@ impl Topics {
         }
     }
 
+    /// Initiator: the other side offers more than before, so everything that is not open is shown again.
     pub fn nudged(&mut self) {
-        self.due = true;
+        self.again = true;
+    }
+
+    /// Initiator: takes in what is to be shown again, if no answer is awaited.
+    pub fn renew(&mut self) {
+        if self.shown.is_some() || !std::mem::take(&mut self.again) {
+            return;
+        }
+        let not_open = self.offered.iter().filter(|(_, offered)| offered.open.is_none());
+        self.unshown.extend(not_open.map(|(topic, _)| *topic));
+    }
+
+    /// Whether a topic is offered here.
+    pub fn offers(&self, topic: &Topic) -> bool {
+        self.offered.contains_key(topic)
+    }
+
+    pub fn offered(&self) -> usize {
+        self.offered.len()
     }
 
     /// Responder: whether a Nudge has to be sent, once.
@@ -123,16 +177,22 @@ impl Topics {
 
     /// Initiator: the next Show, if there is something to show and no answer is awaited.
     pub fn next_show(&mut self) -> Option<Vec<Mac>> {
-        if self.role == Role::Responder || self.shown.is_some() || !std::mem::take(&mut self.due) {
+        if self.role == Role::Responder || self.shown.is_some() {
             return None;
         }
+        self.renew();
         let mut shown = Vec::new();
         let mut macs = Vec::new();
-        for (topic, offered) in self.offered.iter_mut().filter(|(_, offered)| offered.open.is_none()) {
-            shown.push(*topic);
+        while macs.len() < MAX_TOPICS_SHOWN
+            && let Some(topic) = self.unshown.pop_first()
+        {
+            let Some(offered) = self.offered.get_mut(&topic).filter(|offered| offered.open.is_none()) else {
+                continue;
+            };
             let hash = &self.handshake_hash;
-            let mac = offered.capability.get_or_insert_with(|| capability(topic, Role::Initiator, hash));
-            macs.push(*mac);
+            let mac = || Box::new(capability(&topic, Role::Initiator, hash));
+            macs.push(**offered.capability.get_or_insert_with(mac));
+            shown.push(topic);
         }
         if shown.is_empty() {
             return None;
@@ -141,37 +201,44 @@ impl Topics {
         Some(macs)
     }
 
+    /// Initiator: a Show of nothing, if there is nothing to show and no answer is awaited.
+    pub fn end_show(&mut self) -> bool {
+        let may_end = self.role == Role::Initiator && !self.is_showing();
+        if may_end {
+            self.shown = Some(Vec::new());
+        }
+        may_end
+    }
+
     /// Responder: which of the shown proofs are ours, our proofs for them, and the topics now open. The work depends
     /// on how much is shown and offered, not on what matches.
     pub fn answer(&mut self, shown: &[Mac]) -> Answered {
         // Whatever is offered by now is met by this Show: no Nudge for it.
         self.due = false;
-        let (lookup, expected) = self.expected.take().unwrap_or_else(|| self.expect());
+        let expected = self.expected.take().unwrap_or_else(|| self.expect());
         let (mut proofs, mut opened) = (Vec::new(), Vec::new());
         for (index, mac) in (0..).zip(shown) {
-            let tag = *blake3::keyed_hash(&lookup, mac).as_bytes();
-            let Some(topic) = expected.get(&tag) else { continue };
-            let known = same(mac, &capability(topic, Role::Initiator, &self.handshake_hash));
+            let is_it = |topic: &&Topic| same(mac, &capability(topic, Role::Initiator, &self.handshake_hash));
+            let Some(topic) = expected.of(mac).find(is_it) else { continue };
             let is_open = self.offered.get(topic).is_none_or(|offered| offered.open.is_some());
-            if known
-                && !is_open
-                && let Some(id) = self.open(*topic)
-            {
+            if !is_open && let Some(id) = self.open(*topic) {
                 proofs.push((index, capability(topic, Role::Responder, &self.handshake_hash)));
                 opened.push((id, *topic));
             }
         }
-        self.expected = Some((lookup, expected));
+        self.expected = Some(expected);
         Answered { proofs, opened }
     }
 
-    fn expect(&self) -> ([u8; 32], BTreeMap<Mac, Topic>) {
-        let lookup = lookup_key(self.offered.keys(), &self.handshake_hash);
+    fn expect(&self) -> Expected {
+        let key = lookup_key(self.offered.keys(), &self.handshake_hash);
         let tagged = self.offered.keys().map(|topic| {
             let mac = capability(topic, Role::Initiator, &self.handshake_hash);
-            (*blake3::keyed_hash(&lookup, &mac).as_bytes(), *topic)
+            (Expected::tag(&key, &mac), *topic)
         });
-        (lookup, tagged.collect())
+        let mut tags: Vec<_> = tagged.collect();
+        tags.sort_unstable();
+        Expected { key, tags }
     }
 
     fn open(&mut self, topic: Topic) -> Option<TopicId> {
@@ -181,8 +248,10 @@ impl Topics {
         }
         let opened = Opened { topic, live: true, said_first: false, heard_first: false, writer_proofs: 0 };
         self.opened.push(opened);
+        self.unshown.remove(&topic);
         if let Some(offered) = self.offered.get_mut(&topic) {
             offered.open = Some(id);
+            offered.capability = None;
         }
         Some(id)
     }
@@ -210,6 +279,11 @@ impl Topics {
             accepted.push(Accepted { id, topic, wanted });
         }
         Ok(accepted)
+    }
+
+    /// Initiator: whether something is yet to be shown, or answered.
+    pub fn is_showing(&self) -> bool {
+        !self.unshown.is_empty() || self.shown.is_some() || self.again
     }
 
     /// Whether any topic was ever proved here.

@@ -6,9 +6,8 @@ use super::naive::{self, Batch, Fate, Place, Ready, View};
 use multi_hyperbee::causal::{
     Control, Cursor, Past, PlacedBatch, Placement, Plan, Sequence, Standing, Turn, WalkSource,
 };
-use multi_hyperbee::codec::Reader;
 use multi_hyperbee::types::{Effective, FeedKey, Position};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::convert::Infallible;
 
 /// One position, as an engine keeps it.
@@ -156,11 +155,10 @@ impl Replica {
         let mut plan = Plan::default();
         for _ in 0..budget {
             if resume {
-                let mut bytes = Vec::new();
-                self.cursor.encode_into(&mut bytes);
-                let mut reader = Reader::new(&bytes);
-                let again = Cursor::decode(&mut reader).unwrap();
-                reader.finish("a cursor").unwrap();
+                let mut feeds = BTreeSet::new();
+                self.cursor.changed_since(None, &mut feeds);
+                let feeds = feeds.iter().map(|feed| (*feed, self.cursor.kept(feed))).collect();
+                let again = Cursor::restore(self.cursor.kept_head(), &feeds).unwrap();
                 assert_eq!(again, self.cursor);
                 plan = Plan::default();
             }

@@ -20,7 +20,8 @@ fn each_broken_rule_ends_that_connection_names_the_rule_and_leaves_the_others_al
     let mut huge = Vec::new();
     multi_hyperbee::codec::put_varint(&mut huge, limits::MAX_FRAME as u64 + 1);
     let total = limits::MAX_PIECED as u64 + 1;
-    let show = [varints(&[limits::MAX_TOPICS as u64 + 1]), zeros(32 * (limits::MAX_TOPICS + 1))].concat();
+    let show = [varints(&[limits::MAX_TOPICS_SHOWN as u64 + 1]), zeros(32 * (limits::MAX_TOPICS_SHOWN + 1))]
+        .concat();
     let list = limits::MAX_FEEDS_PER_VECTOR as u64 + 1;
     let billion = 1_000_000_000;
     let proof = [varints(&[0]), zeros(96)].concat();

@@ -112,14 +112,12 @@ impl Work<'_, '_> {
             database.state.version = state.version;
         }
         let to = state.version;
-        database.applied = Some(state);
+        database.put_applied(state);
         database.links_due = true;
         if is_replay || !granted.is_empty() {
             // Who is believed first about a feed that has forked may be another now.
             database.forks_due.extend(database.forks.keys().copied());
         }
-        database.dirty.applied = true;
-        database.dirty.state = true;
         let after = Rights::of(database);
         before.changed_to(&after, |event| self.engine.effects.events.push((id, event)));
         for writer in granted {
@@ -169,9 +167,7 @@ impl Work<'_, '_> {
         let shared = state.open_wave.take().map_or(from, |wave| wave.shared.min(from));
         let to = state.version;
         database.state.version = to;
-        database.applied = Some(state);
-        database.dirty.applied = true;
-        database.dirty.state = true;
+        database.put_applied(state);
         let after = Rights::of(database);
         before.changed_to(&after, |event| self.engine.effects.events.push((id, event)));
         let open = self.engine.board.database(id).ok_or_else(Error::closed)?;

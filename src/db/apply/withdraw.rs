@@ -54,9 +54,7 @@ impl Work<'_, '_> {
         let Some(database) = self.engine.databases.get_mut(&id) else { return Err(Error::closed().into()) };
         database.waiting_for = database.finalize(&*self.txn, &mut state)?;
         let length = state.last.length;
-        database.applied = Some(state);
-        database.dirty.applied = true;
-        database.dirty.state = true;
+        database.put_applied(state);
         if length < final_before {
             self.event(id, Event::Moved { feed, length });
         }

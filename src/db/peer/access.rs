@@ -89,7 +89,7 @@ impl State {
     pub(super) fn heard_proof(&mut self, topic: TopicId, feed: FeedKey) {
         // The session has counted them: there are at most `MAX_WRITER_PROOFS`.
         if let Some(shown) = self.topics.get_mut(&topic) {
-            shown.access.proved.insert(feed);
+            shown.access.get_or_insert_default().proved.insert(feed);
         }
     }
 
@@ -98,7 +98,7 @@ impl State {
         if shown.topic.kind != TopicKind::Database {
             return;
         }
-        let talk = &mut shown.access;
+        let talk = shown.access.get_or_insert_default();
         let broken = match kind {
             REQUEST => match Request::decode(bytes) {
                 Ok(request) if talk.proved.contains(&request.writer) => {
@@ -134,7 +134,7 @@ impl State {
         if shown.topic.kind != TopicKind::Database {
             return;
         }
-        let silent = shown.access.is_silent();
+        let silent = shown.access.as_ref().is_none_or(|talk| talk.is_silent());
         for open in self.databases_of_topic(id, peer) {
             let asking = open.access.lock().asking();
             if let Some(asking) = asking {
@@ -150,7 +150,8 @@ impl State {
     }
 
     fn ask(&mut self, id: TopicId, open: &OpenDatabase, asking: &Asking) {
-        let said = self.topics.get(&id).and_then(|shown| shown.access.asked.get(&open.id));
+        let talk = self.topics.get(&id).and_then(|shown| shown.access.as_ref());
+        let said = talk.and_then(|talk| talk.asked.get(&open.id));
         if said == Some(&asking.ask) || !self.prove_own(id, open) {
             return;
         }
@@ -165,8 +166,9 @@ impl State {
         let sent = self.session.access(id, REQUEST, &request.encode()).is_ok();
         if let Some(shown) = self.topics.get_mut(&id).filter(|_| sent) {
             // An answer to what was asked before is nobody's any more.
-            let before = shown.access.asked.insert(open.id, asking.ask);
-            before.map(|ask| shown.access.answers.remove(&ask));
+            let talk = shown.access.get_or_insert_default();
+            let before = talk.asked.insert(open.id, asking.ask);
+            before.map(|ask| talk.answers.remove(&ask));
         }
     }
 
@@ -175,7 +177,7 @@ impl State {
     pub(super) fn prove_own(&mut self, id: TopicId, open: &OpenDatabase) -> bool {
         let (Some(shared), Some(shown)) = (&self.shared, self.topics.get_mut(&id)) else { return false };
         let local = open.local();
-        if shown.access.own.contains(&local) {
+        if shown.access.as_ref().is_some_and(|talk| talk.own.contains(&local)) {
             return true;
         }
         let record = shared.read().and_then(|txn| {
@@ -188,7 +190,7 @@ impl State {
         let Ok(Some(seed)) = record else { return false };
         let proved = prove(&mut self.session, id, local, &seed);
         if proved {
-            shown.access.own.insert(local);
+            shown.access.get_or_insert_default().own.insert(local);
         }
         proved
     }
@@ -196,7 +198,7 @@ impl State {
     /// Believes what an indexer says, also if only a later commit tells that it is one.
     fn take_answers(&mut self, id: TopicId, open: &OpenDatabase) {
         let (Some(shared), Some(shown)) = (&self.shared, self.topics.get_mut(&id)) else { return };
-        let talk = &mut shown.access;
+        let Some(talk) = &mut shown.access else { return };
         let Some(ask) = talk.asked.get(&open.id) else { return };
         let Some(answer) = talk.answers.get(ask).copied() else { return };
         let feeds = open.feeds.read();
@@ -211,11 +213,11 @@ impl State {
     }
 
     fn answer_all(&mut self, id: TopicId, open: &Arc<OpenDatabase>, peer: &Peer) {
-        let Some(shown) = self.topics.get(&id) else { return };
-        for writer in shown.access.requests.keys().copied().collect::<Vec<_>>() {
+        let Some(talk) = self.topics.get(&id).and_then(|shown| shown.access.as_ref()) else { return };
+        for writer in talk.requests.keys().copied().collect::<Vec<_>>() {
             let Some(answer) = self.answer_to(id, writer, open, peer) else { continue };
             let heard = |state: &Self| {
-                let heard = state.topics.get(&id)?.access.requests.get(&writer)?;
+                let heard = state.topics.get(&id)?.access.as_ref()?.requests.get(&writer)?;
                 Some((heard.request.ask, heard.said))
             };
             let Some((ask, said)) = heard(self) else { continue };
@@ -230,7 +232,7 @@ impl State {
     }
 
     fn request_mut(&mut self, id: TopicId, writer: &FeedKey) -> Option<&mut Heard> {
-        self.topics.get_mut(&id)?.access.requests.get_mut(writer)
+        self.topics.get_mut(&id)?.access.as_mut()?.requests.get_mut(writer)
     }
 
     /// What there is to say now to one who asks.
@@ -245,7 +247,7 @@ impl State {
         if open.feeds.read().get(&writer).is_some_and(|feed| feed.granted) {
             return Some(Answer::Heard);
         }
-        let talk = &mut self.topics.get_mut(&id)?.access;
+        let talk = self.topics.get_mut(&id)?.access.as_mut()?;
         let heard = talk.requests.get_mut(&writer)?;
         match heard.stage {
             Stage::New if talk.budget == 0 => return None,

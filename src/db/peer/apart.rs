@@ -43,20 +43,24 @@ impl State {
             let here = feeds.get(feed).filter(|here| !here.forked && !here.writable)?;
             Some((here.length, here.tip))
         };
-        let due = std::mem::take(&mut self.watch.apart);
-        let due = due.iter().filter_map(|feed| Some((feed, self.remote.get(feed)?)));
         let mut work = Vec::new();
-        for (feed, remote) in due.filter(|(_, remote)| !remote.inflight.yields) {
-            let Some((length, tip)) = known(feed).filter(|(length, _)| *length < remote.length) else {
+        // No more than may be asked for is looked at: with thousands of feeds each answer would look at all of them.
+        while work.len() + self.asks.len() < MAX_ASKS
+            && let Some(feed) = self.watch.apart.pop_first()
+        {
+            let Some(remote) = self.remote.get(&feed).filter(|remote| !remote.inflight.yields) else {
                 continue;
             };
-            let mut wanted = shared.board.wants.lock().of(feed);
+            let Some((length, tip)) = known(&feed).filter(|(length, _)| *length < remote.length) else {
+                continue;
+            };
+            let mut wanted = shared.board.wants.lock().of(&feed);
             if tip.max(length) < remote.length && remote.refused_at < remote.announced {
                 // So that its length is known.
                 wanted.push((remote.length - 1, remote.length));
             }
             let reach = remote.length;
-            work.extend(wanted.into_iter().map(|(start, end)| (*feed, start, end.min(reach))));
+            work.extend(wanted.into_iter().map(|(start, end)| (feed, start, end.min(reach))));
         }
         let has_holes = shared.board.has_holes.load(Ordering::Acquire);
         if !has_holes {

@@ -24,18 +24,24 @@ pub(super) struct Compared {
     heard: Option<StateClaim>,
     /// The tick of this side's last one.
     said_at: Option<u32>,
-    /// By number: several databases of a store may have the topic's key.
-    own: BTreeMap<u32, Own>,
 }
 
+/// What this side has said.
 #[derive(Default)]
-struct Own {
+pub(super) struct Own {
     /// Commits of the database when it was last looked at.
     commits: Option<u64>,
     /// The digest that was last said.
-    said: Option<Hash>,
+    said: Option<ShortDigest>,
     /// The digest for which a difference was last told.
-    told: Option<Hash>,
+    told: Option<ShortDigest>,
+}
+
+/// The half of one of our own digests: enough to know it again.
+type ShortDigest = [u8; 16];
+
+fn short(digest: &Hash) -> Option<ShortDigest> {
+    digest.first_chunk().copied()
 }
 
 impl Compared {
@@ -67,8 +73,8 @@ impl State {
                 return false;
             }
             let commits = open.state_hash.commits();
-            let own = self.topics.get_mut(id).map(|shown| shown.compared.own.entry(open.id).or_default());
-            own.is_some_and(|own| own.commits.replace(commits) == Some(commits))
+            let own = self.compared.entry((*id, open.id)).or_default();
+            own.commits.replace(commits) == Some(commits)
         });
         shown.into_iter().map(|(_, open)| open).collect()
     }
@@ -103,23 +109,23 @@ impl State {
         let Some(shown) = self.topics.get_mut(&id).filter(|shown| shown.compared.may_say(ticks)) else {
             return;
         };
-        let own = shown.compared.own.entry(open.id).or_default();
+        let own = self.compared.entry((id, open.id)).or_default();
         let Some(claim) = open.state_hash.current_claim() else { return };
-        if own.said != Some(claim.digest) && self.session.state_hash(id, &claim).is_ok() {
-            own.said = Some(claim.digest);
+        if own.said != short(&claim.digest) && self.session.state_hash(id, &claim).is_ok() {
+            own.said = short(&claim.digest);
             shown.compared.said_at = Some(ticks);
         }
     }
 
     /// Tells of a difference, once for each digest.
     fn compare(&mut self, id: TopicId, open: &OpenDatabase, peer: &Peer) {
-        let (Some(shared), Some(shown)) = (&self.shared, self.topics.get_mut(&id)) else { return };
+        let (Some(shared), Some(shown)) = (&self.shared, self.topics.get(&id)) else { return };
         let (Some(theirs), Some(ours)) = (shown.compared.heard, open.state_hash.claim()) else { return };
         if theirs.digest != ours.digest || theirs.state == ours.state {
             return;
         }
-        let own = shown.compared.own.entry(open.id).or_default();
-        if own.told.replace(ours.digest) != Some(ours.digest) {
+        let own = self.compared.entry((id, open.id)).or_default();
+        if std::mem::replace(&mut own.told, short(&ours.digest)) != short(&ours.digest) {
             let (ours, theirs) = (ours.state, theirs.state);
             shared.board.send(open.id, &DbEvent::Diverged { ours, theirs, peer: peer.0.id });
         }

@@ -44,28 +44,28 @@ impl State {
             Event::TopicOpen { topic, kind, key } => self.open_topic(topic, Topic { kind, key }, peer),
             Event::TopicClosed { topic } => {
                 self.unwatch_topic(topic, peer);
+                self.offer_feeds_apart(peer);
                 self.note_heard(peer);
             }
-            Event::Shown { opened } => self.shown(opened, peer),
+            Event::Shown { opened, is_all } => self.shown(opened, is_all, peer),
             Event::Vector { topic, feeds, first_complete } => {
                 for feed in &feeds {
                     self.heard(feed, peer);
                 }
-                if let Some(shown) = self.topics.get_mut(&topic) {
-                    shown.announced.extend(feeds.iter().map(|feed| feed.feed));
+                if self.topics.contains_key(&topic) {
+                    feeds.iter().for_each(|feed| self.spoken.hear(topic, feed.feed));
                 }
                 self.watch.due.insert(topic);
                 self.meet_strangers(topic, &feeds, peer);
                 if first_complete {
                     self.heard_all(topic, peer);
-                    self.tell_progress(peer);
+                    self.tell_heard_of(topic, peer);
                 }
             }
             Event::Have(feed) => {
                 self.heard(&feed, peer);
                 // It names no topic: it is said on those on which the feed was announced.
-                let topics = self.topics.iter().filter(|(_, shown)| shown.announced.contains(&feed.feed));
-                for topic in topics.map(|(id, _)| *id).collect::<Vec<_>>() {
+                for topic in self.spoken.topics_of(&feed.feed) {
                     self.watch.due.insert(topic);
                     self.meet_strangers(topic, std::slice::from_ref(&feed), peer);
                 }
@@ -89,7 +89,7 @@ impl State {
                     shown.heard_own = true;
                 }
                 self.note_topic_said(topic, peer);
-                self.tell_progress(peer);
+                self.tell_heard_of(topic, peer);
             }
             Event::Access { topic, kind: super::relay::RELAY, .. } => {
                 if let Some(shown) = self.topics.get_mut(&topic) {
@@ -114,6 +114,17 @@ impl State {
             Event::Pong => {}
             Event::Done => self.heard_done = true,
             Event::Closed(reason) => self.closed(reason),
+        }
+    }
+
+    /// More of what there is to say about a topic has come: its databases look again, and all when that was the last of it.
+    fn tell_heard_of(&self, topic: TopicId, peer: &Peer) {
+        if self.watch.awaits_nothing() {
+            return self.tell_progress(peer);
+        }
+        let Some(shared) = &self.shared else { return };
+        for open in self.databases_of_topic(topic, peer) {
+            shared.board.send(open.id, &crate::db::events::Event::Progress);
         }
     }
 
@@ -146,8 +157,16 @@ impl State {
         self.fail(error);
     }
 
-    /// The initiator has shown everything. A connection for one database that the other side does not have is over.
-    fn shown(&mut self, opened: usize, peer: &Peer) {
+    /// Everything was shown. A connection for one database that the other side does not have is over.
+    fn shown(&mut self, opened: usize, is_all: bool, peer: &Peer) {
+        self.offer_feeds_apart(peer);
+        if !is_all || self.is_asking() {
+            return;
+        }
+        if !std::mem::replace(&mut self.shown_all, true) {
+            // The responder does not conclude anything before it hears this.
+            let _ = self.session.end_show();
+        }
         let nothing = opened == 0 && self.topics.is_empty();
         self.nothing_shared = nothing;
         if nothing {
@@ -183,16 +202,12 @@ impl State {
                 news: BTreeSet::new(),
                 second: BTreeSet::new(),
                 mark: None,
-                said: BTreeMap::new(),
-                announced: BTreeSet::new(),
                 heard: false,
                 heard_own: false,
                 said_own: false,
                 unmet: BTreeMap::new(),
-                told_forks: BTreeSet::new(),
-                untold_forks: BTreeSet::new(),
-                early_forks: BTreeMap::new(),
-                access: super::access::Talk::default(),
+                forks: None,
+                access: None,
                 relaying: super::relay::Relaying::default(),
                 compared: super::compare::Compared::default(),
             },
@@ -215,6 +230,7 @@ impl State {
     fn heard_all(&mut self, topic: TopicId, peer: &Peer) {
         if let Some(shown) = self.topics.get_mut(&topic) {
             shown.heard = true;
+            self.watch.unvectored.remove(&topic);
         }
         self.note_topic_said(topic, peer);
         if self.note_heard(peer) {
@@ -264,12 +280,12 @@ impl State {
                 continue;
             }
             let length = feed.offered();
-            match shown.said.get(&key) {
+            match self.spoken.said(id, &key) {
                 None if length > 0 => {
-                    shown.said.insert(key, length);
+                    self.spoken.say(id, key, length);
                     new.extend(state_of(key, &feed));
                 }
-                Some(said) if length > *said => grown.push((key, *said, feed)),
+                Some(said) if length > said => grown.push((key, said, feed)),
                 _ => {}
             }
         }
@@ -303,12 +319,7 @@ impl State {
             }
             return true;
         }
-        let said = |state: &mut Self, length| {
-            if let Some(shown) = state.topics.get_mut(&id) {
-                shown.said.insert(key, length);
-            }
-        };
-        said(self, length);
+        self.spoken.say(id, key, length);
         let remote = self.remote.entry(key).or_default();
         let reached = remote.length.max(remote.sent);
         if reached >= length {
@@ -320,7 +331,7 @@ impl State {
         } else if let Some(state) = state_of(key, feed)
             && self.session.have(&state) == Ok(false)
         {
-            said(self, before);
+            self.spoken.say(id, key, before);
             self.owes_lengths = true;
             return false;
         }
@@ -345,8 +356,10 @@ impl State {
         // What waits for a third device does not hold up the end: this connection has brought what it could.
         let all =
             if shared { self.has_all(None, peer, PublishedFeed::has) } else { self.has_nothing_to_share() };
-        let own_said = self.topics.values().all(|shown| shown.said_own);
-        if all && own_said && self.asks.is_empty() && !peer.0.live && !self.said_done {
+        // What is yet shown may open topics, and after that word nothing may be asked for.
+        let is_all = (self.shown_all && !self.session.is_showing()) || self.heard_done;
+        let may_be_done = all && is_all && self.asks.is_empty() && !peer.0.live && !self.said_done;
+        if may_be_done && self.topics.values().all(|shown| shown.said_own) {
             self.said_done = true;
             let _ = self.session.done();
         }

@@ -7,13 +7,24 @@ use crate::feed;
 use crate::merkle::Parting;
 use crate::types::FeedKey;
 use crate::wire::{CloseReason, TopicId};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Proofs kept of feeds that are not known here yet, for each topic: bounds what made-up ones can fill.
 const MAX_EARLY_FORKS: usize = 64;
 
 /// The message that shows a fork of a feed of the topic: `feed 32 ‖ parting`.
 pub(super) const FORK: u8 = 3;
+
+/// What was said of forks on a topic.
+#[derive(Default)]
+pub(super) struct Forks {
+    /// Feeds whose fork was shown on it, or by the other side.
+    told: BTreeSet<FeedKey>,
+    /// Those whose fork could not be read when it was to be shown.
+    untold: BTreeSet<FeedKey>,
+    /// Proofs of forks of feeds that are not known here yet.
+    early: BTreeMap<FeedKey, Parting>,
+}
 
 fn encode(feed: &FeedKey, parting: &Parting) -> Vec<u8> {
     let mut out = feed.as_bytes().to_vec();
@@ -33,26 +44,28 @@ impl State {
     pub(super) fn say_forks(&mut self, id: TopicId, peer: &Peer) {
         let databases = self.databases_of_topic(id, peer);
         let Some(shown) = self.topics.get(&id) else { return };
+        let none = Forks::default();
+        let forks = shown.forks.as_deref().unwrap_or(&none);
         let is_forked = |key: &FeedKey| {
             databases.iter().any(|open| open.feeds.read().get(key).is_some_and(|feed| feed.forked))
         };
-        let untold = shown.news.iter().filter(|key| !shown.told_forks.contains(*key));
+        let untold = shown.news.iter().filter(|key| !forks.told.contains(*key));
         let mut forked: BTreeSet<FeedKey> = untold.filter(|key| is_forked(key)).copied().collect();
-        forked.extend(shown.untold_forks.iter().filter(|key| !shown.told_forks.contains(*key)));
+        forked.extend(forks.untold.iter().filter(|key| !forks.told.contains(*key)));
         let Some(shared) = self.shared.as_ref().filter(|_| !forked.is_empty()) else { return };
         let Ok(txn) = shared.read() else {
             // The news are taken by who says lengths; these are shown at the next occasion.
             if let Some(shown) = self.topics.get_mut(&id) {
-                shown.untold_forks.append(&mut forked);
+                shown.forks.get_or_insert_default().untold.append(&mut forked);
             }
             return;
         };
         if let Some(shown) = self.topics.get_mut(&id) {
-            shown.untold_forks.clear();
+            shown.forks.get_or_insert_default().untold.clear();
         }
         for key in forked {
             if let Some(shown) = self.topics.get_mut(&id) {
-                shown.told_forks.insert(key);
+                shown.forks.get_or_insert_default().told.insert(key);
             }
             // A row that cannot be read is reported by whoever reads the feed.
             if let Ok(Some(parting)) = feed::load_parting(&txn, &key) {
@@ -71,8 +84,11 @@ impl State {
         let here = self.topic_feed(id, &key, peer);
         let Some(shown) = self.topics.get_mut(&id) else { return };
         match here {
-            None if shown.early_forks.len() < MAX_EARLY_FORKS => {
-                shown.early_forks.insert(key, parting);
+            None => {
+                let early = &mut shown.forks.get_or_insert_default().early;
+                if early.len() < MAX_EARLY_FORKS {
+                    early.insert(key, parting);
+                }
             }
             Some(feed) if !feed.forked => self.look_at_fork(id, key, parting, peer),
             _ => {}
@@ -81,11 +97,12 @@ impl State {
 
     /// What was shown before its feed was known.
     pub(super) fn take_early_forks(&mut self, id: TopicId, peer: &Peer) {
-        let Some(shown) = self.topics.get(&id).filter(|shown| !shown.early_forks.is_empty()) else { return };
-        let mut known: Vec<FeedKey> = shown.early_forks.keys().copied().collect();
+        let Some(forks) = self.topics.get(&id).and_then(|shown| shown.forks.as_ref()) else { return };
+        let mut known: Vec<FeedKey> = forks.early.keys().copied().collect();
         known.retain(|key| self.topic_feed(id, key, peer).is_some());
         for key in known {
-            let early = self.topics.get_mut(&id).and_then(|shown| shown.early_forks.remove(&key));
+            let forks = self.topics.get_mut(&id).and_then(|shown| shown.forks.as_mut());
+            let early = forks.and_then(|forks| forks.early.remove(&key));
             if let Some(parting) = early {
                 self.look_at_fork(id, key, parting, peer);
             }
@@ -94,7 +111,7 @@ impl State {
 
     fn look_at_fork(&mut self, id: TopicId, key: FeedKey, parting: Parting, peer: &Peer) {
         let Some(shown) = self.topics.get_mut(&id) else { return };
-        if !shown.told_forks.insert(key) {
+        if !shown.forks.get_or_insert_default().told.insert(key) {
             return;
         }
         let Some(shared) = &self.shared else { return };
@@ -115,7 +132,8 @@ impl State {
 
     /// The names of branches whose feeds are not known here yet.
     pub(super) fn early_branches(&self, id: TopicId) -> BTreeSet<FeedKey> {
-        let early = self.topics.get(&id).into_iter().flat_map(|shown| &shown.early_forks);
+        let forks = self.topics.get(&id).and_then(|shown| shown.forks.as_ref());
+        let early = forks.into_iter().flat_map(|forks| &forks.early);
         early.flat_map(|(key, parting)| feed::branches(key, parting)).collect()
     }
 

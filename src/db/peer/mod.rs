@@ -25,6 +25,7 @@ mod relay;
 mod remote;
 mod scope;
 mod serve;
+mod spoken;
 mod stall;
 mod status;
 mod transport;
@@ -38,7 +39,6 @@ pub(super) use twice::Marks;
 use super::error::{Code, Error};
 use super::events::Wake;
 use super::store::Shared;
-use crate::merkle::Parting;
 use crate::types::FeedKey;
 use crate::wire::{CloseReason, FeedState, RequestId, Session, Topic, TopicId};
 use driver::Serving;
@@ -86,7 +86,7 @@ struct Connection {
     unheard: AtomicBool,
     /// Nothing in common is known yet, and may soon be.
     fresh: AtomicBool,
-    /// Own feeds that may leave over it: those of which a topic is open.
+    /// Own feeds that an open topic lets it speak of: they may leave over it.
     own: RwLock<BTreeSet<FeedKey>>,
     /// The other side says it has more of an own feed, or another one, than is here.
     claims: AtomicBool,
@@ -102,8 +102,10 @@ struct State {
     shared: Option<Arc<Shared>>,
     session: Session,
     events: VecDeque<PeerEvent>,
-    topics: BTreeMap<TopicId, Shown>,
-    offered: BTreeSet<Topic>,
+    topics: BTreeMap<TopicId, Box<Shown>>,
+    spoken: spoken::Spoken,
+    /// By topic, and by number: several databases of a store may have the topic's key.
+    compared: BTreeMap<(TopicId, u32), compare::Own>,
     remote: BTreeMap<FeedKey, RemoteFeed>,
     watch: watch::Watch,
     serving: VecDeque<Serving>,
@@ -117,7 +119,8 @@ struct State {
     downloads: bool,
     /// A feed was given up that another connection may go on with.
     released: bool,
-    /// The peer has none of what was shown to it.
+    /// All that the initiator offers was shown; none of it is shared.
+    shown_all: bool,
     nothing_shared: bool,
     /// The tick in which an answer last came, or the first of those that are due was asked for.
     heard_at: u32,
@@ -163,25 +166,18 @@ struct Shown {
     second: BTreeSet<FeedKey>,
     /// The other side's name on this topic.
     mark: Option<twice::Mark>,
-    /// Feeds announced on it, and up to what length.
-    said: BTreeMap<FeedKey, u64>,
-    /// Feeds the other side has announced on it; the session bounds how many.
-    announced: BTreeSet<FeedKey>,
     /// The other side's first vector is all here.
     heard: bool,
     /// The other side has announced its own feed too.
     heard_own: bool,
     said_own: bool,
-    /// Feeds whose fork was shown on it, or by the other side.
-    told_forks: BTreeSet<FeedKey>,
-    /// Forked feeds of which that could not be read when it was to be shown.
-    untold_forks: BTreeSet<FeedKey>,
-    /// Proofs of forks of feeds that are not known here yet.
-    early_forks: BTreeMap<FeedKey, Parting>,
+    /// Nobody has forked, mostly.
+    forks: Option<Box<forks::Forks>>,
     /// Feeds announced before it was known whether the database takes in such as it does not know, or while others are
     /// looked at.
     unmet: BTreeMap<FeedKey, FeedState>,
-    access: access::Talk,
+    /// Nobody has said anything of it, mostly.
+    access: Option<Box<access::Talk>>,
     relaying: relay::Relaying,
     compared: compare::Compared,
 }
@@ -254,8 +250,8 @@ impl Peer {
         self.prepare_claims();
         self.with_state(|state, peer| {
             state.ticks = state.ticks.saturating_add(1);
-            state.topics.values_mut().for_each(|shown| shown.access.tick());
-            state.all_topics_due();
+            state.topics.values_mut().filter_map(|shown| shown.access.as_mut()).for_each(|talk| talk.tick());
+            state.unsaid_topics_due();
             state.say_seconds(peer);
             if state.has_begun && state.session.remote().is_none() {
                 state.nameless = state.nameless.saturating_add(1);

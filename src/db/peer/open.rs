@@ -1,5 +1,6 @@
 //! The beginning of a connection.
 
+use super::spoken::Spoken;
 use super::status::Meter;
 use super::transport::noise;
 use super::watch::Watch;
@@ -46,7 +47,8 @@ impl Peer {
             session,
             events: VecDeque::new(),
             topics: BTreeMap::new(),
-            offered: BTreeSet::new(),
+            spoken: Spoken::default(),
+            compared: BTreeMap::new(),
             remote: BTreeMap::new(),
             watch: Watch::default(),
             serving: VecDeque::new(),
@@ -56,6 +58,7 @@ impl Peer {
             sent: Meter::default(),
             downloads: download,
             released: false,
+            shown_all: false,
             nothing_shared: false,
             heard_at: 0,
             pieced: 0,

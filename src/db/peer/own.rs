@@ -2,6 +2,7 @@
 
 use super::remote::RemoteFeed;
 use super::{CLAIM_PATIENCE, OWN_FEED_PATIENCE, Peer, State};
+use crate::db::board::PublishedFeed;
 use crate::types::FeedKey;
 use crate::wire::{FeedState, Topic, TopicId, TopicKind};
 use std::sync::atomic::Ordering;
@@ -9,7 +10,8 @@ use std::sync::atomic::Ordering;
 impl State {
     /// Brings up to date whether first vectors are awaited. True if none is.
     pub(super) fn note_heard(&mut self, peer: &Peer) -> bool {
-        if self.topics.values().all(|shown| shown.heard || !self.may_be_awaited(&shown.topic)) {
+        let mut unheard = self.watch.unvectored.iter().filter_map(|id| self.topics.get(id));
+        if !unheard.any(|shown| self.may_be_awaited(&shown.topic)) {
             peer.0.unheard.store(false, Ordering::Release);
             self.is_heard_news = true;
         }
@@ -17,7 +19,7 @@ impl State {
     }
 
     fn has_heard_all(&self) -> bool {
-        self.topics.values().all(|shown| shown.heard)
+        self.watch.unvectored.is_empty()
     }
 
     /// Whether a topic's first vector is still worth waiting for: what does not come holds our own blocks back once, and
@@ -102,9 +104,6 @@ impl State {
     /// when the owner thread has noted that it does.
     pub(super) fn allow_own(&mut self, peer: &Peer) {
         let Some(shared) = self.shared.clone() else { return };
-        if *peer.0.own.read() != self.watch.own {
-            peer.0.own.write().clone_from(&self.watch.own);
-        }
         let waited = if self.own_allowed { self.waited } else { self.ticks };
         if peer.0.unheard.load(Ordering::Acquire) || !shared.board.own_may_leave(waited) {
             return;
@@ -126,9 +125,10 @@ impl State {
 
     /// What a database had that was closed is not among what has changed: its own feeds are looked at again.
     fn touch_closed(&mut self, peer: &Peer) {
-        let watch = &self.watch;
-        let own = watch.own.iter().chain(&watch.leaving).chain(&watch.claimed).chain(&watch.unconfirmed);
-        let closed: Vec<FeedKey> = own.filter(|key| self.holders(key, peer).is_empty()).copied().collect();
+        let (watch, own) = (&self.watch, peer.0.own.read());
+        let all = own.iter().chain(&watch.leaving).chain(&watch.claimed).chain(&watch.unconfirmed);
+        let closed: Vec<FeedKey> = all.filter(|key| self.holders(key, peer).is_empty()).copied().collect();
+        drop(own);
         if !closed.is_empty() {
             self.watch.touched.extend(closed);
             self.sort_touched(peer);
@@ -138,7 +138,7 @@ impl State {
     /// A tick has passed: own blocks do not wait for ever.
     pub(super) fn wait_to_leave(&mut self, peer: &Peer) {
         self.touch_closed(peer);
-        for shown in self.topics.values().filter(|shown| !shown.heard) {
+        for shown in self.watch.unvectored.iter().filter_map(|id| self.topics.get(id)) {
             let ticks = self.awaited.entry(shown.topic).or_default();
             *ticks = ticks.saturating_add(1);
         }
@@ -163,10 +163,13 @@ impl State {
         }
         let databases = self.databases_of_topic(id, peer);
         let Some(shown) = self.topics.get_mut(&id) else { return };
-        let is_its = |key: &FeedKey| shown.topic.kind == TopicKind::Database || shown.topic.key == *key;
-        let waiting = databases
-            .iter()
-            .any(|open| open.feeds.read().own().any(|(key, feed)| is_its(key) && feed.waits_to_leave()));
+        let waiting = databases.iter().any(|open| {
+            let feeds = open.feeds.read();
+            match shown.topic.kind {
+                TopicKind::Database => feeds.own().any(|(_, feed)| feed.waits_to_leave()),
+                TopicKind::Feed => feeds.get(&shown.topic.key).is_some_and(PublishedFeed::waits_to_leave),
+            }
+        });
         if !waiting && !std::mem::replace(&mut shown.said_own, true) {
             let _ = self.session.access(id, super::driver::OWN_FEED_SAID, &[]);
         }

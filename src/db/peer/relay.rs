@@ -50,7 +50,8 @@ impl State {
     fn give(&mut self, id: TopicId, open: &OpenDatabase, peer: &Peer) {
         let branches = self.early_branches(id);
         let Some(shown) = self.topics.get_mut(&id) else { return };
-        let (given, proved) = (&mut shown.relaying.given, shown.access.proved());
+        let (given, talk) = (&mut shown.relaying.given, shown.access.as_ref());
+        let proved: Vec<FeedKey> = talk.into_iter().flat_map(|talk| talk.proved()).copied().collect();
         let feeds = open.feeds.read();
         let is_kept =
             |feed: &FeedKey| *feed == open.info.key || feeds.get(feed).is_some_and(|feed| feed.added);
@@ -59,14 +60,14 @@ impl State {
             let is_wanted = !feeds.contains_key(*feed) || (keeps && !is_kept(feed));
             is_wanted && given.get(*feed).is_none_or(|before| keeps && !before)
         };
-        let news: Vec<FeedKey> = shown.announced.iter().filter(is_news).copied().collect();
+        let news: Vec<FeedKey> = self.spoken.announced(id).filter(is_news).copied().collect();
         let news: Vec<FeedKey> = news.into_iter().filter(|feed| !branches.contains(feed)).collect();
         drop(feeds);
         if news.is_empty() {
             return;
         }
         given.extend(news.iter().map(|feed| (*feed, keeps)));
-        let (database, proved) = (open.id, proved.iter().copied().collect::<Vec<_>>());
+        let database = open.id;
         if let Some(shared) = &self.shared {
             let learn = move |work: &mut crate::db::engine::Work<'_, '_>| {
                 work.learn_at_relay(database, &news, &proved)

@@ -56,11 +56,8 @@ impl State {
         for id in std::mem::take(&mut self.watch.databases) {
             let Some(shared) = self.shared.clone() else { return };
             let Some(open) = shared.board.database_or_raw(id) else { continue };
-            let concerns = |shown: &super::Shown| {
-                shown.topic.key == open.info.key || open.feeds.read().contains_key(&shown.topic.key)
-            };
             if self.told_synced.contains(&id)
-                || !self.topics.values().any(concerns)
+                || !self.is_spoken_of_any(&open)
                 || !self.has_delivered(Some(id), peer)
             {
                 continue;

@@ -4,6 +4,7 @@ use super::remote::RemoteFeed;
 use super::{Peer, State};
 use crate::db::board::OpenDatabase;
 use crate::types::FeedKey;
+use crate::wire::TopicKind;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::Ordering;
 
@@ -137,9 +138,9 @@ impl State {
             *span = (span.0.min(serving.next), span.1.max(serving.end));
         }
         let mut ours: BTreeMap<FeedKey, u64> = BTreeMap::new();
-        for (key, length) in self.topics.values().flat_map(|shown| &shown.said) {
+        for (_, key, length) in self.spoken.all_said() {
             let most = ours.entry(*key).or_default();
-            *most = (*length).max(*most);
+            *most = length.max(*most);
         }
         let nothing = RemoteFeed::default();
         let feed = |key: FeedKey| {
@@ -175,19 +176,21 @@ impl State {
 
     /// Whether a topic of the database is open.
     fn shares(&self, of: Option<&OpenDatabase>) -> bool {
-        self.topics.values().any(|shown| of.is_none_or(|open| open.info.key == shown.topic.key))
+        let is_open = |kind, key| self.topic_of(kind, key).is_some();
+        of.map_or(!self.topics.is_empty(), |open| {
+            is_open(TopicKind::Database, open.info.key) || is_open(TopicKind::Feed, open.info.key)
+        })
     }
 
     /// Feeds that this side or the other has announced on the database's topics.
     fn feeds_shown(&self, of: Option<&OpenDatabase>) -> BTreeSet<FeedKey> {
         let members = of.map(|open| open.feeds.read().keys().copied().collect::<BTreeSet<_>>());
-        let mut keys = BTreeSet::new();
-        for shown in self.topics.values() {
-            let is_its = of.is_none_or(|open| open.info.key == shown.topic.key);
-            let is_member = |key: &FeedKey| members.as_ref().is_none_or(|members| members.contains(key));
-            keys.extend(shown.said.keys().chain(&shown.announced).filter(|key| is_its || is_member(key)));
-        }
-        keys
+        let of_topic = of.and_then(|open| self.topic_of(TopicKind::Database, open.info.key));
+        let is_member = |key: &FeedKey| members.as_ref().is_none_or(|members| members.contains(key));
+        let said = self.spoken.all_said().map(|(topic, key, _)| (topic, key));
+        let shown = said.chain(self.spoken.all_announced());
+        let of_it = shown.filter(|(topic, key)| of_topic == Some(*topic) || is_member(key));
+        of_it.map(|(_, key)| *key).collect()
     }
 
     fn idle(&self, remote: &RemoteFeed) -> Option<Idle> {

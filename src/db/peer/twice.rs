@@ -12,7 +12,7 @@ use crate::db::error::{Code, Error};
 use crate::types::FeedKey;
 use crate::wire::{CloseReason, Topic, TopicId, TopicKind};
 use ed25519_dalek::{Signature, Signer as _, SigningKey, VerifyingKey};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// The message that says a side's mark.
 pub(super) const MARK: u8 = 5;
@@ -23,34 +23,33 @@ const CONTEXT: &[u8; 24] = b"multi-hyperbee 1 mark\0\0\0";
 /// A side's name on one topic, while its store is open: an ed25519 public key.
 pub(in crate::db) type Mark = [u8; 32];
 
-/// Connections by the mark of their other side, and by their own names.
+/// Connections by the mark of their other side; and their own names.
 #[derive(Default)]
-pub(in crate::db) struct Marks(BTreeMap<Mark, BTreeMap<[u8; 32], u64>>);
+pub(in crate::db) struct Marks {
+    names: BTreeMap<u64, [u8; 32]>,
+    marks: BTreeSet<(Mark, u64)>,
+}
 
 impl Marks {
     fn put(&mut self, mark: Mark, name: [u8; 32], peer: u64) {
-        self.0.entry(mark).or_default().insert(name, peer);
+        self.names.insert(peer, name);
+        self.marks.insert((mark, peer));
     }
 
     /// Whether another connection goes before this one.
     fn is_second(&self, mark: &Mark, peer: u64) -> bool {
-        self.0.get(mark).and_then(BTreeMap::first_key_value).is_some_and(|(_, first)| *first != peer)
+        let connections = self.marks.range((*mark, 0)..=(*mark, u64::MAX)).map(|(_, peer)| *peer);
+        connections.min_by_key(|peer| self.names.get(peer)).is_some_and(|first| first != peer)
     }
 
     fn take_out(&mut self, mark: &Mark, peer: u64) {
-        if let Some(connections) = self.0.get_mut(mark) {
-            connections.retain(|_, connection| *connection != peer);
-            if connections.is_empty() {
-                self.0.remove(mark);
-            }
-        }
+        self.marks.remove(&(*mark, peer));
     }
 
     pub fn leave(&mut self, peer: u64) {
-        self.0.retain(|_, connections| {
-            connections.retain(|_, connection| *connection != peer);
-            !connections.is_empty()
-        });
+        if self.names.remove(&peer).is_some() {
+            self.marks.retain(|(_, connection)| *connection != peer);
+        }
     }
 }
 
@@ -133,17 +132,16 @@ impl State {
 
     fn say_second(&mut self, id: TopicId, key: FeedKey, peer: &Peer) {
         let Some(feed) = self.topic_feed(id, &key, peer) else { return };
-        let said = self.topics.get(&id).and_then(|shown| shown.said.get(&key)).copied();
+        let said = self.spoken.said(id, &key);
         let length = feed.offered();
         if said.is_none_or(|said| said >= length) {
             return;
         }
         let has_left =
             super::driver::state_of(key, &feed).is_none_or(|state| self.session.have(&state) != Ok(false));
-        let Some(shown) = self.topics.get_mut(&id) else { return };
         if has_left {
-            shown.said.insert(key, length);
-        } else {
+            self.spoken.say(id, key, length);
+        } else if let Some(shown) = self.topics.get_mut(&id) {
             shown.second.insert(key);
         }
     }
@@ -194,7 +192,7 @@ mod tests {
         marks.leave(6);
         assert!(!marks.is_second(&[1; 32], 5));
         marks.take_out(&[1; 32], 5);
-        marks.leave(7);
-        assert!(marks.0.is_empty());
+        [5, 7].into_iter().for_each(|peer| marks.leave(peer));
+        assert!(marks.marks.is_empty() && marks.names.is_empty());
     }
 }

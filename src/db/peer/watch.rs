@@ -9,7 +9,7 @@ use crate::db::board::{OpenDatabase, PublishedFeed};
 use crate::db::raw::RAW;
 use crate::types::FeedKey;
 use crate::wire::limits::MAX_TOPICS;
-use crate::wire::{Topic, TopicId, TopicKind};
+use crate::wire::{Role, Topic, TopicId, TopicKind};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -35,17 +35,25 @@ pub(super) struct Watch {
     pub holed: BTreeSet<FeedKey>,
     /// Feeds of which not all that was announced is here and in the order.
     undelivered: BTreeSet<FeedKey>,
-    /// Own feeds that an open topic lets this connection speak of; of those: of which something waits to leave; that nobody has confirmed; of which the other side claims more.
-    pub own: BTreeSet<FeedKey>,
+    /// Of the own feeds that an open topic lets this connection speak of: of which something waits to leave; that nobody has
+    /// confirmed; of which the other side claims more.
     pub leaving: BTreeSet<FeedKey>,
     pub unconfirmed: BTreeSet<FeedKey>,
     pub claimed: BTreeSet<FeedKey>,
-    /// Topics of which the other side has not said everything yet.
+    /// Topics of which the other side has not said everything yet; and of which its first vector is not all here.
     unheard: BTreeSet<TopicId>,
+    pub unvectored: BTreeSet<TopicId>,
     /// Databases that may have been delivered since.
     pub databases: BTreeSet<u32>,
     /// How many feeds were looked at so far.
     pub looked: u64,
+}
+
+impl Watch {
+    /// The other side has said all that it says first, on every topic.
+    pub fn awaits_nothing(&self) -> bool {
+        self.unheard.is_empty()
+    }
 }
 
 fn keep(set: &mut BTreeSet<FeedKey>, key: FeedKey, is_in: bool) {
@@ -84,12 +92,13 @@ impl State {
 
     pub(super) fn watch_topic(&mut self, id: TopicId, shown: Shown, peer: &Peer) {
         let topic = shown.topic;
-        self.topics.insert(id, shown);
+        self.topics.insert(id, Box::new(shown));
         self.watch.topics.insert(topic, id);
         self.watch.unheard.insert(id);
+        self.watch.unvectored.insert(id);
         self.watch.due.insert(id);
         for open in self.databases_of(&topic, peer) {
-            self.watch.touched.extend(open.feeds.read().own().map(|(key, _)| *key));
+            self.touch_own(&topic, &open);
             let Some(shown) = self.topics.get_mut(&id) else { continue };
             match topic.kind {
                 TopicKind::Database => shown.news.extend(open.feeds.read().keys()),
@@ -99,17 +108,33 @@ impl State {
         self.note_topic_said(id, peer);
     }
 
+    /// Own feeds that a topic is about: it begins, or ends, to let them be spoken of.
+    fn touch_own(&mut self, topic: &Topic, open: &OpenDatabase) {
+        let feeds = open.feeds.read();
+        match topic.kind {
+            TopicKind::Database => self.watch.touched.extend(feeds.own().map(|(key, _)| *key)),
+            TopicKind::Feed => {
+                self.watch.touched.insert(topic.key);
+            }
+        }
+    }
+
     pub(super) fn unwatch_topic(&mut self, id: TopicId, peer: &Peer) {
         let databases = self.databases_of_topic(id, peer);
         self.watch.databases.extend(databases.iter().map(|open| open.id));
+        let topic = self.topics.get(&id).map(|shown| shown.topic);
         for open in &databases {
-            self.watch.touched.extend(open.feeds.read().own().map(|(key, _)| *key));
+            topic.iter().for_each(|topic| self.touch_own(topic, open));
         }
         self.forget_mark(id, peer);
+        self.spoken.forget(id);
+        let compared: Vec<_> = self.compared.range((id, 0)..=(id, u32::MAX)).map(|(row, _)| *row).collect();
+        compared.iter().for_each(|row| drop(self.compared.remove(row)));
         if let Some(shown) = self.topics.remove(&id) {
             self.watch.topics.remove(&shown.topic);
         }
         self.watch.unheard.remove(&id);
+        self.watch.unvectored.remove(&id);
         self.watch.due.remove(&id);
     }
 
@@ -127,6 +152,26 @@ impl State {
         self.watch.due.extend(self.topics.keys());
     }
 
+    /// A tick has passed: topics on which there may be something to say. Of a feed's that is what waits to be said.
+    pub(super) fn unsaid_topics_due(&mut self) {
+        let waits = |shown: &Shown| {
+            let is_unsaid = !shown.news.is_empty() || !shown.said_own || shown.forks.is_some();
+            shown.topic.kind == TopicKind::Database || is_unsaid
+        };
+        self.watch.due.extend(self.topics.iter().filter(|(_, shown)| waits(shown)).map(|(id, _)| *id));
+    }
+
+    /// The open topic of a database, or a feed.
+    pub(super) fn topic_of(&self, kind: TopicKind, key: FeedKey) -> Option<TopicId> {
+        self.watch.topics.get(&Topic { kind, key }).copied()
+    }
+
+    /// Whether a topic of the database, or of one of its feeds, is open.
+    pub(super) fn is_spoken_of_any(&self, open: &OpenDatabase) -> bool {
+        self.topic_of(TopicKind::Database, open.info.key).is_some()
+            || open.feeds.read().keys().any(|key| self.topic_of(TopicKind::Feed, *key).is_some())
+    }
+
     /// Everything is looked at anew: the connection has become one for more databases.
     pub(super) fn look_at_all(&mut self) {
         self.watch.seen = 0;
@@ -137,30 +182,82 @@ impl State {
         let Some(shared) = self.shared.clone() else { return };
         let (now, changed) = shared.board.changed_since(self.watch.seen);
         let seen = std::mem::replace(&mut self.watch.seen, now);
-        let mut new = Vec::new();
+        let mut offer = Vec::new();
+        let mut feeds_apart = Vec::new();
         for open in changed.iter().filter(|open| peer.is_for(open.id)) {
             let feeds: Vec<FeedKey> = open.feeds.read().changed_since(seen).collect();
             self.watch.databases.insert(open.id);
             if open.id != RAW {
                 let topic = Topic { kind: TopicKind::Database, key: open.info.key };
-                self.topic_changed(topic, &feeds, MAX_TOPICS, &mut new);
+                self.topic_changed(topic, &feeds);
+                offer.push(topic);
             }
-            let limit = if open.id == RAW { MAX_TOPICS } else { DATABASE_TOPICS };
-            for feed in feeds {
-                self.topic_changed(Topic { kind: TopicKind::Feed, key: feed }, &[feed], limit, &mut new);
-                self.watch.touched.insert(feed);
+            for feed in &feeds {
+                let topic = Topic { kind: TopicKind::Feed, key: *feed };
+                self.topic_changed(topic, &[*feed]);
+                self.watch.touched.insert(*feed);
+                if open.id == RAW {
+                    offer.push(topic);
+                }
+            }
+            if open.id != RAW {
+                feeds_apart.push((open, feeds));
             }
         }
-        if !new.is_empty() {
-            // Refused only by a session that is closed, or with more topics than are ever offered here.
-            let _ = self.session.offer(&new);
+        self.offer(&mut offer, MAX_TOPICS);
+        if self.is_asking() {
+            return;
         }
+        feeds_apart.retain(|(open, _)| !self.is_carried_whole(open));
+        for (_, feeds) in feeds_apart {
+            offer.extend(feeds.into_iter().map(|key| Topic { kind: TopicKind::Feed, key }));
+        }
+        self.offer(&mut offer, DATABASE_TOPICS);
     }
 
-    fn topic_changed(&mut self, topic: Topic, feeds: &[FeedKey], limit: usize, new: &mut Vec<Topic>) {
-        if self.offered.len() < limit && self.offered.insert(topic) {
-            new.push(topic);
+    /// Offers topics that are not offered yet, as long as fewer than so many are.
+    fn offer(&mut self, topics: &mut Vec<Topic>, limit: usize) {
+        topics.retain(|topic| !self.session.offers(topic));
+        topics.sort_unstable();
+        topics.dedup();
+        topics.truncate(limit.saturating_sub(self.session.offered()));
+        if !topics.is_empty() {
+            // Refused only by a session that is closed.
+            let _ = self.session.offer(topics);
         }
+        topics.clear();
+    }
+
+    /// Whether it is not known yet which databases the other side has: only the initiator finds out by asking.
+    pub(super) fn is_asking(&self) -> bool {
+        self.session.role() == Role::Initiator && self.session.is_showing()
+    }
+
+    /// Whether all of a database's feeds are spoken of on its own topic. Topics of theirs are for who has not the database:
+    /// the initiator shows them where that is so. The responder waits to be shown them.
+    fn is_carried_whole(&self, open: &OpenDatabase) -> bool {
+        // Who downloads nothing does not learn which feeds are the database's.
+        let learns = self.session.remote().is_some_and(|remote| remote.download);
+        let is_open = self.topic_of(TopicKind::Database, open.info.key).is_some();
+        self.session.role() == Role::Initiator && learns && is_open
+    }
+
+    /// It is known which databases the other side has: of the others the feeds are offered, each by itself.
+    pub(super) fn offer_feeds_apart(&mut self, peer: &Peer) {
+        if self.session.role() == Role::Responder || self.is_asking() {
+            return;
+        }
+        let mut offer = Vec::new();
+        for open in self.databases(peer) {
+            if open.id != RAW && !self.is_carried_whole(&open) {
+                let feeds = open.feeds.read();
+                offer.extend(feeds.keys().map(|key| Topic { kind: TopicKind::Feed, key: *key }));
+            }
+        }
+        self.offer(&mut offer, DATABASE_TOPICS);
+    }
+
+    fn topic_changed(&mut self, topic: Topic, feeds: &[FeedKey]) {
         if let Some(id) = self.watch.topics.get(&topic)
             && let Some(shown) = self.topics.get_mut(id)
         {
@@ -201,7 +298,7 @@ impl State {
             let watch = &mut self.watch;
             watch.databases.extend(holders.iter().map(|open| open.id));
             keep(&mut watch.undelivered, key, is_undelivered);
-            keep(&mut watch.own, key, is_own);
+            keep(&mut peer.0.own.write(), key, is_own);
             keep(&mut watch.claimed, key, is_claimed);
             keep(&mut watch.leaving, key, leaves);
             keep(&mut watch.unconfirmed, key, unconfirmed);
@@ -232,6 +329,25 @@ impl State {
         }
     }
 
+    /// Whether the other side has more to say first, of one database or of any.
+    fn is_anything_unsaid(&self, database: Option<u32>, peer: &Peer) -> bool {
+        let Some(shared) = self.shared.as_ref().filter(|_| !self.watch.unheard.is_empty()) else {
+            return false;
+        };
+        let mut unheard = self.watch.unheard.iter().filter_map(|id| self.topics.get(id));
+        let Some(database) = database else {
+            return unheard.any(|shown| !self.databases_of(&shown.topic, peer).is_empty());
+        };
+        let Some(open) = shared.board.database_or_raw(database).filter(|open| peer.is_for(open.id)) else {
+            return false;
+        };
+        let feeds = open.feeds.read();
+        unheard.any(|shown| match shown.topic.kind {
+            TopicKind::Database => open.id != RAW && shown.topic.key == open.info.key,
+            TopicKind::Feed => feeds.contains_key(&shown.topic.key),
+        })
+    }
+
     /// Whether everything announced is `enough` here.
     pub(super) fn has_all(
         &mut self,
@@ -242,8 +358,7 @@ impl State {
         self.look(peer);
         self.sort_touched(peer);
         let is_meant = |open: &Arc<OpenDatabase>| database.is_none_or(|id| id == open.id);
-        let mut unheard = self.watch.unheard.iter();
-        if unheard.any(|id| self.databases_of_topic(*id, peer).iter().any(is_meant)) {
+        if self.is_anything_unsaid(database, peer) {
             return false;
         }
         self.watch.undelivered.iter().all(|key| {

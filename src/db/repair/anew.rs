@@ -149,7 +149,7 @@ impl Work<'_, '_> {
             state.version = mark.floor;
             // Whatever `apply` was handed before is of another sequence.
             state.generation = ntp64(self.now());
-            apply::save(self.txn, id, &state)?;
+            apply::save(self.txn, id, &state, &apply::Changed::default())?;
             open.apply.lock().start_over();
         }
         Mark { phase: Phase::Place, ..mark }.save(self.txn, id)?;
