@@ -446,6 +446,9 @@ impl Replica {
             return Ok(());
         }
         if self.ledger.starts_with(&blocks) && (blocks.len() > base || self.loose.is_empty()) {
+            if self.loose.is_empty() {
+                self.mute = Some(blocks.len());
+            }
             return Ok(());
         }
         match blocks.strip_prefix(&self.ledger[..base]) {
