@@ -9,7 +9,7 @@
 
 mod support;
 
-use multi_hyperbee::db::{DatabaseOptions, Db, Feed, FeedChoice, Store, Transport};
+use multi_hyperbee::db::{DatabaseOptions, Db, Feed, FeedChoice, Peer, Store, Transport};
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -161,7 +161,7 @@ fn thousands_of_feeds_come_over_one_connection() {
         // Own feeds may leave with the ticks.
         if second.elapsed() > Duration::from_millis(200) {
             second = Instant::now();
-            [&wire.a, &wire.b].into_iter().for_each(|peer| peer.tick());
+            [&wire.a, &wire.b].into_iter().for_each(Peer::tick);
         }
         let is_here = |feed: &&Feed| feed.get(0).unwrap().as_deref() == Some(b"block");
         here += ours[here..].iter().take_while(is_here).count();
