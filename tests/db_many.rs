@@ -1,10 +1,15 @@
 //! Many databases, and many feeds, over one connection: that they fit, and what they cost in memory and, while nothing
 //! happens, on the wire. Counted, not timed. A test program of its own, since it counts every allocation of the process.
-#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a failing test says so by panicking")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::needless_for_each,
+    reason = "a failing test says so by panicking"
+)]
 
 mod support;
 
-use multi_hyperbee::db::{DatabaseOptions, Db, Feed, FeedChoice, Store, Transport};
+use multi_hyperbee::db::{DatabaseOptions, Db, Feed, FeedChoice, Peer, Store, Transport};
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -136,7 +141,7 @@ fn thousands_of_feeds_come_over_one_connection() {
     let feeds = count("MULTI_HYPERBEE_FEEDS", 5_000);
     let (from, to) = (memory(), memory());
     let begun = Instant::now();
-    let name = |n: usize| FeedChoice::Name(format!("feed {n}").into());
+    let name = |n: usize| FeedChoice::Name(format!("feed {n}"));
     let open = |store: &Store, which: Vec<FeedChoice>| -> Vec<Feed> {
         let opening: Vec<_> = which.into_iter().map(|which| store.feed(which)).collect();
         opening.into_iter().map(|feed| feed.wait().unwrap()).collect()
@@ -156,7 +161,7 @@ fn thousands_of_feeds_come_over_one_connection() {
         // Own feeds may leave with the ticks.
         if second.elapsed() > Duration::from_millis(200) {
             second = Instant::now();
-            [&wire.a, &wire.b].into_iter().for_each(|peer| peer.tick());
+            [&wire.a, &wire.b].into_iter().for_each(Peer::tick);
         }
         let is_here = |feed: &&Feed| feed.get(0).unwrap().as_deref() == Some(b"block");
         here += ours[here..].iter().take_while(is_here).count();

@@ -24,7 +24,7 @@ pub struct Changed {
 }
 
 /// What is kept once.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct AppliedHead {
     pub cursor: CursorHead,
     pub version: u64,
@@ -165,11 +165,11 @@ impl AppliedState {
     }
 
     fn restore(
-        head: AppliedHead,
+        head: &AppliedHead,
         feeds: &BTreeMap<FeedKey, AppliedFeed>,
         open_wave: Option<OpenWave>,
     ) -> Result<Self, DecodeError> {
-        let AppliedHead { cursor, version, clock, generation, final_length, final_at } = head;
+        let AppliedHead { cursor, version, clock, generation, final_length, final_at } = *head;
         let cursors = feeds.iter().map(|(feed, kept)| (*feed, kept.cursor)).collect();
         let standing = Standing::restore(feeds.iter().map(|(feed, kept)| (*feed, kept.last)))?;
         Ok(Self {
@@ -229,7 +229,7 @@ pub fn load(txn: &impl Read, database: u32, creator: FeedKey) -> Result<AppliedS
             feeds.insert(FeedKey(feed), whole(value, AppliedFeed::decode)?);
         }
     }
-    Ok(AppliedState::restore(head, &feeds, open_wave)?)
+    Ok(AppliedState::restore(&head, &feeds, open_wave)?)
 }
 
 /// Keeps what has changed since it was last kept; all of it, if nothing was.
@@ -296,7 +296,7 @@ mod tests {
         let mut changed = Changed::default();
         state.changed_since(None, &mut changed);
         let feeds = changed.feeds.iter().map(|feed| (*feed, state.feed(feed))).collect();
-        AppliedState::restore(state.head(), &feeds, state.open_wave.clone()).unwrap()
+        AppliedState::restore(&state.head(), &feeds, state.open_wave.clone()).unwrap()
     }
 
     #[test]

@@ -128,7 +128,6 @@ impl Touched {
 }
 
 #[derive(Default)]
-#[expect(clippy::struct_excessive_bools, reason = "each names one row that has changed")]
 pub(super) struct Dirty {
     pub state: bool,
     pub order: bool,

@@ -30,7 +30,7 @@ pub const MAX_USER_DATA_BYTES: usize = 4 << 10;
 /// Topics in one Show: bounds the capability's work per round. More wait for the next.
 pub const MAX_TOPICS_SHOWN: usize = 4_096;
 
-/// Topics one side may offer, and so have open: about 1 KiB each on either side, of its own choice.
+/// Topics one side may offer, and so have open: about 2 KiB each on either side, with one feed, of its own choice.
 pub const MAX_TOPICS: usize = 1 << 15;
 
 /// Topics ever opened on one connection: topics opened and given up in a loop leave a bounded trace (56 bytes each).

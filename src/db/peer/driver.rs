@@ -53,7 +53,9 @@ impl State {
                     self.heard(feed, peer);
                 }
                 if self.topics.contains_key(&topic) {
-                    feeds.iter().for_each(|feed| self.spoken.hear(topic, feed.feed));
+                    for feed in &feeds {
+                        self.spoken.hear(topic, feed.feed);
+                    }
                 }
                 self.watch.due.insert(topic);
                 self.meet_strangers(topic, &feeds, peer);

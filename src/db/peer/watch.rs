@@ -124,12 +124,16 @@ impl State {
         self.watch.databases.extend(databases.iter().map(|open| open.id));
         let topic = self.topics.get(&id).map(|shown| shown.topic);
         for open in &databases {
-            topic.iter().for_each(|topic| self.touch_own(topic, open));
+            if let Some(topic) = &topic {
+                self.touch_own(topic, open);
+            }
         }
         self.forget_mark(id, peer);
         self.spoken.forget(id);
         let compared: Vec<_> = self.compared.range((id, 0)..=(id, u32::MAX)).map(|(row, _)| *row).collect();
-        compared.iter().for_each(|row| drop(self.compared.remove(row)));
+        for row in &compared {
+            self.compared.remove(row);
+        }
         if let Some(shown) = self.topics.remove(&id) {
             self.watch.topics.remove(&shown.topic);
         }
