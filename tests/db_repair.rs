@@ -14,8 +14,8 @@ mod support;
 
 use apply_support::Applier;
 use multi_hyperbee::db::{
-    Code, DatabaseOptions, Db, EncryptionKey, FeedChoice, Keep, Location, Repaired, Report, Store,
-    StoreOptions, VerifyOptions,
+    Code, DatabaseOptions, Db, EncryptionKey, Expect, FeedChoice, Keep, Location, Repaired, Report, Store,
+    StoreOptions, VerifyOptions, Write,
 };
 use multi_hyperbee::feed::{self, Flaw};
 use multi_hyperbee::store::{
@@ -616,6 +616,33 @@ fn the_state_hash_goes_on_from_where_a_repair_begins_the_past() {
         hash_in_time(&device);
         assert_eq!(said(&kind.verify(&store, false)), [""; 0]);
     }
+}
+
+#[test]
+fn a_key_whose_tombstone_went_is_after_a_repair_what_it_was() {
+    let kind = KINDS[0];
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path());
+    let Device::Merge(db) = kind.open(&store, None) else { panic!() };
+    put(&db, "gone", r#"{"kept":1}"#);
+    let base = db.get(b"gone", None, |row| (row.stamp, row.state)).unwrap();
+    del(&db, "gone");
+    put(&db, "there", r#"{"a":1}"#);
+    db.compact(Some(Keep::Versions(1)), |_| ()).wait().unwrap();
+    let hash = db.state_hash().unwrap();
+    drop(db);
+    store.close().wait().unwrap();
+    assert!(flip(dir.path(), Table::Log, &mut SmallRng::seed_from_u64(3), 3));
+    let store = open(dir.path());
+    let Device::Merge(db) = kind.open(&store, None) else { panic!() };
+    let repaired = kind.repair(&store);
+    assert!(repaired.remaining.is_empty() && !repaired.done.is_empty(), "{repaired:?}");
+    assert_eq!((db.state_hash().unwrap(), get(&db, "gone")), (hash, None));
+    let value = br#"{"kept":1,"more":2}"#.to_vec();
+    let write = Write::Put { key: b"gone".to_vec(), value, base, diff: None, expect: Expect::Any };
+    db.write(vec![write]).wait().unwrap().remove(0).unwrap();
+    assert_eq!(get(&db, "gone").as_deref(), Some(r#"{"kept":1,"more":2}"#));
+    assert_eq!(said(&kind.verify(&store, false)), [""; 0]);
 }
 
 #[test]
