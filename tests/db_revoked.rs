@@ -171,3 +171,31 @@ fn the_last_indexer_cannot_leave() {
     }
     agree(&[&creator, &other]);
 }
+
+#[test]
+fn who_removed_itself_where_that_takes_effect_with_its_next_write_is_told_that_it_may_not_write() {
+    let (creator, other) = pair(true);
+    // Three say something that none of the others has seen.
+    creator.at(100);
+    creator.db.add_writer(other.local(), false).wait().unwrap();
+    other.at(110);
+    other.db.remove_writer(other.local(), false).wait().unwrap();
+    creator.at(120);
+    creator.db.add_writer(other.local(), true).wait().unwrap();
+    meet(&creator, &other);
+    let before = other.db.status().unwrap();
+    other.at(130);
+    let written = other.db.write(vec![put_write("kept", "{}")]).wait().and_then(|mut all| all.remove(0));
+    assert_eq!(written.unwrap_err().code, Code::NotWritable);
+    assert_eq!(other.db.status().unwrap().version, before.version);
+    // Granted again by who has seen all that, it writes.
+    creator.at(140);
+    creator.db.remove_writer(other.local(), false).wait().unwrap();
+    creator.db.add_writer(other.local(), false).wait().unwrap();
+    meet(&creator, &other);
+    other.at(150);
+    put(&other.db, "again", "{}");
+    meet(&creator, &other);
+    assert!(there(&creator, "again"));
+    agree(&[&creator, &other]);
+}

@@ -70,6 +70,7 @@ fn control(replica: &mut Replica, writer: FeedKey, grant: Option<bool>) -> Resul
     match reply.wait() {
         Ok(Written::Yes { length, .. }) if may && length == replica.ledger.len() as u64 + 1 => {
             count(if grant.is_some() { "grant" } else { "revoke" });
+            replica.removed_itself |= grant.is_none() && writer == replica.local();
             replica.learn_own()
         }
         Err(error) if !may && error.code == Code::NotPermitted => {

@@ -59,6 +59,8 @@ pub struct Replica {
     pub lied_to: Cell<bool>,
     /// It was put back once.
     restored: bool,
+    /// It has taken its own right to write: what it writes next may be what makes that act.
+    pub removed_itself: bool,
     /// Feeds it wrote before, whole.
     pub past: Vec<(FeedKey, Vec<Vec<u8>>)>,
     /// Its key signs, or may sign, two histories: of its own feed nothing is certain any more.
@@ -166,6 +168,7 @@ impl Replica {
             is_full: false,
             lied_to: Cell::new(false),
             restored: false,
+            removed_itself: false,
             past: Vec::new(),
             forks: false,
             is_weak: false,
@@ -200,7 +203,7 @@ impl Replica {
         self.secret = secret;
         let before = std::mem::replace(&mut self.open.as_mut().unwrap().local, local);
         self.past.push((before, std::mem::take(&mut self.ledger)));
-        self.restored = false;
+        (self.restored, self.removed_itself) = (false, false);
     }
 
     /// What was put back is taken for the newest, wrongly.

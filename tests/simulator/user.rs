@@ -132,7 +132,9 @@ pub fn act(replica: &mut Replica, write: &Write) -> Result<(), String> {
             return if is_nowhere { Err(format!("{write:?} is nowhere")) } else { Ok(()) };
         }
         Err(error) if error.code == Code::DiskFull && replica.is_full => Written::Conflict,
-        Err(error) if error.code == Code::NotWritable && !before.writable => Written::Conflict,
+        Err(error) if error.code == Code::NotWritable && (!before.writable || replica.removed_itself) => {
+            Written::Conflict
+        }
         Err(error) => return Err(format!("{write:?}: {}", wrong(error))),
         Ok(_) if !before.writable => return Err(format!("written, though not writable: {write:?}")),
         Ok(written) => written,

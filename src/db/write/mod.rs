@@ -171,7 +171,7 @@ impl Work<'_, '_> {
         let local = database.row.local;
         Err(Error::new(
             Code::NotWritable,
-            format!("Not writable: this device's writer {local} has not been granted; ask a writer to call addWriter with it"),
+            format!("Not writable: this device's writer {local} has not been granted, or has removed itself; ask a writer to call addWriter with it"),
         )
         .into())
     }
@@ -254,6 +254,8 @@ impl Work<'_, '_> {
             pending.add(number, Changes(standing.collect()));
         }
         self.rewalk_if_due(id, &mut pending)?;
+        // What it says may be what makes this writer's own revoke of itself act: then it would count nowhere.
+        self.must_be_writable(id)?;
         self.merge(id, pending)?;
         let database = self.database(id)?;
         let version = database.state.version;
