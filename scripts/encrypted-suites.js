@@ -41,7 +41,7 @@ function run(command, args) {
 }
 
 const rust = (tests) => run('cargo', ['test', '--no-default-features', '--locked', ...tests])
-const node = (tests) => run(process.execPath, ['--test', ...tests])
+const node = (tests) => run(process.execPath, ['--test', '--test-concurrency=2', ...tests])
 
 const [first, ...others] = process.argv.slice(2)
 if (first === undefined) {
