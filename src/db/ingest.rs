@@ -58,7 +58,10 @@ impl Work<'_, '_> {
         if filled > 0 {
             self.engine.effects.feeds.insert(record.key);
             for id in self.databases_of(&record.key)? {
-                self.database(id)?.behind.insert(record.key);
+                let database = self.database(id)?;
+                database.behind.insert(record.key);
+                // Which branch counts may have waited for it.
+                database.forks_due.extend(database.forks.keys().copied());
                 self.place_ready(id)?;
                 self.engine.effects.databases.insert(id);
             }

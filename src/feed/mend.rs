@@ -161,11 +161,14 @@ pub fn mend(
     let mut left = Vec::new();
     for flaw in flaws {
         // What was cut off since it was found is no flaw any more.
-        if let Flaw::Block { seq } = *flaw
-            && seq < record.length
-            && !mend_block(txn, record, seq)?
-        {
+        let Flaw::Block { seq } = *flaw else { continue };
+        if seq >= record.length {
+            continue;
+        }
+        if !mend_block(txn, record, seq)? {
             left.push(seq);
+        } else if !is_mixed {
+            txn.delete(Table::Holes, &block_key(record.id, seq))?;
         }
     }
     if is_mixed {
@@ -259,7 +262,10 @@ fn arbitrate_group(
         }
         for (index, (seq, leaf)) in doubted.iter().zip(&of_blocks).enumerate() {
             match leaf {
-                Some(leaf) if takes(index) => put_leaf(txn, record, *seq, *leaf)?,
+                Some(leaf) if takes(index) => {
+                    put_leaf(txn, record, *seq, *leaf)?;
+                    txn.delete(Table::Holes, &block_key(record.id, *seq))?;
+                }
                 _ => {
                     txn.delete(Table::Blocks, &block_key(record.id, *seq))?;
                     note_hole(txn, record, *seq, false)?;

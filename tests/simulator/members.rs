@@ -73,7 +73,7 @@ fn control(replica: &mut Replica, writer: FeedKey, grant: Option<bool>) -> Resul
             replica.removed_itself |= grant.is_none() && writer == replica.local();
             replica.learn_own()
         }
-        Err(error) if !may && error.code == Code::NotPermitted => {
+        Err(error) if (!may || replica.removed_itself) && error.code == Code::NotPermitted => {
             count("grant: refused");
             Ok(())
         }

@@ -42,7 +42,9 @@ impl Work<'_, '_> {
                 return Ok(());
             }
         }
-        let (space, writers, trimmed) = (&database.space, &database.writers, database.trimmed);
+        // While keys are being marked some that wait have no row, and are not known to wait any more.
+        let trimmed = database.trimmed || database.handler.marking.is_some();
+        let (space, writers) = (&database.space, &database.writers);
         let merged = view::merge(self.txn, space, writers, key, added, removed, version, epoch, trimmed)?;
         self.engine.effects.merged.entry(id).or_default().count(merged);
         database.state.version = version;

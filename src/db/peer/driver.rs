@@ -40,11 +40,17 @@ impl State {
 
     fn take_event(&mut self, event: Event, peer: &Peer) {
         match event {
-            Event::Open(remote) => self.push(PeerEvent::Open { user_data: remote.user_data }),
+            Event::Open(remote) => {
+                self.push(PeerEvent::Open { user_data: remote.user_data });
+                self.look(peer);
+                if self.session.role() == Role::Initiator && !self.is_asking() {
+                    // There is nothing to show, and that is said too.
+                    self.shown(0, true, peer);
+                }
+            }
             Event::TopicOpen { topic, kind, key } => self.open_topic(topic, Topic { kind, key }, peer),
             Event::TopicClosed { topic } => {
                 self.unwatch_topic(topic, peer);
-                self.offer_feeds_apart(peer);
                 self.note_heard(peer);
             }
             Event::Shown { opened, is_all } => self.shown(opened, is_all, peer),
@@ -169,11 +175,10 @@ impl State {
             // The responder does not conclude anything before it hears this.
             let _ = self.session.end_show();
         }
+        // Of every topic that is open the first vector is awaited by itself.
+        self.is_new_no_more(peer);
         let nothing = opened == 0 && self.topics.is_empty();
         self.nothing_shared = nothing;
-        if nothing {
-            self.note_nothing_shared(peer);
-        }
         if nothing && peer.0.scope.read().is_some() && self.session.role() == Role::Initiator {
             self.session.finish(CloseReason::Auth);
             self.fail(Error::new(
@@ -196,7 +201,6 @@ impl State {
         if self.may_be_awaited(&topic) {
             peer.0.unheard.store(true, Ordering::Release);
         }
-        peer.0.fresh.store(false, Ordering::Release);
         self.watch_topic(
             id,
             Shown {
@@ -345,21 +349,25 @@ impl State {
         self.has_all(database, peer, PublishedFeed::is_up_to)
     }
 
+    /// Whether no more topics will open for what is here now.
+    pub(super) fn is_all_shown(&self) -> bool {
+        (self.shown_all && !self.session.is_showing()) || self.heard_done
+    }
+
     pub(super) fn check_synced(&mut self, peer: &Peer) {
         self.tell_synced(peer);
         if self.was_synced && peer.0.live {
             return;
         }
-        let shared = !self.topics.is_empty();
-        if shared && !self.was_synced && self.has_delivered(None, peer) {
+        let (shared, is_all) = (!self.topics.is_empty(), self.is_all_shown());
+        if shared && is_all && !self.was_synced && self.has_delivered(None, peer) {
             self.was_synced = true;
             self.push(PeerEvent::Synced);
         }
         // What waits for a third device does not hold up the end: this connection has brought what it could.
         let all =
             if shared { self.has_all(None, peer, PublishedFeed::has) } else { self.has_nothing_to_share() };
-        // What is yet shown may open topics, and after that word nothing may be asked for.
-        let is_all = (self.shown_all && !self.session.is_showing()) || self.heard_done;
+        // After that word nothing may be asked for.
         let may_be_done = all && is_all && self.asks.is_empty() && !peer.0.live && !self.said_done;
         if may_be_done && self.topics.values().all(|shown| shown.said_own) {
             self.said_done = true;

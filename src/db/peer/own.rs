@@ -28,8 +28,8 @@ impl State {
         self.awaited.get(topic).is_none_or(|ticks| *ticks < OWN_FEED_PATIENCE)
     }
 
-    /// Nobody waits for what this connection may show: so far it shares nothing.
-    pub(super) fn note_nothing_shared(&mut self, peer: &Peer) {
+    /// All that both sides have to show for now was shown: nobody waits any more for what else may open.
+    pub(super) fn is_new_no_more(&mut self, peer: &Peer) {
         self.is_heard_news |= peer.0.fresh.swap(false, Ordering::AcqRel);
     }
 
@@ -149,7 +149,7 @@ impl State {
             self.claimed = self.claimed.saturating_add(1);
         }
         if self.ticks >= OWN_FEED_PATIENCE {
-            self.note_nothing_shared(peer);
+            self.is_new_no_more(peer);
         }
         if !self.watch.leaving.is_empty() {
             self.waited = self.waited.saturating_add(1);

@@ -53,6 +53,10 @@ impl State {
     pub(super) fn tell_synced(&mut self, peer: &Peer) {
         self.look(peer);
         self.sort_touched(peer);
+        // Topics that are yet shown may be of more of its feeds.
+        if !self.is_all_shown() {
+            return;
+        }
         for id in std::mem::take(&mut self.watch.databases) {
             let Some(shared) = self.shared.clone() else { return };
             let Some(open) = shared.board.database_or_raw(id) else { continue };

@@ -22,6 +22,8 @@ pub(super) struct Watch {
     seen: u64,
     /// Open topics.
     topics: BTreeMap<Topic, TopicId>,
+    /// A database's topic was closed: its feeds may be shown by themselves.
+    is_apart_due: bool,
     /// Those to be looked at.
     pub due: BTreeSet<TopicId>,
     pub touched: BTreeSet<FeedKey>,
@@ -54,6 +56,12 @@ impl Watch {
     pub fn awaits_nothing(&self) -> bool {
         self.unheard.is_empty()
     }
+}
+
+/// Whether a feed is a database's by this replica's choice alone: who else has the database may hold it apart from it. Of
+/// a relay everything is so.
+fn is_added_here(open: &OpenDatabase, feed: &PublishedFeed) -> bool {
+    feed.added && !feed.granted && open.info.relay.is_none()
 }
 
 fn keep(set: &mut BTreeSet<FeedKey>, key: FeedKey, is_in: bool) {
@@ -136,6 +144,8 @@ impl State {
         }
         if let Some(shown) = self.topics.remove(&id) {
             self.watch.topics.remove(&shown.topic);
+            // Once for all that are closed together: it goes over all feeds.
+            self.watch.is_apart_due |= shown.topic.kind == TopicKind::Database;
         }
         self.watch.unheard.remove(&id);
         self.watch.unvectored.remove(&id);
@@ -212,11 +222,18 @@ impl State {
         if self.is_asking() {
             return;
         }
-        feeds_apart.retain(|(open, _)| !self.is_carried_whole(open));
-        for (_, feeds) in feeds_apart {
-            offer.extend(feeds.into_iter().map(|key| Topic { kind: TopicKind::Feed, key }));
+        for (open, feeds) in feeds_apart {
+            let is_whole = self.is_carried_whole(open);
+            let here = open.feeds.read();
+            let apart = feeds
+                .into_iter()
+                .filter(|key| !is_whole || here.get(key).is_some_and(|feed| is_added_here(open, feed)));
+            offer.extend(apart.map(|key| Topic { kind: TopicKind::Feed, key }));
         }
         self.offer(&mut offer, DATABASE_TOPICS);
+        if std::mem::take(&mut self.watch.is_apart_due) {
+            self.offer_feeds_apart(peer);
+        }
     }
 
     /// Offers topics that are not offered yet, as long as fewer than so many are.
@@ -237,7 +254,7 @@ impl State {
         self.session.role() == Role::Initiator && self.session.is_showing()
     }
 
-    /// Whether all of a database's feeds are spoken of on its own topic. Topics of theirs are for who has not the database:
+    /// Whether all of a database's feeds that its writers have made part of it are spoken of on its own topic. Topics of theirs are for who has not the database:
     /// the initiator shows them where that is so. The responder waits to be shown them.
     fn is_carried_whole(&self, open: &OpenDatabase) -> bool {
         // Who downloads nothing does not learn which feeds are the database's.
@@ -253,10 +270,12 @@ impl State {
         }
         let mut offer = Vec::new();
         for open in self.databases(peer) {
-            if open.id != RAW && !self.is_carried_whole(&open) {
-                let feeds = open.feeds.read();
-                offer.extend(feeds.keys().map(|key| Topic { kind: TopicKind::Feed, key: *key }));
+            if open.id == RAW {
+                continue;
             }
+            let (is_whole, feeds) = (self.is_carried_whole(&open), open.feeds.read());
+            let apart = feeds.iter().filter(|(_, feed)| !is_whole || is_added_here(&open, feed));
+            offer.extend(apart.map(|(key, _)| Topic { kind: TopicKind::Feed, key: *key }));
         }
         self.offer(&mut offer, DATABASE_TOPICS);
     }

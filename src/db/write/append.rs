@@ -43,6 +43,13 @@ impl Work<'_, '_> {
         let appended = self.append(id, std::slice::from_ref(op))?;
         let mut pending = Pending::default();
         self.rewalk_if_due(id, &mut pending)?;
+        let local = self.database(id)?.row.local;
+        if let Op::Grant { writer, .. } | Op::Revoke { writer, .. } = op
+            && *writer != local
+        {
+            // What it says may be what makes this writer's own revoke of itself act: then it would count nowhere.
+            self.must_be_indexer(id)?;
+        }
         self.merge(id, pending)?;
         Ok(Written::Yes { length: appended.length, version: self.database(id)?.state.version })
     }

@@ -131,7 +131,8 @@ impl PutsFrom {
 }
 
 impl Work<'_, '_> {
-    /// Writes in order. One result for each; only a failure of the store fails them all.
+    /// Writes in order. One result for each; a failure of the store fails them all, and so does a write that makes this
+    /// writer's own removal act.
     pub fn write_all(&mut self, id: u32, writes: &[Write]) -> Result<Vec<Result<Written, Error>>, Failure> {
         let mut results = Vec::with_capacity(writes.len());
         for write in writes {
