@@ -97,9 +97,10 @@ impl Attacker {
         self
     }
 
-    /// As [`Attacker::proved`], and its first vector, an empty one, has ended: nobody waits for what it may still show.
+    /// As [`Attacker::proved`], all was shown, and its first vector, an empty one, has ended: nobody waits for what it may still show.
     pub fn member(db: &Db) -> Self {
         let mut attacker = Self::proved(db, Config::default());
+        attacker.say(SHOW, &[0]);
         attacker.say(VECTOR, &[0, 1, 0]);
         attacker
     }
