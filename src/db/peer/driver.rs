@@ -43,7 +43,7 @@ impl State {
             Event::Open(remote) => {
                 self.push(PeerEvent::Open { user_data: remote.user_data });
                 self.look(peer);
-                if self.session.role() == Role::Initiator && !self.is_asking() {
+                if self.session.role() == Role::Initiator && self.session.offered() == 0 {
                     // There is nothing to show, and that is said too.
                     self.shown(0, true, peer);
                 }
