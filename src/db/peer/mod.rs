@@ -119,8 +119,9 @@ struct State {
     downloads: bool,
     /// A feed was given up that another connection may go on with.
     released: bool,
-    /// All that the initiator offers was shown; none of it is shared.
+    /// All that the initiator offers was shown.
     shown_all: bool,
+    /// And none of it is shared.
     nothing_shared: bool,
     /// The tick in which an answer last came, or the first of those that are due was asked for.
     heard_at: u32,
