@@ -172,6 +172,36 @@ fn a_silent_indexer_holds_finality_until_it_is_declared_lost() {
 }
 
 #[test]
+fn a_declaration_that_loses_its_effect_has_made_nothing_final() {
+    let stores = [memory(), memory(), memory()];
+    let a = create_apply(&stores[0]);
+    let (b, c) = (join_apply(&stores[1], a.local()), join_apply(&stores[2], a.local()));
+    a.append(&[&format!("add {} indexer", b.local()), &format!("add {} indexer", c.local())]);
+    a.append(&["put k 1"]);
+    let wire = connect(&a.db, &b.db);
+    sync(&[&wire], &[&a, &b], || b.db.status().unwrap().writable);
+    b.append(&["put k 2"]);
+    sync(&[&wire], &[&a, &b], || flushed(&[&a, &b]) && same(&[&a, &b]));
+    wire.close();
+    let before = a.db.finality().unwrap();
+    assert!(before.waiting_for.contains(&c.local()), "{before:?}");
+    b.append(&[&format!("rm {}", a.local())]);
+    a.append(&[&format!("lost {}", c.local())]);
+    // What b may have said meanwhile can still take the declaration's effect.
+    let declared = a.db.finality().unwrap();
+    assert_eq!((declared.length, declared.waiting_for), (before.length, vec![b.local()]));
+    let wire = connect(&a.db, &b.db);
+    sync(&[&wire], &[&a, &b], || flushed(&[&a, &b]) && same(&[&a, &b]));
+    let after = a.db.finality().unwrap();
+    assert_eq!(after, b.db.finality().unwrap());
+    assert_eq!((after.length, after.waiting_for), (before.length, vec![c.local()]));
+    // b's own, which nobody takes back, counts with all before it.
+    b.append(&[&format!("lost {}", c.local())]);
+    let finality = b.db.finality().unwrap();
+    assert_eq!((finality.length, finality.waiting_for), (finality.placed, Vec::new()));
+}
+
+#[test]
 fn strangers_count_only_where_apply_acknowledges_them() {
     let stores = [memory(), memory()];
     let optimistic = |key| multi_hyperbee::db::DatabaseOptions { optimistic: true, ..options(key) };

@@ -240,22 +240,26 @@ impl Walk<'_> {
     }
 }
 
-/// How many positions nothing can move, and who is waited for in the first step that something can.
+/// How many positions nothing can move, and who is waited for behind them. Final are the most steps from the front in
+/// each of which every indexer is heard, or declared lost in one of these steps.
 pub fn finality(ready: &[Option<Ready>], walked: &Walked) -> (usize, BTreeSet<FeedKey>) {
-    let mut length = 0;
-    for step in &walked.steps {
+    let missing = |step: &Step, lost: &BTreeMap<FeedKey, u64>| -> BTreeSet<FeedKey> {
         let is_heard = |feed: &FeedKey| {
             ready.iter().flatten().any(|ready| ready.place.1 == *feed && ready.place >= step.taken)
         };
-        let missing = step
-            .indexers
-            .iter()
-            .filter(|feed| **feed != step.taken.1 && !walked.end.lost.contains_key(feed) && !is_heard(feed));
-        let missing: BTreeSet<FeedKey> = missing.copied().collect();
-        if !missing.is_empty() {
-            return (length, missing);
-        }
-        length = step.end;
+        let waited = step.indexers.iter().filter(|feed| **feed != step.taken.1);
+        waited.filter(|feed| !lost.contains_key(*feed) && !is_heard(feed)).copied().collect()
+    };
+    let is_final = |steps: &[Step]| {
+        let none = BTreeMap::new();
+        let lost = steps.last().map_or(&none, |step| &walked.positions[step.end - 1].standing.lost);
+        steps.iter().all(|step| missing(step, lost).is_empty())
+    };
+    let steps = (0..=walked.steps.len()).rev().find(|count| is_final(&walked.steps[..*count])).unwrap();
+    let length = steps.checked_sub(1).map_or(0, |last| walked.steps[last].end);
+    let mut silent = walked.steps[steps..].iter().map(|step| missing(step, &walked.end.lost));
+    if let Some(silent) = silent.find(|silent| !silent.is_empty()) {
+        return (length, silent);
     }
     if length == walked.positions.len() {
         return (length, BTreeSet::new());

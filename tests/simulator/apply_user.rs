@@ -76,7 +76,7 @@ pub fn act(replica: &mut Replica, values: &[String], answer: Answer) -> Result<(
     let known = (replica.ledger.len(), replica.written_loose());
     let is_older = replica.is_mute();
     let length_before = replica.own_length()?;
-    let may_refuse = is_older || replica.cautious;
+    let may_refuse = replica.may_miss_own()?;
     let optimistic = !before.writable;
     // Whether the encryption key is the right one is known from the creator's first block on.
     let unsure = replica.is_unsure().map_err(wrong)?;
@@ -208,7 +208,7 @@ pub fn drain(replica: &mut Replica) -> Result<(), String> {
 }
 
 pub fn acknowledge(replica: &mut Replica) -> Result<bool, String> {
-    let may_refuse = replica.is_mute() || replica.cautious;
+    let may_refuse = replica.may_miss_own()?;
     let spoke = match replica.db().acknowledge().wait() {
         Err(error) if error.code == Code::Restored && may_refuse || replica.may_be_refused(error.code) => {
             false

@@ -469,6 +469,14 @@ impl Replica {
         Ok(self.blocks(self.local())?.len())
     }
 
+    /// Whether a write may be refused for what is, or may be, missing of the own feed: it was put back, and its ledger is
+    /// not here, nobody has confirmed it, or some of it waits for what it links to.
+    pub fn may_miss_own(&self) -> Result<bool, String> {
+        let progress = self.db().progress().map_err(|error| format!("progress: {error}"))?;
+        let waits = progress.iter().any(|feed| feed.key == self.local() && feed.placed < feed.have);
+        Ok(self.is_mute() || self.cautious || self.restored && waits)
+    }
+
     /// Blocks written here while less than the ledger was.
     pub fn written_loose(&self) -> usize {
         self.loose.len()

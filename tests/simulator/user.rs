@@ -98,6 +98,7 @@ pub fn act(replica: &mut Replica, write: &Write) -> Result<(), String> {
     let wrong = |error: multi_hyperbee::db::Error| format!("{error} ({:?})", error.code);
     let before = replica.db().status().map_err(wrong)?;
     let length_before = replica.own_length()?;
+    let may_refuse = replica.may_miss_own()?;
     let result = match replica.db().write(vec![write.clone()]).wait() {
         Ok(mut results) => results.remove(0),
         Err(error) => Err(error),
@@ -111,7 +112,6 @@ pub fn act(replica: &mut Replica, write: &Write) -> Result<(), String> {
     let is_older = replica.is_mute();
     let known = (replica.ledger.len(), replica.written_loose());
     replica.learn_own()?;
-    let may_refuse = is_older || replica.cautious;
     if replica.forks {
         return match result {
             Err(error) if replica.may_be_refused(error.code) => {

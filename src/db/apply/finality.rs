@@ -107,47 +107,65 @@ impl DatabaseState {
         Ok(None)
     }
 
-    /// Indexers of the state before a step that have not been heard at or after its batch.
+    /// Indexers of the state before a step that have not been heard at or after its batch: those that may still speak,
+    /// and those that the walk declares lost, there or elsewhere.
     fn unheard(
         &self,
         txn: &impl Read,
         state: &AppliedState,
         taken: Position,
-    ) -> Result<Vec<FeedKey>, Failure> {
-        let mut unheard = Vec::new();
-        for feed in state.last.standing.members().indexers() {
-            if feed == taken.writer || state.cursor.walk().lost().contains_key(&feed) {
-                continue;
-            }
+    ) -> Result<(Vec<FeedKey>, Vec<FeedKey>), Failure> {
+        let (mut silent, mut lost) = (Vec::new(), Vec::new());
+        for feed in state.last.standing.members().indexers().filter(|feed| *feed != taken.writer) {
             if self.last_heard(txn, state.cursor.placed(), feed)?.is_none_or(|last| last < taken) {
-                unheard.push(feed);
+                let is_lost = state.cursor.walk().lost().contains_key(&feed);
+                (if is_lost { &mut lost } else { &mut silent }).push(feed);
             }
         }
         if fault::is(Fault::EarlyFinal) {
-            unheard.pop();
+            silent.pop();
         }
-        Ok(unheard)
+        Ok((silent, lost))
     }
 
-    /// Moves the final part on as far as everybody has been heard. Returns who is waited for.
+    /// Moves the final part on as far as everybody has been heard, or was declared lost by something that is final with
+    /// it: what only says so in a step that may still move excuses nobody. Returns who is waited for.
     pub(super) fn finalize(
         &self,
         txn: &impl Read,
         state: &mut AppliedState,
     ) -> Result<Vec<FeedKey>, Failure> {
-        while let Some(step) = self.step_after(txn, state, state.last.length)? {
-            let unheard = self.unheard(txn, state, step.taken)?;
-            if !unheard.is_empty() {
-                return Ok(unheard);
+        let source = self.source(txn, &[]);
+        // Steps behind the final part that are so if a declaration follows; `state.last.standing` is that after them.
+        let (mut end, mut changes, mut owed) = (state.last.length, Vec::new(), BTreeSet::new());
+        let mut waiting = None;
+        while let Some(step) = self.step_after(txn, state, end)? {
+            let (silent, lost) = self.unheard(txn, state, step.taken)?;
+            if !silent.is_empty() {
+                waiting = Some(silent);
+                break;
             }
-            for index in state.last.length..step.end {
-                for change in &self.source(txn, &[]).row(index)?.placement.changes {
-                    state.last.standing.redo(change);
+            owed.extend(lost);
+            for index in end..step.end {
+                for change in source.row(index)?.placement.changes {
+                    if change.lost.is_some() {
+                        owed.remove(&change.feed);
+                    }
+                    state.last.standing.redo(&change);
+                    changes.push(change);
                 }
             }
-            (state.last.length, state.last.at) = (step.end, Some(step.taken));
+            end = step.end;
+            if owed.is_empty() {
+                (state.last.length, state.last.at) = (end, Some(step.taken));
+                changes.clear();
+            }
         }
+        changes.iter().rev().for_each(|change| state.last.standing.undo(change));
         // Nothing stands there, or only what no indexer has spoken after: that needs any of them.
+        if let Some(silent) = waiting {
+            return Ok(silent);
+        }
         if state.cursor.index() == state.last.length {
             return Ok(Vec::new());
         }

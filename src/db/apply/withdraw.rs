@@ -128,7 +128,14 @@ impl DatabaseState {
                     break;
                 }
                 is_within = true;
-                placement.changes.iter().rev().for_each(|change| last.standing.undo(change));
+                for change in placement.changes.iter().rev() {
+                    last.standing.undo(change);
+                    // Nor is who was declared lost there: earlier steps may have been final by that.
+                    if change.lost.is_some() && cursor.ever_indexer().contains(&change.feed) {
+                        let said = self.last_heard(txn, cursor.placed(), change.feed)?;
+                        heard = Some(heard.map_or(said, |heard| heard.min(said)));
+                    }
+                }
                 last.length = index;
             }
         }
