@@ -427,6 +427,43 @@ fn other_functions_work_out_everything_anew_and_none_return_to_the_built_in_merg
     assert_eq!(get(&db, "k0").as_deref(), Some(r#"{"n":3}"#));
 }
 
+/// While keys are being marked those that wait may have no row that says so.
+#[test]
+fn a_key_that_changes_before_it_is_marked_keeps_what_waited() {
+    let stores = [memory(), memory()];
+    let dbs = grouped(&stores);
+    let (db, reference) = (&dbs[0], &dbs[1]);
+    for n in 0..1_500 {
+        put(db, &format!("k{n}"), r#"{"n":1}"#);
+    }
+    let runner = db.attach(MERGE).unwrap();
+    settle(&runner, &chain);
+    drop(runner);
+    // Never merged so far: no row of the view is there to go on from.
+    put(db, "z", r#"{"a":1}"#);
+    for functions in [Functions::default(), MERGE, Functions::default()] {
+        let runner = db.attach(functions).unwrap();
+        let mut round = Box::pin(runner.round(false));
+        let mut context = std::task::Context::from_waker(std::task::Waker::noop());
+        // Each poll asks for the next slice, and the write comes behind it.
+        for n in 0..3 {
+            if round.as_mut().poll(&mut context).is_ready() {
+                break;
+            }
+            put(db, "z", &format!(r#"{{"c":{n}}}"#));
+        }
+        drop(round);
+        settle(&runner, &chain);
+        if functions.any() {
+            assert_eq!(shown(db, "z"), expected(db, "z"));
+        } else {
+            meet(db, reference);
+            assert_eq!(get(db, "z"), get(reference, "z"));
+            assert_eq!(db.state_hash().unwrap(), reference.state_hash().unwrap());
+        }
+    }
+}
+
 #[test]
 fn i5_the_first_handle_merges_and_the_next_takes_over() {
     let store = memory();
