@@ -6,11 +6,12 @@ mod support;
 use multi_hyperbee::codec::Reader;
 use multi_hyperbee::db::{
     Code, DatabaseOptions, Db, Event, FeedChoice, Location, PeerEvent, Repaired, Store, Subscription,
-    Transport, VerifyOptions,
+    Transport, VerifyOptions, Write,
 };
 use multi_hyperbee::merkle::Parting;
 use multi_hyperbee::store::{Environment, Options, Table, block_key};
 use multi_hyperbee::types::FeedKey;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 use support::fork::{Forked, agree, carry_in_steps, forked, forked_in, have, local, open, sync};
@@ -91,18 +92,23 @@ fn damaged(forked: &mut Forked) -> (Store, Db) {
     forked.one.close().wait().unwrap();
     forked.stores.remove(1).close().wait().unwrap();
     let path = forked.dir.path().join("one");
-    let env = Environment::open(&Location::Path(path.clone()), &Options::default()).unwrap();
-    env.write_with(|txn| {
-        let record = multi_hyperbee::feed::load(&*txn, &feed).unwrap().unwrap();
-        assert!(record.length > forked.common + 2);
-        txn.put(Table::Blocks, &block_key(record.id, forked.common + 1), b"something else altogether")
-    })
-    .unwrap();
-    assert!(env.close().wait(Duration::from_secs(10)));
+    spoil(&path, feed, forked.common + 1);
     let store = open(&path);
     assert!(!repair(&store).waiting.is_empty());
     let one = join(&store, key);
     (store, one)
+}
+
+/// Makes a block of a store that is closed another than it was.
+fn spoil(path: &Path, feed: FeedKey, seq: u64) {
+    let env = Environment::open(&Location::Path(path.to_owned()), &Options::default()).unwrap();
+    env.write_with(|txn| {
+        let record = multi_hyperbee::feed::load(&*txn, &feed).unwrap().unwrap();
+        assert!(record.length > seq + 1);
+        txn.put(Table::Blocks, &block_key(record.id, seq), b"something else altogether")
+    })
+    .unwrap();
+    assert!(env.close().wait(Duration::from_secs(10)));
 }
 
 fn repair(store: &Store) -> Repaired {
@@ -154,6 +160,47 @@ fn an_own_feed_with_a_damaged_block_that_meets_only_the_other_history_knows_that
     assert_eq!(get(&one, "one/1"), get(other, "one/1"));
     let left = repair(&store);
     assert_eq!((left.waiting, left.remaining), (vec![], vec![]));
+}
+
+#[test]
+fn a_fork_that_a_damaged_block_kept_from_being_settled_is_when_the_block_comes() {
+    let Forked { dir, stores, creator, one, two, other, .. } = forked();
+    let (feed, key) = (local(&one), creator.info().unwrap().key);
+    let [_first, second, _third, copied]: [Store; 4] = stores.try_into().ok().unwrap();
+    for (db, store) in [(one, second), (two, copied)] {
+        db.close().wait().unwrap();
+        store.close().wait().unwrap();
+    }
+    // Neither has what the other lacks, but for the branches.
+    let reopened = ["one", "two"].map(|name| {
+        let path = dir.path().join(name);
+        spoil(&path, key, 1);
+        let store = open(&path);
+        assert!(!repair(&store).waiting.is_empty());
+        (join(&store, key), store)
+    });
+    let [(one, _), (two, store)] = &reopened;
+    let heard = listen(two);
+    let wire = connect(one, two);
+    let mut is_known = false;
+    carry_until(&[&wire], || {
+        is_known |= fork(&heard, feed).is_some();
+        is_known && two.is_flushed().unwrap()
+    });
+    for _ in 0..200 {
+        wire.carry(usize::MAX);
+    }
+    // The creator has seen `one`, so that counts; but what holds the other branch cannot be gone back over now.
+    assert_eq!((get(two, "one/1"), get(two, "two/1").is_some()), (None, true));
+    wire.close();
+    sync(&creator, &other, &[key, feed]);
+    let wires = [connect(two, &creator), connect(one, &creator)];
+    carry_until(&wires.each_ref(), || agree(&[&creator, one, two]));
+    for wire in &wires {
+        wire.close();
+    }
+    assert!(get(two, "one/1").is_some());
+    assert_eq!(repair(store).remaining, vec![]);
 }
 
 #[test]
@@ -299,10 +346,27 @@ fn hears_of_the_fork_after(pieces: usize) -> bool {
     let [a, b] = [(&store, Transport::Initiator), (&stores[3], Transport::Responder)]
         .map(|(store, transport)| store.replicate(options(transport)).unwrap());
     let wire = Wire { a, b };
-    let rest =
-        || (0..4).for_each(|_| [&store, &stores[3]].iter().for_each(|store| store.settled().wait().unwrap()));
+    let (ways, is_all) = carry_pieces(&wire, &[&store, &stores[3]], pieces);
+    let third = connect(&late, &creator);
+    carry_in_steps(&[&third], &[&store, &stores[0]]);
+    for (to, way) in [&wire.b, &wire.a].into_iter().zip(&ways) {
+        to.receive(way).unwrap();
+    }
+    carry_in_steps(&[&wire, &third], &[&store, &stores[0], &stores[3]]);
+    assert!(!has_ended(&wire), "after {pieces} pieces");
+    assert!(agree(&[&late, &two, &creator]), "after {pieces} pieces");
+    !is_all
+}
+
+fn has_ended(wire: &Wire) -> bool {
+    let (ours, theirs) = wire.events();
+    ours.iter().chain(&theirs).any(|event| matches!(event, PeerEvent::Failed(_) | PeerEvent::Closed))
+}
+
+/// Carries so many pieces of what is said. Returns what has left and not arrived, both ways, and whether that is all.
+fn carry_pieces(wire: &Wire, stores: &[&Store], pieces: usize) -> ([Vec<u8>; 2], bool) {
+    let rest = || (0..4).for_each(|_| stores.iter().for_each(|store| store.settled().wait().unwrap()));
     let (mut left, mut still) = (pieces, 0);
-    // What has left and not arrived, both ways.
     let mut ways = [Vec::new(), Vec::new()];
     while left > 0 && still < 4 {
         still += 1;
@@ -318,17 +382,38 @@ fn hears_of_the_fork_after(pieces: usize) -> bool {
             }
         }
     }
-    let third = connect(&late, &creator);
-    carry_in_steps(&[&third], &[&store, &stores[0]]);
-    for (to, way) in [&wire.b, &wire.a].into_iter().zip(&ways) {
-        to.receive(way).unwrap();
+    (ways, left > 0)
+}
+
+/// Who is in the middle of taking one branch in, and has no head of it whole yet, meets the other, longer one: what it has
+/// may not suffice to prove anything. False: the first had said everything before.
+fn meets_the_other_branch_after(pieces: usize) -> bool {
+    let Forked { creator, one, two, stores, dir: _dir, .. } = forked();
+    let key = creator.info().unwrap().key;
+    let long = format!(r#"{{"long":"{}"}}"#, "x".repeat(20_000));
+    let writes = (0..8).map(|n| put_write(&format!("one/long {n}"), &long)).collect();
+    one.write(vec![Write::Batch(writes)]).wait().unwrap();
+    for n in 0..20 {
+        put(&two, &format!("two/{n}"), "{}");
     }
-    carry_in_steps(&[&wire, &third], &[&store, &stores[0], &stores[3]]);
-    let (ours, theirs) = wire.events();
-    let ends = |event: &PeerEvent| matches!(event, PeerEvent::Failed(_) | PeerEvent::Closed);
-    assert!(!ours.iter().chain(&theirs).any(ends), "after {pieces} pieces: {ours:?}, {theirs:?}");
-    assert!(agree(&[&late, &two, &creator]), "after {pieces} pieces");
-    left == 0
+    let store = support::memory();
+    let late = join(&store, key);
+    let first = connect(&late, &one);
+    let (_, is_all) = carry_pieces(&first, &[&store, &stores[1]], pieces);
+    first.close();
+    let second = connect(&late, &two);
+    carry_in_steps(&[&second], &[&store, &stores[3]]);
+    let first = connect(&late, &one);
+    carry_in_steps(&[&first, &second], &[&store, &stores[1], &stores[3]]);
+    assert!(!has_ended(&first) && !has_ended(&second), "after {pieces} pieces");
+    assert!(agree(&[&late, &one, &two]), "after {pieces} pieces");
+    !is_all
+}
+
+#[test]
+fn who_meets_the_other_branch_in_the_middle_of_one_keeps_both_connections() {
+    let pieces = (0..2_000).step_by(15).find(|pieces| !meets_the_other_branch_after(*pieces)).unwrap();
+    assert!(pieces > 300, "{pieces}");
 }
 
 #[test]

@@ -79,6 +79,11 @@ impl Inflight {
         self.requests.is_empty() && self.storing == 0
     }
 
+    /// What is here has grown: the place where two branches part is searched for anew, from `from` on.
+    pub fn search_anew(&mut self, from: u64) {
+        (self.again, self.back, self.was_asked_all) = (Some(from), 0, false);
+    }
+
     /// What follows `start` fits nothing here: a fork before it, or a lie. Blocks that are here are asked for once more:
     /// under the other branch's head they show where the two part. False: there is nothing further back.
     fn doubt(&mut self, start: u64) -> bool {
@@ -532,6 +537,17 @@ mod tests {
             }
             assert_eq!(start, 0);
         }
+    }
+
+    #[test]
+    fn a_search_that_proved_nothing_begins_anew_when_more_is_here() {
+        let mut inflight = Inflight::default();
+        while inflight.doubt(6) {
+            inflight.again = Some(6);
+        }
+        inflight.search_anew(6);
+        assert!(inflight.doubt(6), "a fork that could not be proved yet is no lie");
+        assert_eq!(inflight.again, Some(5));
     }
 
     #[test]

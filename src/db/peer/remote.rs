@@ -46,7 +46,7 @@ impl RemoteFeed {
         if let Some(at) = self.unproved_at.take_if(|at| !here.forked && here.length > *at) {
             self.length = self.announced;
             self.contradicts = true;
-            self.inflight.again = Some(at);
+            self.inflight.search_anew(at);
         }
     }
 
