@@ -163,47 +163,6 @@ fn an_own_feed_with_a_damaged_block_that_meets_only_the_other_history_knows_that
 }
 
 #[test]
-fn a_fork_that_a_damaged_block_kept_from_being_settled_is_when_the_block_comes() {
-    let Forked { dir, stores, creator, one, two, other, .. } = forked();
-    let (feed, key) = (local(&one), creator.info().unwrap().key);
-    let [_first, second, _third, copied]: [Store; 4] = stores.try_into().ok().unwrap();
-    for (db, store) in [(one, second), (two, copied)] {
-        db.close().wait().unwrap();
-        store.close().wait().unwrap();
-    }
-    // Neither has what the other lacks, but for the branches.
-    let reopened = ["one", "two"].map(|name| {
-        let path = dir.path().join(name);
-        spoil(&path, key, 1);
-        let store = open(&path);
-        assert!(!repair(&store).waiting.is_empty());
-        (join(&store, key), store)
-    });
-    let [(one, _), (two, store)] = &reopened;
-    let heard = listen(two);
-    let wire = connect(one, two);
-    let mut is_known = false;
-    carry_until(&[&wire], || {
-        is_known |= fork(&heard, feed).is_some();
-        is_known && two.is_flushed().unwrap()
-    });
-    for _ in 0..200 {
-        wire.carry(usize::MAX);
-    }
-    // The creator has seen `one`, so that counts; but what holds the other branch cannot be gone back over now.
-    assert_eq!((get(two, "one/1"), get(two, "two/1").is_some()), (None, true));
-    wire.close();
-    sync(&creator, &other, &[key, feed]);
-    let wires = [connect(two, &creator), connect(one, &creator)];
-    carry_until(&wires.each_ref(), || agree(&[&creator, one, two]));
-    for wire in &wires {
-        wire.close();
-    }
-    assert!(get(two, "one/1").is_some());
-    assert_eq!(repair(store).remaining, vec![]);
-}
-
-#[test]
 fn a_fork_that_is_known_is_still_known_after_a_restart() {
     let Forked { creator, one, other, stores, dir, .. } = forked();
     let feed = local(&one);
