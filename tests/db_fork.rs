@@ -366,12 +366,15 @@ fn meets_the_other_branch_after(pieces: usize) -> bool {
     carry_in_steps(&[&first, &second], &[&store, &stores[1], &stores[3]]);
     assert!(!has_ended(&first) && !has_ended(&second), "after {pieces} pieces");
     assert!(agree(&[&late, &one, &two]), "after {pieces} pieces");
+    for store in stores.iter().chain([&store]) {
+        store.close().wait().unwrap();
+    }
     !is_all
 }
 
 #[test]
 fn who_meets_the_other_branch_in_the_middle_of_one_keeps_both_connections() {
-    let pieces = (0..2_000).step_by(15).find(|pieces| !meets_the_other_branch_after(*pieces)).unwrap();
+    let pieces = (0..2_000).step_by(30).find(|pieces| !meets_the_other_branch_after(*pieces)).unwrap();
     assert!(pieces > 300, "{pieces}");
 }
 
