@@ -167,7 +167,9 @@ fn the_end_of_a_chain_has_blocks_before_its_middle_has_all() {
         second.carry(usize::MAX);
         stores[1].settled().wait().unwrap();
         if round % 10 == 0 {
-            [&first.a, &first.b, &second.a, &second.b].iter().for_each(|peer| peer.tick());
+            for peer in [&first.a, &first.b, &second.a, &second.b] {
+                peer.tick();
+            }
         }
         if have(&b) < have(&a) {
             ahead.push(have(&c));
@@ -203,9 +205,14 @@ fn who_are_connected_to_each_other_and_to_the_writer_get_each_block_once() {
                 }
             }
         }
-        stores.iter().for_each(|store| drop(store.settled().wait()));
+        for store in &stores {
+            store.settled().wait().unwrap();
+        }
         if round % 5 == 0 {
-            wires.iter().flat_map(|wire| [&wire.a, &wire.b]).for_each(|peer| peer.tick());
+            for wire in &wires {
+                wire.a.tick();
+                wire.b.tick();
+            }
         }
         if all.iter().all(|db| have(db) == have(&a)) {
             break;

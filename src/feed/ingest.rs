@@ -12,7 +12,7 @@ pub struct Grown {
     /// The length before and after; equal if only a head was learnt, or nothing.
     pub from: u64,
     pub to: u64,
-    /// The length that is served, before and after.
+    /// The length of the longest complete head, before and after.
     pub complete_from: u64,
     pub complete_to: u64,
 }
