@@ -62,13 +62,20 @@ fn key(db: &Db) -> FeedKey {
 }
 
 fn have(db: &Db) -> u64 {
-    let feed = key(db);
+    have_of(db, key(db))
+}
+
+fn have_of(db: &Db, feed: FeedKey) -> u64 {
     db.progress().unwrap().iter().find(|progress| progress.key == feed).map_or(0, |progress| progress.have)
 }
 
 /// Carries a few bytes at a time until the second end has at least so many blocks; then the connection is gone, as when a
 /// device dies.
 fn bring(from: &Db, to: &Db, to_store: &Store, blocks: u64) {
+    bring_of(from, to, to_store, key(from), blocks);
+}
+
+fn bring_of(from: &Db, to: &Db, to_store: &Store, feed: FeedKey, blocks: u64) {
     let wire = connect(from, to);
     for _ in 0..100_000 {
         while let Some(bytes) = wire.b.pull(64 << 10) {
@@ -78,7 +85,7 @@ fn bring(from: &Db, to: &Db, to_store: &Store, blocks: u64) {
             wire.b.receive(&bytes).unwrap();
         }
         to_store.settled().wait().unwrap();
-        if have(to) >= blocks {
+        if have_of(to, feed) >= blocks {
             wire.close();
             return;
         }
@@ -265,6 +272,62 @@ fn who_has_the_beginning_of_a_batch_is_in_sync_with_who_has_no_more_of_it() {
     let back = connect(&a, &c);
     carry(&[&wire, &back], || get(&b, "k399").is_some());
     assert!(agree(&[&a, &b, &c]));
+}
+
+/// A connection on which all that flows flows.
+fn meet(a: &Db, b: &Db, mut done: impl FnMut() -> bool) {
+    let wire = connect(a, b);
+    carry(&[&wire], || a.is_flushed().unwrap() && b.is_flushed().unwrap() && done());
+    wire.close();
+}
+
+#[test]
+fn parts_of_both_branches_of_a_feed_prove_the_fork_and_go_on_to_all() {
+    let dir = tempfile::tempdir().unwrap();
+    let (from, to) = (dir.path().join("one"), dir.path().join("two"));
+    let creator = PLAIN.open(&memory(), None);
+    let key = key(&creator);
+    let stores = [memory(), memory(), memory()];
+    let [b, c, d] = [0, 1, 2].map(|at| PLAIN.open(&stores[at], Some(key)));
+    let first = at(&from);
+    let one = PLAIN.open(&first, Some(key));
+    let feed = one.info().unwrap().local;
+    creator.add_writer(feed, false).wait().unwrap();
+    meet(&creator, &one, || have(&one) == have(&creator));
+    put(&one, "before", r#"{"n":1}"#);
+    let common = have_of(&one, feed);
+    for db in [&b, &c] {
+        meet(&creator, db, || have(db) == have(&creator));
+        meet(&one, db, || have_of(db, feed) == common);
+    }
+    one.close().wait().unwrap();
+    first.close().wait().unwrap();
+    std::fs::create_dir(&to).unwrap();
+    std::fs::copy(from.join("data.mdb"), to.join("data.mdb")).unwrap();
+    // Each copy writes a great deal at once, and is gone when half of it has come to somebody.
+    let mut held = Vec::new();
+    for (path, db, store, name) in [(&from, &b, &stores[0], "one"), (&to, &c, &stores[1], "two")] {
+        let copy = PLAIN.open(&at(path), Some(key));
+        let writes = std::iter::once(put_write(name, r#"{"n":2}"#)).chain(entries()).collect();
+        copy.write(writes).wait().unwrap();
+        bring_of(&copy, db, store, feed, ENTRIES as u64 / 2);
+        assert!(have_of(db, feed) < have_of(&copy, feed));
+        held.push(have_of(db, feed));
+    }
+    let forked = |db: &Db| {
+        let feeds = db.sync_status().unwrap().feeds;
+        let reason = feeds.into_iter().find(|status| status.key == feed).and_then(|status| status.reason);
+        reason.is_some_and(|reason| reason.why == Why::Forked)
+    };
+    // Nobody has all that any head above the common length signs.
+    meet(&b, &c, || forked(&b) && forked(&c) && agree(&[&b, &c]));
+    assert!(get(&b, "one").is_some() != get(&b, "two").is_some(), "one of both branches counts");
+    assert!(held.contains(&have_of(&b, feed)), "{} of {held:?}", have_of(&b, feed));
+    meet(&c, &d, || forked(&d) && agree(&[&b, &c, &d]));
+    assert_eq!(have_of(&d, feed), have_of(&b, feed));
+    for store in &stores {
+        assert!(store.verify(|_| ()).wait().unwrap().is_clean());
+    }
 }
 
 fn at(dir: &Path) -> Store {

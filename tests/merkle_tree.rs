@@ -174,10 +174,10 @@ fn every_range_of_what_is_here_is_proved_under_a_longer_head() {
                     for known in [Known::Nothing, Known::Start] {
                         let proof = prove(&beyond, &span, known).unwrap();
                         assert_eq!(proof, prove(&Naive(blocks), &span, known).unwrap());
-                        let held = roots(&blocks[..start]);
-                        let held = (known == Known::Start).then_some(&held);
+                        let at_start = roots(&blocks[..start]);
+                        let known = (known == Known::Start).then_some(&at_start);
                         assert!(
-                            verify(span.start, &slices(&blocks[start..end]), &proof, held, &head).is_ok()
+                            verify(span.start, &slices(&blocks[start..end]), &proof, known, &head).is_ok()
                         );
                     }
                 }
