@@ -11,7 +11,7 @@
 use super::tree::StoredTree;
 use super::{FeedError, FeedRecord};
 use crate::codec::{DecodeError, Reader};
-use crate::merkle::{Beyond, Head, Node, flat};
+use crate::merkle::{Beyond, Head, Node, Roots, flat};
 use crate::store::{Read, Table, WriteTxn};
 use crate::types::Hash;
 
@@ -142,6 +142,9 @@ pub(super) fn tree_under<'t, R: Read>(
     record: &FeedRecord,
     head: &Head,
 ) -> Result<Beyond<'t, StoredTree<'t, R>>, FeedError> {
-    let here = head.length.min(record.length);
-    Ok(Beyond::new(tree, tree.roots(here)?, head.length, given(record, head))?)
+    let given = given(record, head);
+    // Of a complete head nothing lies beyond: all of its tree is here.
+    let (roots, length) =
+        if given.is_empty() { (Roots::new(), 0) } else { (tree.roots(record.length)?, head.length) };
+    Ok(Beyond::new(tree, roots, length, given)?)
 }
