@@ -199,6 +199,13 @@ fn the_end_of_a_chain_has_blocks_before_its_middle_has_all() {
 
 #[test]
 fn who_are_connected_to_each_other_and_to_the_writer_get_each_block_once() {
+    all_to_all(|round| round % 5 == 0);
+    // What comes between the last time it was told and the end is as much as comes in a second.
+    all_to_all(|round| round == 20);
+}
+
+/// A second passes in such rounds.
+fn all_to_all(is_second: impl Fn(usize) -> bool) {
     let a = writer(PLAIN);
     let stores = [memory(), memory(), memory()];
     let all: Vec<Db> = stores.iter().map(|store| PLAIN.open(store, Some(key(&a)))).collect();
@@ -215,7 +222,7 @@ fn who_are_connected_to_each_other_and_to_the_writer_get_each_block_once() {
         for store in &stores {
             store.settled().wait().unwrap();
         }
-        if round % 5 == 0 {
+        if is_second(round) {
             for wire in &wires {
                 wire.a.tick();
                 wire.b.tick();
@@ -232,6 +239,45 @@ fn who_are_connected_to_each_other_and_to_the_writer_get_each_block_once() {
         // What was on its way when another brought it.
         assert!(came <= have(&a) + 64, "{came} blocks came of {}", have(&a));
     }
+}
+
+#[test]
+fn two_who_were_told_of_a_part_do_not_both_push_the_rest() {
+    let a = writer(PLAIN);
+    let stores = [memory(), memory(), memory()];
+    let [b, c, d] = [0, 1, 2].map(|at| PLAIN.open(&stores[at], Some(key(&a))));
+    let first = [connect(&a, &b), connect(&a, &c)];
+    let second = [connect(&b, &d), connect(&c, &d)];
+    let step = || {
+        for wire in &first {
+            while let Some(bytes) = wire.b.pull(64 << 10) {
+                wire.a.receive(&bytes).unwrap();
+            }
+            if let Some(bytes) = wire.a.pull(16 << 10) {
+                wire.b.receive(&bytes).unwrap();
+            }
+        }
+        for store in &stores {
+            store.settled().wait().unwrap();
+        }
+    };
+    while have(&b).min(have(&c)) < ENTRIES as u64 / 2 {
+        step();
+    }
+    let there = have(&b).min(have(&c));
+    carry(&second.each_ref(), || have(&d) >= there);
+    // In less than a second both have the rest.
+    while have(&b).min(have(&c)) < have(&a) {
+        step();
+    }
+    carry_until(&second.each_ref(), || have(&d) == have(&a));
+    for _ in 0..100 {
+        second.iter().for_each(|wire| drop(wire.carry(usize::MAX)));
+    }
+    stores[2].settled().wait().unwrap();
+    let peers = d.sync_status().unwrap().peers;
+    let came: u64 = peers.iter().flat_map(|peer| &peer.feeds).map(|feed| feed.received).sum();
+    assert_eq!(came, have(&a), "nothing came twice");
 }
 
 #[test]
