@@ -272,7 +272,9 @@ fn two_who_were_told_of_a_part_do_not_both_push_the_rest() {
     }
     carry_until(&second.each_ref(), || have(&d) == have(&a));
     for _ in 0..100 {
-        second.iter().for_each(|wire| drop(wire.carry(usize::MAX)));
+        for wire in &second {
+            wire.carry(usize::MAX);
+        }
     }
     stores[2].settled().wait().unwrap();
     let peers = d.sync_status().unwrap().peers;
