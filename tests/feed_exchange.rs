@@ -208,8 +208,14 @@ fn a_head_without_blocks_gives_way_to_blocks_of_another_history() {
     }
     // No block, no giving way: a head alone says no more than the one that is known.
     let mut unmoved = reader();
-    let refused = unmoved.receive(&same_length.serve(5, 5, &same_length.head(), Known::Nothing));
+    for start in [0, 5, 9, 15] {
+        let refused = unmoved.receive(&same_length.serve(start, start, &same_length.head(), Known::Nothing));
+        assert!(matches!(refused, Err(FeedError::Fork(_))));
+    }
+    // Neither do blocks that are here already.
+    let refused = unmoved.receive(&same_length.serve(2, 5, &same_length.head(), Known::Nothing));
     assert!(matches!(refused, Err(FeedError::Fork(_))));
+    assert_eq!(unmoved.record.cover, Some(lost.head()));
     // Neither where blocks here are another history's, nor for one's own feed.
     let mut ahead = Peer::reader();
     ahead.receive(&lost.serve(0, 8, &lost.head(), Known::Nothing)).unwrap();

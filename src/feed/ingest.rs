@@ -53,8 +53,8 @@ pub fn ingest(
 fn unseen(txn: &WriteTxn<'_>, record: &FeedRecord, verified: &VerifiedBlocks) -> Result<usize, FeedError> {
     let (start, length) = (verified.start, record.length);
     let tree = StoredTree { txn, feed_id: record.id };
-    compare_heads(&tree, record, &verified.head, verified.end() > length)?;
     let count = verified.leaves.len();
+    compare_heads(&tree, record, &verified.head, count > 0 && verified.end() > length)?;
     if start > length {
         let gap = FeedError::Gap { start, length };
         return if count == 0 { Ok(0) } else { Err(gap) };

@@ -106,7 +106,8 @@ pub fn verify(
     }
     // Blocks first: they tell where exactly two branches part.
     let compared = compare_blocks(&tree, record, start, &proved, &head);
-    let brings = start.saturating_add(blocks.len() as u64) > record.length;
+    let end = start.saturating_add(blocks.len() as u64);
+    let brings = !blocks.is_empty() && end > record.length;
     match compared.and_then(|()| compare_heads(&tree, record, &head, brings)) {
         // Who else signs another history is told from a damaged tree by what was signed here.
         Err(FeedError::Fork(_)) if !leads_to_head(&tree, record)? => {
@@ -117,10 +118,9 @@ pub fn verify(
         }
         compared => compared?,
     }
-    let end = start.saturating_add(blocks.len() as u64);
     let after = nodes.len().saturating_sub(flat::subtrees(end, head.length).count());
     let after = nodes.get(after..).unwrap_or_default().to_vec();
-    Ok(VerifiedBlocks { after, ..keep_new(record, start, blocks, proved, head) })
+    Ok(keep_new(record, start, blocks, proved, head, after))
 }
 
 impl FeedRecord {
@@ -183,7 +183,14 @@ fn compare_blocks<R: Read>(
 }
 
 /// Leaves out the blocks that are here already.
-fn keep_new(record: &FeedRecord, start: u64, blocks: &[&[u8]], proved: Proved, head: Head) -> VerifiedBlocks {
+fn keep_new(
+    record: &FeedRecord,
+    start: u64,
+    blocks: &[&[u8]],
+    proved: Proved,
+    head: Head,
+    after: Vec<Node>,
+) -> VerifiedBlocks {
     let here = usize::try_from(record.length.saturating_sub(start)).unwrap_or(usize::MAX).min(blocks.len());
     let Proved { start: mut base, mut leaves, .. } = proved;
     let new = leaves.split_off(here);
@@ -191,6 +198,6 @@ fn keep_new(record: &FeedRecord, start: u64, blocks: &[&[u8]], proved: Proved, h
         base.push(leaf, |_, _, _| ());
     }
     let bytes = blocks.get(here..).unwrap_or_default().concat();
-    let (start, base, after) = (base.length(), base.hash(), Vec::new());
+    let (start, base) = (base.length(), base.hash());
     VerifiedBlocks { key: record.key, head, start, base, leaves: new, after, bytes }
 }

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 ///
 /// Of such a proof each subtree ends where the beginning ends or before, or is one of those given, or is over both; and
 /// all that are over both are made when those given are appended to what is here. So nothing is looked for: what the
-/// appending makes is kept, at most three nodes for each binary digit of the length.
+/// appending makes is kept, at most 200 nodes.
 pub struct Beyond<'n, N> {
     here: &'n N,
     made: BTreeMap<u64, Node>,
