@@ -189,6 +189,7 @@ fn the_end_of_a_chain_has_blocks_before_its_middle_has_all() {
     ahead.dedup();
     assert!(ahead.len() > 3, "what came to the end before the middle had all: {ahead:?}");
     let most = ahead.last().unwrap();
+    println!("{most} of {ENTRIES} entries were at the end when the middle had all");
     assert!(most * 2 > ENTRIES as u64, "{most} of {ENTRIES} came before the middle had all");
     assert!(agree(&[&a, &b, &c]));
     // Each block once.

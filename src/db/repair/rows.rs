@@ -120,6 +120,7 @@ impl Work<'_, '_> {
 
     /// It may be whole again since its feed was mended. If not, no blocks are lost with it.
     fn mend_cover(&mut self, key: &[u8]) -> Result<Outcome, Failure> {
+        self.finish_feeds()?;
         let records = feed::each(&*self.txn)?.into_iter().filter_map(|(_, record)| record.ok());
         let record = records.into_iter().find(|record| record.id.to_be_bytes() == key);
         if let (Some(record), Some(row)) = (&record, self.txn.get(Table::Covers, key)?)
