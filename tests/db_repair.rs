@@ -713,7 +713,7 @@ fn rows_that_stand_alone_are_mended_or_taken_out() {
         txn.put(table, &key, &value).unwrap();
     }
     const DATABASE: [u8; 4] = 1_u32.to_be_bytes();
-    let cases: [(&str, Change); 8] = [
+    let cases: [(&str, Change); 10] = [
         ("a member cut short", |txn| {
             alter(txn, Table::Members, &DATABASE, |row| assert!(row.pop().is_some()))
         }),
@@ -725,6 +725,10 @@ fn rows_that_stand_alone_are_mended_or_taken_out() {
         }),
         ("the next feed", |txn| txn.put(Table::Meta, b"next-feed", &[0; 4]).unwrap()),
         ("the next database", |txn| txn.put(Table::Meta, b"next database", &[0]).unwrap()),
+        ("a cover of a feed that is whole", |txn| {
+            txn.put(Table::Covers, &[0; 4], &[0; 8 + 32 + 40]).unwrap()
+        }),
+        ("a cover of no feed", |txn| txn.put(Table::Covers, &[9; 4], &[7]).unwrap()),
         ("a hole cut short", |txn| txn.put(Table::Holes, &block_key(0, 3), &[]).unwrap()),
     ];
     for kind in [KINDS[0], KINDS[3]] {

@@ -107,6 +107,7 @@ fn full_record() -> FeedRecord {
         byte_length: 6,
         head: Some(head(4)),
         cover: Some(head(7)),
+        covered: None,
         tip: Some(head(8)),
         left: 3,
         secret: Some(Seed::new([10; 32]).into()),

@@ -4,8 +4,9 @@
 mod feed_support;
 
 use feed_support::{Peer, blocks};
-use multi_hyperbee::feed::{self, FeedError, Grown};
-use multi_hyperbee::merkle::Known;
+use multi_hyperbee::feed::{self, FeedError, FeedRecord, Grown};
+use multi_hyperbee::merkle::{Head, Known, Node};
+use multi_hyperbee::store::{Read, Table};
 use proptest::prelude::*;
 
 fn known(extending: bool) -> Known {
@@ -55,11 +56,22 @@ proptest! {
             prop_assert_eq!(reader.record.signed(), longest);
             let complete = heads.iter().map(|head| head.length).filter(|length| *length <= grown.to);
             prop_assert!(reader.record.complete() <= complete.max().unwrap_or(0));
+            // All that is here can be passed on, from any place on, to who has nothing and to who has what is before it.
+            let (here, from) = (reader.record.length, start.min(reader.record.length));
+            prop_assert_eq!(reader.record.served(), here);
+            if let Some(head) = reader.record.served_under(here).copied() {
+                let mut next = Peer::reader();
+                let from_complete = from.min(reader.record.complete());
+                next.receive(&reader.serve(0, from_complete.max(1).min(here), &head, Known::Nothing)).unwrap();
+                let from = next.record.length;
+                next.receive(&reader.serve(from, here, &head, known(chunk.extending))).unwrap();
+                prop_assert_eq!((next.record.length, next.record.served()), (here, here));
+            }
         }
         let held = reader.record.length;
         let rest = writer.serve(held, writer.record.length, &writer.head(), Known::Start);
         reader.receive(&rest).unwrap();
-        let expected = feed::FeedRecord { secret: None, ..writer.record.clone() };
+        let expected = FeedRecord { secret: None, ..writer.record.clone() };
         prop_assert_eq!(&reader.record, &expected);
         // What was received can be passed on.
         let mut third = Peer::reader();
@@ -69,25 +81,173 @@ proptest! {
 }
 
 #[test]
-fn a_head_is_served_only_once_it_is_complete() {
+fn what_is_here_of_a_head_is_passed_on_before_all_of_it_is_here() {
     let mut writer = Peer::writer(&blocks(10));
     let ten = writer.head();
     let mut reader = Peer::reader();
     reader.receive(&writer.serve(0, 10, &ten, Known::Start)).unwrap();
     writer.append(&blocks(10));
-    let grown = reader.receive(&writer.serve(10, 15, &writer.head(), Known::Start)).unwrap();
+    let twenty = writer.head();
+    let grown = reader.receive(&writer.serve(10, 15, &twenty, Known::Start)).unwrap();
     assert_eq!(grown, Grown { from: 10, to: 15, complete_from: 10, complete_to: 10 });
-    assert_eq!((reader.record.cover, reader.record.tip), (Some(writer.head()), None));
+    assert_eq!((reader.record.cover, reader.record.tip), (Some(twenty), None));
+    assert_eq!((reader.record.complete(), reader.record.served()), (10, 15));
+    let under = [10, 11, 15, 16].map(|end| reader.record.served_under(end).copied());
+    assert_eq!(under, [Some(ten), Some(twenty), Some(twenty), None]);
     let txn = reader.env.read().unwrap();
-    let served = feed::prove(&txn, &reader.record, (0, 15), 100, &writer.head(), Known::Nothing);
-    assert!(matches!(served, Err(FeedError::NotServed { held: 10, .. })));
-    let served = feed::prove(&txn, &reader.record, (0, 11), 100, &ten, Known::Nothing);
-    assert!(matches!(served, Err(FeedError::NotServed { .. })));
-    let served = feed::prove(&txn, &reader.record, (3, 2), 100, &ten, Known::Nothing);
-    assert!(matches!(served, Err(FeedError::NotServed { .. })));
+    let refused = |(start, end), head| {
+        let served = feed::prove(&txn, &reader.record, (start, end), 100, head, Known::Nothing);
+        matches!(served, Err(FeedError::NotServed { .. }))
+    };
+    assert!(refused((0, 16), &twenty) && refused((0, 11), &ten) && refused((3, 2), &ten));
+    // Not under a head that is merely known to be longer.
+    assert!(refused((0, 5), &Head { length: 21, ..twenty }));
     drop(txn);
-    let grown = reader.receive(&writer.serve(15, 20, &writer.head(), Known::Start)).unwrap();
-    assert_eq!(grown, Grown { from: 15, to: 20, complete_from: 10, complete_to: 20 });
+    // From one to the next, and on.
+    let mut third = Peer::reader();
+    for (start, end) in [(0, 12), (12, 15)] {
+        third.receive(&reader.serve(start, end, &twenty, Known::Start)).unwrap();
+    }
+    assert_eq!(third.record, FeedRecord { head: None, ..reader.record.clone() });
+    let grown = third.receive(&writer.serve(15, 20, &twenty, Known::Start)).unwrap();
+    assert_eq!(grown, Grown { from: 15, to: 20, complete_from: 0, complete_to: 20 });
+    reader.receive(&third.serve(15, 20, &twenty, Known::Start)).unwrap();
+    assert_eq!(reader.record, FeedRecord { secret: None, ..writer.record });
+}
+
+#[test]
+fn without_its_row_a_cover_is_not_served_under_until_more_comes() {
+    let writer = Peer::writer(&blocks(20));
+    let mut reader = Peer::reader();
+    reader.receive(&writer.serve(0, 7, &writer.head(), Known::Start)).unwrap();
+    // As it was stored before there were such rows; and one of another length, and one that cannot be read.
+    let key = reader.record.id.to_be_bytes();
+    let row = reader.env.read().unwrap().get(Table::Covers, &key).unwrap().unwrap().to_vec();
+    let longer = [&8_u64.to_be_bytes()[..], &row[8..]].concat();
+    for damaged in [None, Some(&longer[..]), Some(&row[..row.len() - 1]), Some(&row[..row.len() - 40])] {
+        let mut txn = reader.env.write().unwrap();
+        match damaged {
+            None => drop(txn.delete(Table::Covers, &key).unwrap()),
+            Some(row) => txn.put(Table::Covers, &key, row).unwrap(),
+        }
+        txn.commit().unwrap();
+        let txn = reader.env.read().unwrap();
+        reader.record = feed::load(&txn, &feed_support::feed()).unwrap().unwrap();
+        assert_eq!((reader.record.length, reader.record.served(), &reader.record.covered), (7, 0, &None));
+        if let Some(row) = damaged {
+            assert!(feed::verify_cover(&txn, &reader.record, &key, row).is_err());
+        }
+    }
+    reader.receive(&writer.serve(7, 8, &writer.head(), Known::Start)).unwrap();
+    assert_eq!(reader.record.served(), 8);
+}
+
+#[test]
+fn the_row_of_a_cover_has_these_bytes_and_goes_with_it() {
+    let writer = Peer::writer(&blocks(7));
+    let mut reader = Peer::reader();
+    reader.receive(&writer.serve(0, 5, &writer.head(), Known::Start)).unwrap();
+    let key = reader.record.id.to_be_bytes();
+    let row_of =
+        |reader: &Peer| reader.env.read().unwrap().get(Table::Covers, &key).unwrap().map(<[u8]>::to_vec);
+    let root = feed_support::naive_roots(&blocks(5)).hash();
+    // Of blocks 5 and 6 the leaves, by themselves: 6 is no left child of a pair that is whole.
+    let leaf = |seq: usize| Node::leaf(&blocks(7)[seq]).encode();
+    let expected = [&5_u64.to_be_bytes()[..], &root, &leaf(5), &leaf(6)].concat();
+    assert_eq!(row_of(&reader), Some(expected.clone()));
+    for cut in 0..expected.len() {
+        let is_shorter = cut >= 40 && (cut - 40) % 40 == 0;
+        assert_eq!(feed::check_cover(&key, &expected[..cut]).is_ok(), is_shorter);
+    }
+    assert!(feed::check_cover(&key[..3], &expected).is_err());
+    assert!(
+        feed::check_cover(&key, &expected[..40].iter().chain(&[0; 81 * 40]).copied().collect::<Vec<_>>())
+            .is_err()
+    );
+    reader.receive(&writer.serve(5, 7, &writer.head(), Known::Start)).unwrap();
+    assert_eq!(row_of(&reader), None);
+    // Let go of with everything else.
+    let mut reader = Peer::reader();
+    reader.receive(&writer.serve(0, 5, &writer.head(), Known::Start)).unwrap();
+    let mut txn = reader.env.write().unwrap();
+    feed::clear(&mut txn, &mut reader.record).unwrap();
+    txn.commit().unwrap();
+    assert_eq!(row_of(&reader), None);
+}
+
+#[test]
+fn a_head_without_blocks_gives_way_to_blocks_of_another_history() {
+    let common = blocks(5);
+    let history = |tail: &str, count: usize| {
+        let mut writer = Peer::writer(&common);
+        writer.append(&(0..count).map(|n| format!("{tail}{n}").into_bytes()).collect::<Vec<_>>());
+        writer
+    };
+    let (lost, other) = (history("a", 10), history("b", 12));
+    // Five blocks of both, under the head of the one whose blocks nobody has any more.
+    let reader = || {
+        let mut reader = Peer::reader();
+        reader.receive(&lost.serve(0, 5, &lost.head(), Known::Nothing)).unwrap();
+        reader
+    };
+    let mut same_length = Peer::writer(&common);
+    same_length.append(&(0..10).map(|n| format!("c{n}").into_bytes()).collect::<Vec<_>>());
+    for (writer, cuts) in [(&other, vec![17]), (&other, vec![6, 14, 16, 17]), (&same_length, vec![8, 15])] {
+        let mut reader = reader();
+        for end in cuts {
+            let start = reader.record.length;
+            reader.receive(&writer.serve(start, end, &writer.head(), Known::Start)).unwrap();
+        }
+        assert_eq!(reader.record, FeedRecord { secret: None, ..writer.record.clone() });
+        // A block of the other one shows that the feed has forked, to anyone.
+        let sent = lost.serve(5, 6, &lost.head(), Known::Start);
+        let fork = reader.receive(&sent).unwrap_err();
+        assert!(matches!(&fork, FeedError::Fork(fork) if fork.by == 5 && fork.is_exact), "{fork}");
+        let txn = reader.env.read().unwrap();
+        feed::parting(&txn, &reader.record, &sent.received()).unwrap().verify(&reader.record.key).unwrap();
+    }
+    // No block, no giving way: a head alone says no more than the one that is known.
+    let mut unmoved = reader();
+    for start in [0, 5, 9, 15] {
+        let refused = unmoved.receive(&same_length.serve(start, start, &same_length.head(), Known::Nothing));
+        assert!(matches!(refused, Err(FeedError::Fork(_))));
+    }
+    // Neither do blocks that are here already.
+    let refused = unmoved.receive(&same_length.serve(2, 5, &same_length.head(), Known::Nothing));
+    assert!(matches!(refused, Err(FeedError::Fork(_))));
+    assert_eq!(unmoved.record.cover, Some(lost.head()));
+    // Neither where blocks here are another history's, nor for one's own feed.
+    let mut ahead = Peer::reader();
+    ahead.receive(&lost.serve(0, 8, &lost.head(), Known::Nothing)).unwrap();
+    assert!(matches!(
+        ahead.receive(&other.serve(5, 17, &other.head(), Known::Start)),
+        Err(FeedError::Fork(_))
+    ));
+    let mut own = Peer::writer(&common);
+    own.receive(&lost.serve(5, 5, &lost.head(), Known::Nothing)).unwrap();
+    let refused = own.receive(&other.serve(5, 17, &other.head(), Known::Start));
+    assert!(matches!(refused, Err(FeedError::Fork(_))));
+    assert_eq!(own.record.tip, Some(lost.head()));
+}
+
+#[test]
+fn a_fork_is_proved_from_blocks_that_no_complete_head_covers() {
+    let common = blocks(3);
+    let history = |tail: &str| {
+        let mut writer = Peer::writer(&common);
+        writer.append(&(0..9).map(|n| format!("{tail}{n}").into_bytes()).collect::<Vec<_>>());
+        writer
+    };
+    let (left, right) = (history("a"), history("b"));
+    let (mut reader, mut other) = (Peer::reader(), Peer::reader());
+    reader.receive(&left.serve(0, 6, &left.head(), Known::Nothing)).unwrap();
+    other.receive(&right.serve(0, 4, &right.head(), Known::Nothing)).unwrap();
+    let sent = other.serve(3, 4, &right.head(), Known::Nothing);
+    assert!(matches!(reader.verify(&sent), Err(FeedError::Fork(fork)) if fork.is_exact && fork.by == 3));
+    let txn = reader.env.read().unwrap();
+    let parting = feed::parting(&txn, &reader.record, &sent.received()).unwrap();
+    parting.verify(&reader.record.key).unwrap();
+    assert_eq!(parting.common, 3);
 }
 
 #[test]

@@ -194,13 +194,24 @@ fn an_extending_proof_of_another_branch_is_refused_and_the_complete_one_shows_th
 }
 
 #[test]
-fn a_head_seen_before_its_blocks_contradicts_what_reaches_its_length() {
+fn a_head_seen_before_its_blocks_gives_way_to_what_reaches_its_length_but_in_an_own_feed() {
     let (ours, other) = (branch(10, 30), branch(5, 20));
     let mut reader = Peer::reader();
     reader.receive(&other.serve(20, 20, &other.head(), Known::Nothing)).unwrap();
     reader.receive(&ours.serve(0, 15, &ours.head(), Known::Nothing)).unwrap();
-    let found = fork(reader.receive(&ours.serve(15, 30, &ours.head(), Known::Nothing)));
+    assert_eq!((reader.record.cover, reader.record.tip), (Some(ours.head()), Some(other.head())));
+    let mut own = Peer::new(Some(Seed::new(SECRET)));
+    own.receive(&other.serve(20, 20, &other.head(), Known::Nothing)).unwrap();
+    own.receive(&ours.serve(0, 15, &ours.head(), Known::Nothing)).unwrap();
+    let found = fork(own.receive(&ours.serve(15, 30, &ours.head(), Known::Nothing)));
     assert_eq!((found.ours, found.theirs, found.by), (ours.head(), other.head(), 19));
+    reader.receive(&ours.serve(15, 25, &ours.head(), Known::Nothing)).unwrap();
+    assert_eq!((reader.record.length, reader.record.tip), (25, None));
+    let found = fork(reader.receive(&other.serve(0, 20, &other.head(), Known::Nothing)));
+    assert!(found.is_exact && found.by == 5, "its blocks show where the two part");
+
+    let mut reader = Peer::reader();
+    reader.receive(&ours.serve(0, 15, &ours.head(), Known::Nothing)).unwrap();
     let mut txn = reader.env.write().unwrap();
     feed::mark_forked(&mut txn, &mut reader.record).unwrap();
     txn.commit().unwrap();

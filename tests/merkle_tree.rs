@@ -4,7 +4,7 @@
 
 use ed25519_dalek::SigningKey;
 use multi_hyperbee::merkle::{
-    Head, Known, Node, Nodes, ProofError, Proved, Roots, Span, flat, prove, verify,
+    Beyond, Head, Known, Node, Nodes, ProofError, Proved, Roots, Span, flat, prove, verify,
 };
 use proptest::prelude::*;
 
@@ -142,6 +142,65 @@ fn every_range_of_every_length_up_to_40_is_proved_completely_and_extending() {
             }
         }
     }
+}
+
+/// A naive tree of which no more can be asked for than is whole at a length.
+struct Here<'a>(Naive<'a>, u64);
+
+impl Nodes for Here<'_> {
+    type Error = ProofError;
+
+    fn node(&self, index: u64) -> Result<Node, ProofError> {
+        let (depth, offset) = (flat::depth(index), flat::offset(index).unwrap());
+        assert!((offset + 1) << depth <= self.1, "node {index} is not of the first {} blocks", self.1);
+        self.0.node(index)
+    }
+}
+
+#[test]
+fn every_range_of_what_is_here_is_proved_under_a_longer_head() {
+    let all = blocks(20);
+    for length in 0..=all.len() {
+        let (blocks, head) = (&all[..length], head(&all[..length]));
+        for here in 0..=length {
+            let tree = Here(Naive(&blocks[..here]), here as u64);
+            let nodes = |(depth, offset)| Naive(blocks).node(flat::index(depth, offset)).unwrap();
+            let given: Vec<Node> = flat::subtrees(here as u64, length as u64).map(nodes).collect();
+            let beyond = Beyond::new(&tree, roots(&blocks[..here]), length as u64, &given).unwrap();
+            assert!(head.fits(beyond.whole()));
+            for start in 0..=here {
+                for end in start..=here {
+                    let span = Span { start: start as u64, end: end as u64, length: length as u64 };
+                    for known in [Known::Nothing, Known::Start] {
+                        let proof = prove(&beyond, &span, known).unwrap();
+                        assert_eq!(proof, prove(&Naive(blocks), &span, known).unwrap());
+                        let at_start = roots(&blocks[..start]);
+                        let known = (known == Known::Start).then_some(&at_start);
+                        assert!(
+                            verify(span.start, &slices(&blocks[start..end]), &proof, known, &head).is_ok()
+                        );
+                    }
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn what_lies_beyond_needs_each_of_its_subtrees_and_a_longer_length() {
+    let blocks = blocks(23);
+    let tree = Here(Naive(&blocks[..9]), 9);
+    let nodes = |(depth, offset)| Naive(&blocks).node(flat::index(depth, offset)).unwrap();
+    let given: Vec<Node> = flat::subtrees(9, 23).map(nodes).collect();
+    let error = |length, given: &[Node]| Beyond::new(&tree, roots(&blocks[..9]), length, given).err();
+    assert_eq!(error(23, &given), None);
+    let (expected, found) = (given.len(), given.len() - 1);
+    assert_eq!(error(23, &given[1..]), Some(ProofError::NodeCount { expected, found }));
+    assert_eq!(error(8, &[]), Some(ProofError::Range { start: 9, end: 9, length: 8 }));
+    assert!(matches!(error(u64::MAX, &given), Some(ProofError::Range { .. })));
+    let changed: Vec<Node> = given.iter().rev().copied().collect();
+    let beyond = Beyond::new(&tree, roots(&blocks[..9]), 23, &changed).unwrap();
+    assert!(!head(&blocks).fits(beyond.whole()));
 }
 
 #[test]

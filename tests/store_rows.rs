@@ -226,6 +226,7 @@ fn names_and_orders_of_the_tables_are_the_file_format() {
         ("witnesses-1", RowOrder::Bytes),
         ("parts-1", RowOrder::Bytes),
         ("holes-1", RowOrder::Bytes),
+        ("covers-1", RowOrder::Bytes),
     ];
     assert_eq!(Table::ALL.map(Table::definition), golden);
     let env = memory();

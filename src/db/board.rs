@@ -369,6 +369,8 @@ impl Board {
             if state.row.relay {
                 published.placed = published.length;
             }
+            let rest = published.waits.filter(|(on, _)| on == key);
+            published.is_cut = rest.is_some_and(|(_, end)| end > published.length);
             changes.put(open.id, &mut feeds, *key, published, number);
         };
         match touched {

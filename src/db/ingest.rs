@@ -76,7 +76,7 @@ impl Work<'_, '_> {
         mut record: FeedRecord,
         received: &Received<'_>,
     ) -> Result<Result<(), FeedError>, Failure> {
-        let feed = *record.signer();
+        let (feed, before) = (*record.signer(), record.clone());
         if record.forked {
             let parting = feed::load_parting(self.txn, &feed)?;
             if parting.is_none_or(|parting| record.length >= parting.common) {
@@ -84,14 +84,23 @@ impl Work<'_, '_> {
                 return Ok(Err(FeedError::Forked { feed }));
             }
             // Whatever branch its head is of: it signs the common part.
-            (record.cover, record.tip) = (None, None);
+            (record.cover, record.covered, record.tip) = (None, None, None);
         } else if !self.wants_branch(&record)? {
             // It was asked for before there was more of it than is kept.
             return Ok(Ok(()));
         }
         let taken = match feed::verify(self.txn, &record, received) {
             Ok(verified) if !self.has_room(&record, &verified)? => return Ok(Ok(())),
-            Ok(verified) => self.take_in(record, &verified, BTreeMap::new())?,
+            Ok(verified) => {
+                if before.forked && verified.end() <= record.length {
+                    // What is here stays covered as it was; of a longer head there is nothing to learn.
+                    if verified.head().length > record.length {
+                        return Ok(Ok(()));
+                    }
+                    record = before;
+                }
+                self.take_in(record, &verified, BTreeMap::new())?
+            }
             Err(error) => own_or_theirs(error)?,
         };
         match taken {

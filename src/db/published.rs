@@ -10,7 +10,7 @@
 use super::rows::Halt;
 use crate::feed::FeedRecord;
 use crate::merkle::Head;
-use crate::types::FeedKey;
+use crate::types::{FeedKey, Hash};
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::{Bound, Deref};
 
@@ -20,8 +20,10 @@ use std::ops::{Bound, Deref};
 pub(super) struct PublishedFeed {
     pub length: u64,
     pub byte_length: u64,
-    /// The head this store can prove blocks against.
+    /// The longest head that is complete here.
     pub head: Option<Head>,
+    /// More is passed on than that: the length, and the root there.
+    pub partly: Option<(u64, Hash)>,
     /// The longest signed head seen.
     pub tip: u64,
     pub left: u64,
@@ -37,6 +39,8 @@ pub(super) struct PublishedFeed {
     pub halt: Halt,
     /// What the next batch of it waits for: a feed, and how much of that.
     pub waits: Option<(FeedKey, u64)>,
+    /// That is the rest of the batch itself, which is not here.
+    pub is_cut: bool,
     pub stranger: bool,
     /// The number of its last change.
     pub(super) changed: u64,
@@ -48,6 +52,7 @@ impl PublishedFeed {
             length: 0,
             byte_length: 0,
             head: None,
+            partly: None,
             tip: 0,
             left: 0,
             writable: false,
@@ -60,6 +65,7 @@ impl PublishedFeed {
             until: u64::MAX,
             halt: Halt::None,
             waits: None,
+            is_cut: false,
             stranger: false,
             changed: 0,
         }
@@ -69,6 +75,8 @@ impl PublishedFeed {
         self.length = record.length;
         self.byte_length = record.byte_length;
         self.head.clone_from(&record.head);
+        let covered = record.covered.as_ref().filter(|_| record.served() > record.complete());
+        self.partly = covered.map(|covered| (record.served(), covered.root));
         self.tip = record.signed().max(record.length);
         self.left = record.left;
         self.writable = record.secret.is_some();
@@ -79,7 +87,15 @@ impl PublishedFeed {
     /// What may be shown and served: of an own feed nothing that has not been noted as leaving, and nothing while
     /// there may be more of it elsewhere.
     pub fn offered(&self) -> u64 {
-        if self.is_cautious() || self.waits_to_leave() { 0 } else { self.complete() }
+        self.shown().map_or(0, |(length, _)| length)
+    }
+
+    /// The same, with the root there.
+    pub fn shown(&self) -> Option<(u64, Hash)> {
+        if self.is_cautious() || self.waits_to_leave() {
+            return None;
+        }
+        self.partly.or(self.head.map(|head| (head.length, head.root)))
     }
 
     fn complete(&self) -> u64 {
@@ -101,11 +117,12 @@ impl PublishedFeed {
         self.length >= length.min(self.until)
     }
 
-    /// Whether `length`, or all of it that is wanted, is here and in the order, as far as it ever can be.
+    /// Whether `length`, or all of it that is wanted, is here and in the order, as far as it ever can be: the beginning of a
+    /// batch can not, while nobody brings the rest.
     pub fn is_up_to(&self, length: u64) -> bool {
         let wanted = length.min(self.until);
         match self.halt {
-            Halt::None => self.length >= wanted && self.placed >= wanted,
+            Halt::None => self.length >= wanted && (self.placed >= wanted || self.is_cut),
             Halt::Branch => self.length >= wanted,
             Halt::Frozen | Halt::Newer => true,
         }

@@ -2,6 +2,7 @@
 //! follows from the proof, verified with the key of the feed it is a branch of. Below the common length it has no blocks,
 //! only the tree: what is common stands in the feed itself, which holds one of the branches too.
 
+use super::cover::carry_over;
 use super::holes::holes;
 use super::record::save;
 use super::tree::{StoredTree, TreeWriter};
@@ -94,6 +95,9 @@ fn make(
     let known =
         if is_here { [record.head, record.cover, Some(side.head)] } else { [None, None, Some(side.head)] };
     settle_heads(&mut branch, &known);
+    if is_here {
+        carry_over(&mut branch, record);
+    }
     save(txn, &branch)
 }
 
@@ -130,6 +134,7 @@ fn settle_heads(record: &mut FeedRecord, known: &[Option<Head>]) {
     let beyond = longest(&mut known.iter().flatten().copied().filter(|head| head.length > length));
     record.cover = beyond.filter(|_| length > record.complete());
     record.tip = beyond.filter(|_| record.cover.is_none());
+    record.covered = None;
 }
 
 /// How much of what `record` holds is of this branch too: the common part, or all.
@@ -165,6 +170,7 @@ pub fn adopt(txn: &mut WriteTxn<'_>, record: &mut FeedRecord, branch: &FeedRecor
     }
     // A branch of which nothing is here yet: its head covers the common part all the same.
     settle_heads(record, &[kept, branch.head, branch.cover, branch.tip]);
+    carry_over(record, branch);
     record.left = record.length;
     save(txn, record)
 }

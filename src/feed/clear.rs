@@ -22,5 +22,6 @@ pub fn clear(txn: &mut WriteTxn<'_>, record: &mut FeedRecord) -> Result<(), Feed
     txn.delete(Table::Forks, record.key.as_bytes())?;
     (record.length, record.byte_length, record.forked) = (0, 0, false);
     (record.head, record.cover, record.tip, record.branch) = (None, None, None, None);
+    record.covered = None;
     save(txn, record)
 }

@@ -48,8 +48,8 @@ pub enum FeedError {
     Parting(#[from] PartingError),
     #[error("the blocks were verified for feed {found}, not {expected}")]
     OtherFeed { expected: FeedKey, found: FeedKey },
-    /// Blocks are served up to the last complete head only.
-    #[error("blocks {start} to {end} of {length} cannot be served: {held} are complete here")]
+    /// They are not here, or cannot be proved under that head.
+    #[error("blocks {start} to {end} of {length} cannot be served: {held} can be proved here")]
     NotServed { start: u64, end: u64, length: u64, held: u64 },
     #[error("{left} blocks have left this machine: the feed cannot be cut to {length}")]
     HasLeft { left: u64, length: u64 },

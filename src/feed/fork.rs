@@ -1,3 +1,4 @@
+use super::cover::tree_under;
 use super::record::save;
 use super::tree::StoredTree;
 use super::{FeedError, FeedRecord, Received};
@@ -9,12 +10,13 @@ use crate::types::FeedKey;
 /// The proof that the feed has forked at block `received.start`: made from that block alone with its proof under the
 /// other branch's head, and from what is here. Everything received is verified.
 ///
-/// Our branch is shown under `record.head`: blocks beyond it cannot be proved here.
+/// Our branch is shown under `record.head`, or, beyond that, under what covers it.
 pub fn parting(txn: &impl Read, record: &FeedRecord, received: &Received<'_>) -> Result<Parting, FeedError> {
     let Received { start: common, length, byte_length, signature, ref blocks, ref nodes, .. } = *received;
-    let (held, end) = (record.complete(), common.saturating_add(1));
-    let Some(ours) = record.head.filter(|_| common < held && blocks.len() == 1) else {
-        return Err(FeedError::NotServed { start: common, end, length, held });
+    let end = common.saturating_add(1);
+    let shows = |head: &Head| blocks.len() == 1 && end <= record.provable_under(head);
+    let Some(ours) = record.head.filter(shows).or_else(|| record.cover.filter(shows)) else {
+        return Err(FeedError::NotServed { start: common, end, length, held: record.complete() });
     };
     let tree = StoredTree { txn, feed_id: record.id };
     let known = if received.extending { Some(tree.roots(common)?) } else { None };
@@ -22,10 +24,10 @@ pub fn parting(txn: &impl Read, record: &FeedRecord, received: &Received<'_>) ->
     let theirs = Head { length, byte_length, root: proved.whole.hash(), signature };
     let before = if received.extending { 0 } else { flat::subtrees(0, common).count() };
     let after = nodes.get(before..).unwrap_or_default().to_vec();
-    let leaf =
-        proved.leaves.first().copied().ok_or(FeedError::NotServed { start: common, end, length, held })?;
+    let leaf = proved.leaves.first().copied();
+    let leaf = leaf.ok_or(FeedError::NotServed { start: common, end, length, held: record.complete() })?;
     let roots = proved.start.nodes().collect();
-    let ours = Side::new(&tree, ours, common)?;
+    let ours = Side::new(&tree_under(&tree, record, &ours)?, ours, common)?;
     let parting = Parting { common, roots, sides: [ours, Side { head: theirs, leaf, after }] };
     parting.verify(&record.key)?;
     Ok(parting)

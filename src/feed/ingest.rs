@@ -2,7 +2,7 @@ use super::receive::compare_heads;
 use super::record::save;
 
 use super::tree::{StoredTree, TreeWriter};
-use super::{FeedError, FeedRecord, Fork, VerifiedBlocks};
+use super::{Covered, FeedError, FeedRecord, Fork, VerifiedBlocks};
 use crate::merkle::{Head, Node, Roots};
 use crate::store::{Table, WriteTxn, block_key};
 
@@ -12,7 +12,7 @@ pub struct Grown {
     /// The length before and after; equal if only a head was learnt, or nothing.
     pub from: u64,
     pub to: u64,
-    /// The length that is served, before and after.
+    /// The length of the longest complete head, before and after.
     pub complete_from: u64,
     pub complete_to: u64,
 }
@@ -53,8 +53,8 @@ pub fn ingest(
 fn unseen(txn: &WriteTxn<'_>, record: &FeedRecord, verified: &VerifiedBlocks) -> Result<usize, FeedError> {
     let (start, length) = (verified.start, record.length);
     let tree = StoredTree { txn, feed_id: record.id };
-    compare_heads(&tree, record, &verified.head)?;
     let count = verified.leaves.len();
+    compare_heads(&tree, record, &verified.head, count > 0 && verified.end() > length)?;
     if start > length {
         let gap = FeedError::Gap { start, length };
         return if count == 0 { Ok(0) } else { Err(gap) };
@@ -80,7 +80,7 @@ fn last<T>(items: &[T], count: usize) -> &[T] {
     items.get(items.len().saturating_sub(count)..).unwrap_or_default()
 }
 
-/// Brings lengths and heads forward in `next`. A known head that the new blocks reach must fit them.
+/// Brings lengths and heads forward in `next`. A known head that the new blocks reach must fit them, or gives way to them.
 fn learn(
     next: &mut FeedRecord,
     roots: &Roots,
@@ -88,16 +88,26 @@ fn learn(
     new: usize,
 ) -> Result<(), FeedError> {
     let head = verified.head;
-    let waiting = [next.cover, next.tip];
+    // Blocks of one history say more than a head of another whose blocks nobody may have any more.
+    let gives_way = |known: &Head| new > 0 && next.gives_way(known);
+    let mut waiting = [next.cover, next.tip].map(|known| {
+        let is_of_another = |known: &Head| known.contradicts(&head) && gives_way(known);
+        known.filter(|known| !is_of_another(known))
+    });
     let mut roots = roots.clone();
     for leaf in last(&verified.leaves, new) {
         roots.push(*leaf, |_, _, _| ());
-        for known in waiting.iter().flatten().filter(|known| known.length == roots.length()) {
+        for waits in &mut waiting {
+            let Some(known) = waits.filter(|known| known.length == roots.length()) else { continue };
             if roots.hash() != known.root {
-                return Err(Fork::error(&head, known, roots.length().saturating_sub(1)));
+                if !gives_way(&known) {
+                    return Err(Fork::error(&head, &known, roots.length().saturating_sub(1)));
+                }
+                *waits = None;
             }
         }
     }
+    [next.cover, next.tip] = waiting;
     (next.length, next.byte_length) = (roots.length(), roots.byte_length());
     let length = next.length;
     let longest = |known: &[Option<Head>]| {
@@ -112,6 +122,10 @@ fn learn(
     let waits = |known: Option<Head>| known.filter(|known| known.length > length && Some(*known) != cover);
     next.tip = longest(&[waits(next.tip), waits(next.cover), waits(learnt)]);
     next.cover = cover;
+    if new > 0 {
+        next.covered = Some(Covered { root: roots.hash(), nodes: verified.after.clone() });
+    }
+    next.covered.take_if(|_| next.cover.is_none());
     Ok(())
 }
 

@@ -1,5 +1,6 @@
 //! What `check` finds of a feed, mended from what is whole. What is left comes from peers (`holes`).
 
+use super::cover;
 use super::holes::note_hole;
 use super::record::{each, save};
 use super::tree::{PACK, StoredTree, tier_length, tiers};
@@ -331,7 +332,10 @@ pub fn mended_record(txn: &impl Read, key: FeedKey, row: &[u8]) -> Result<Option
     if is_right(row) {
         return Ok(None);
     }
-    let mended = flipped_back(row, is_right).and_then(|row| FeedRecord::decode(key, &row).ok());
+    let mut mended = flipped_back(row, is_right).and_then(|row| FeedRecord::decode(key, &row).ok());
+    if let Some(record) = &mut mended {
+        record.covered = cover::load(txn, record)?;
+    }
     Ok(mended)
 }
 

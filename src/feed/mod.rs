@@ -1,7 +1,7 @@
 //! **What.** Feeds over one transaction: appending to one's own, verifying and ingesting those of others, proving
 //! what is held.
 //!
-//! **Owns.** The rows of `Table::Feeds`, `Table::Blocks`, `Table::Tree`, `Table::Forks`, `Table::Parts`, `Table::Holes`, and the row
+//! **Owns.** The rows of `Table::Feeds`, `Table::Blocks`, `Table::Tree`, `Table::Forks`, `Table::Parts`, `Table::Holes`, `Table::Covers`, and the row
 //! `next-feed` of `Table::Meta` (`docs/design/feed.md` has the bytes).
 //!
 //! **Invariants.** 1. Blocks `0 .. length` are here, and the tree over them, and nothing beyond, but for damaged blocks that are noted as holes. 2. `head` is signed by
@@ -17,6 +17,7 @@ mod append;
 mod branch;
 mod check;
 mod clear;
+mod cover;
 mod error;
 mod fork;
 mod holes;
@@ -34,6 +35,7 @@ pub use append::Appender;
 pub use branch::{BranchOf, adopt, agreed, branch_off, branches, let_go};
 pub use check::{FeedCheck, Flaw, MAX_FLAWS, check};
 pub use clear::clear;
+pub use cover::{Covered, check_cover, verify_cover};
 pub use error::{FeedError, Fork};
 pub use fork::{load_parting, mark_forked, parting, save_parting};
 pub use holes::{all_holes, check_hole, contiguous, fill, fill_from, holes};

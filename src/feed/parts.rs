@@ -175,7 +175,7 @@ fn verify(txn: &impl Read, record: &FeedRecord, received: &Received<'_>) -> Resu
     if ![record.head, record.cover, record.tip].contains(&Some(head)) {
         Head { length, byte_length, root: head.root, signature }.verify(record.signer())?;
     }
-    compare_heads(&StoredTree { txn, feed_id: record.id }, record, &head)?;
+    compare_heads(&StoredTree { txn, feed_id: record.id }, record, &head, false)?;
     Ok(head)
 }
 

@@ -2,7 +2,7 @@ use super::tree::StoredTree;
 use super::{FeedError, FeedRecord, Fork};
 use crate::codec::limits::MAX_BLOCK_BYTES;
 use crate::fault::{self, Fault};
-use crate::merkle::{self, Head, Node, Proved};
+use crate::merkle::{self, Head, Node, Proved, flat};
 use crate::store::Read;
 use crate::types::{FeedKey, Hash};
 
@@ -30,6 +30,8 @@ pub struct VerifiedBlocks {
     /// Root hash at `start`: what has to be here for the blocks to follow it.
     pub(super) base: Hash,
     pub(super) leaves: Vec<Node>,
+    /// The proof's subtrees behind the last block, as far as the head reaches.
+    pub(super) after: Vec<Node>,
     /// The blocks, one after the other; the leaves say how long each is.
     pub(super) bytes: Vec<u8>,
 }
@@ -104,7 +106,9 @@ pub fn verify(
     }
     // Blocks first: they tell where exactly two branches part.
     let compared = compare_blocks(&tree, record, start, &proved, &head);
-    match compared.and_then(|()| compare_heads(&tree, record, &head)) {
+    let end = start.saturating_add(blocks.len() as u64);
+    let brings = !blocks.is_empty() && end > record.length;
+    match compared.and_then(|()| compare_heads(&tree, record, &head, brings)) {
         // Who else signs another history is told from a damaged tree by what was signed here.
         Err(FeedError::Fork(_)) if !leads_to_head(&tree, record)? => {
             return Err(FeedError::Corrupt {
@@ -114,7 +118,18 @@ pub fn verify(
         }
         compared => compared?,
     }
-    Ok(keep_new(record, start, blocks, proved, head))
+    let after = nodes.len().saturating_sub(flat::subtrees(end, head.length).count());
+    let after = nodes.get(after..).unwrap_or_default().to_vec();
+    Ok(keep_new(record, start, blocks, proved, head, after))
+}
+
+impl FeedRecord {
+    /// Whether a head gives way to blocks of another history that continue what is here as well: it is of blocks that are
+    /// not here. Of an own feed it does not: that more of it was signed is what keeps it from being appended to. A feed
+    /// that has forked, and its branches, keep to the histories that are known.
+    pub(super) fn gives_way(&self, head: &Head) -> bool {
+        head.length > self.length && self.secret.is_none() && !self.forked && self.branch.is_none()
+    }
 }
 
 /// Whether our tree is the one that was signed, as far as that was.
@@ -123,15 +138,17 @@ fn leads_to_head<R: Read>(tree: &StoredTree<'_, R>, record: &FeedRecord) -> Resu
     Ok(tree.roots(head.length)?.hash() == head.root)
 }
 
-/// The head against the signed heads we know and against our own tree.
+/// The head against the signed heads we know and against our own tree. `brings`: blocks come with it that are not here,
+/// and continue what is.
 pub(super) fn compare_heads<R: Read>(
     tree: &StoredTree<'_, R>,
     record: &FeedRecord,
     head: &Head,
+    brings: bool,
 ) -> Result<(), FeedError> {
     let by = head.length.saturating_sub(1);
     for known in [record.head, record.cover, record.tip].iter().flatten() {
-        if known.contradicts(head) {
+        if known.contradicts(head) && !(brings && record.gives_way(known)) {
             return Err(Fork::error(known, head, by));
         }
     }
@@ -166,7 +183,14 @@ fn compare_blocks<R: Read>(
 }
 
 /// Leaves out the blocks that are here already.
-fn keep_new(record: &FeedRecord, start: u64, blocks: &[&[u8]], proved: Proved, head: Head) -> VerifiedBlocks {
+fn keep_new(
+    record: &FeedRecord,
+    start: u64,
+    blocks: &[&[u8]],
+    proved: Proved,
+    head: Head,
+    after: Vec<Node>,
+) -> VerifiedBlocks {
     let here = usize::try_from(record.length.saturating_sub(start)).unwrap_or(usize::MAX).min(blocks.len());
     let Proved { start: mut base, mut leaves, .. } = proved;
     let new = leaves.split_off(here);
@@ -174,5 +198,6 @@ fn keep_new(record: &FeedRecord, start: u64, blocks: &[&[u8]], proved: Proved, h
         base.push(leaf, |_, _, _| ());
     }
     let bytes = blocks.get(here..).unwrap_or_default().concat();
-    VerifiedBlocks { key: record.key, head, start: base.length(), base: base.hash(), leaves: new, bytes }
+    let (start, base) = (base.length(), base.hash());
+    VerifiedBlocks { key: record.key, head, start, base, leaves: new, after, bytes }
 }

@@ -8,7 +8,8 @@
 //!
 //! Other flags, a missing or trailing byte make it invalid.
 
-use super::{BranchOf, FeedError, Secret, Seed};
+use super::cover;
+use super::{BranchOf, Covered, FeedError, Secret, Seed};
 use crate::codec::{DecodeError, Reader};
 use crate::merkle::Head;
 use crate::store::{Read, Table, WriteTxn};
@@ -28,6 +29,9 @@ pub struct FeedRecord {
     pub head: Option<Head>,
     /// The signed head under which the blocks beyond `head` were verified. There only while there are such blocks.
     pub cover: Option<Head>,
+    /// What it takes to prove blocks under `cover`: a row of its own, written and read with the record. There is none with
+    /// a cover that was stored before such rows were, or that was never proved over all that is here.
+    pub covered: Option<Covered>,
     /// Besides `cover`, the longest signed head seen that is longer than `length`. Not proved to continue what is here.
     pub tip: Option<Head>,
     /// Own feed: blocks below this have been offered to someone, or may have been. Kept for `db`, which owns the rule.
@@ -54,7 +58,7 @@ const SEALED: u8 = 128;
 const NEXT_FEED: &[u8] = b"next-feed";
 
 impl FeedRecord {
-    /// Length of the last complete head: what is served.
+    /// Length of the last complete head.
     pub fn complete(&self) -> u64 {
         self.head.map_or(0, |head| head.length)
     }
@@ -119,6 +123,7 @@ impl FeedRecord {
         out
     }
 
+    /// The record's own row: what is kept with the cover stands in another.
     pub fn decode(key: FeedKey, row: &[u8]) -> Result<Self, DecodeError> {
         let mut reader = Reader::new(row);
         let flags = reader.u8("feed flags")?;
@@ -138,17 +143,34 @@ impl FeedRecord {
         let branch = (flags & BRANCH != 0).then(|| BranchOf::decode(&mut reader)).transpose()?;
         reader.finish("feed record")?;
         let (forked, unconfirmed) = (flags & FORKED != 0, flags & UNCONFIRMED != 0);
-        Ok(Self { key, id, length, byte_length, head, cover, tip, left, secret, forked, unconfirmed, branch })
+        Ok(Self {
+            key,
+            id,
+            length,
+            byte_length,
+            head,
+            cover,
+            covered: None,
+            tip,
+            left,
+            secret,
+            forked,
+            unconfirmed,
+            branch,
+        })
     }
 }
 
 pub fn load(txn: &impl Read, key: &FeedKey) -> Result<Option<FeedRecord>, FeedError> {
     let row = txn.get(Table::Feeds, key.as_bytes())?;
-    row.map(|row| decode(*key, row)).transpose()
+    row.map(|row| decode(txn, *key, row)).transpose()
 }
 
-fn decode(key: FeedKey, row: &[u8]) -> Result<FeedRecord, FeedError> {
-    FeedRecord::decode(key, row).map_err(|source| FeedError::CorruptRecord { feed: key, source })
+fn decode(txn: &impl Read, key: FeedKey, row: &[u8]) -> Result<FeedRecord, FeedError> {
+    let record = FeedRecord::decode(key, row);
+    let mut record = record.map_err(|source| FeedError::CorruptRecord { feed: key, source })?;
+    record.covered = cover::load(txn, &record)?;
+    Ok(record)
 }
 
 /// Every feed of the store, by key.
@@ -164,7 +186,7 @@ pub fn each(txn: &impl Read) -> Result<Vec<(FeedKey, Result<FeedRecord, FeedErro
         let (key, row) = row?;
         let key = FeedKey::try_from(key)
             .map_err(|_| FeedError::Corrupt { feed_id: 0, what: "a feed's row is not named by a key" })?;
-        records.push((key, decode(key, row)));
+        records.push((key, decode(txn, key, row)));
     }
     Ok(records)
 }
@@ -195,6 +217,7 @@ pub fn create(txn: &mut WriteTxn<'_>, key: FeedKey, secret: Option<Secret>) -> R
         byte_length: 0,
         head,
         cover,
+        covered: None,
         tip,
         left,
         secret,
@@ -207,6 +230,7 @@ pub fn create(txn: &mut WriteTxn<'_>, key: FeedKey, secret: Option<Secret>) -> R
 }
 
 pub fn save(txn: &mut WriteTxn<'_>, record: &FeedRecord) -> Result<(), FeedError> {
+    cover::save(txn, record)?;
     let row = zeroize::Zeroizing::new(record.encode());
     Ok(txn.put(Table::Feeds, record.key.as_bytes(), &row)?)
 }

@@ -1,3 +1,4 @@
+use super::cover::tree_under;
 use super::tree::StoredTree;
 use super::{FeedError, FeedRecord};
 use crate::merkle::{self, Head, Known, Node, ProofError, Span};
@@ -38,8 +39,8 @@ fn roots(txn: &impl Read, record: &FeedRecord, length: u64) -> Result<merkle::Ro
     StoredTree { txn, feed_id: record.id }.roots(length)
 }
 
-/// Blocks `start .. end`, as many as `max_bytes` allow but at least one, with the proof that they are under `against`,
-/// a head complete here. With `start == end` the proof alone: what the root at `start` is under that head.
+/// Blocks `start .. end`, as many as `max_bytes` allow but at least one, with the proof that they are under `against`, a
+/// head that is complete here or covers what is. With `start == end` the proof alone: what the root at `start` is under that head.
 ///
 /// Whatever of it has changed since it was stored is found here, and nothing is sent: what is handed out leads to the
 /// signed root.
@@ -53,8 +54,8 @@ pub fn prove<'t>(
     against: &Head,
     known: Known,
 ) -> Result<Outgoing<'t>, FeedError> {
-    let (length, held) = (against.length, record.complete());
-    if start > end || end > length || length > held || start < record.base() {
+    let (length, held) = (against.length, record.provable_under(against));
+    if start > end || end > held || start < record.base() {
         return Err(FeedError::NotServed { start, end, length, held });
     }
     let corrupt = |what| FeedError::Corrupt { feed_id: record.id, what };
@@ -71,7 +72,7 @@ pub fn prove<'t>(
     }
     let end = start + blocks.len() as u64;
     let tree = StoredTree { txn, feed_id: record.id };
-    let nodes = merkle::prove(&tree, &Span { start, end, length }, known)?;
+    let nodes = merkle::prove(&tree_under(&tree, record, against)?, &Span { start, end, length }, known)?;
     let held = if known == Known::Start { Some(tree.roots(start)?) } else { None };
     match merkle::verify(start, &blocks, &nodes, held.as_ref(), against) {
         Ok(_) => {}

@@ -42,6 +42,6 @@ pub(super) fn cut(txn: &mut WriteTxn<'_>, record: &mut FeedRecord, length: u64) 
         txn.delete(Table::Blocks, &block_key(record.id, seq))?;
     }
     super::holes::forget_holes(txn, record, length)?;
-    (record.length, record.byte_length) = (length, roots.byte_length());
+    (record.length, record.byte_length, record.covered) = (length, roots.byte_length(), None);
     Ok(roots)
 }

@@ -19,6 +19,7 @@
 //!
 //! **Not here.** Where nodes are stored and which head counts (`feed`); how proofs travel (`wire`).
 
+mod beyond;
 pub mod flat;
 mod head;
 mod node;
@@ -26,6 +27,7 @@ mod parting;
 mod proof;
 mod roots;
 
+pub use beyond::Beyond;
 pub use head::{Head, HeadError};
 pub use node::Node;
 pub use parting::{Parting, PartingError, Side};

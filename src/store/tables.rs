@@ -125,11 +125,16 @@ pub enum Table {
     ///
     /// Key: feed u32 ‖ seq u64. Value: doubt u8 (1: of the leaf in the tree too).
     Holes,
+    /// What it takes to prove the blocks of a feed that is only partly here under the longer head that covers them
+    /// (`feed`).
+    ///
+    /// Key: feed u32. Value: length u64 ‖ root 32 ‖ (bytes u64 ‖ hash 32)*.
+    Covers,
 }
 
 impl Table {
     /// All tables, in the order of their declaration.
-    pub const ALL: [Table; 24] = [
+    pub const ALL: [Table; 25] = [
         Table::Meta,
         Table::Feeds,
         Table::Blocks,
@@ -154,6 +159,7 @@ impl Table {
         Table::Witnesses,
         Table::Parts,
         Table::Holes,
+        Table::Covers,
     ];
 
     /// Name in the file and order of rows: the one place where either is said.
@@ -183,6 +189,7 @@ impl Table {
             Table::Witnesses => ("witnesses-1", RowOrder::Bytes),
             Table::Parts => ("parts-1", RowOrder::Bytes),
             Table::Holes => ("holes-1", RowOrder::Bytes),
+            Table::Covers => ("covers-1", RowOrder::Bytes),
         }
     }
 

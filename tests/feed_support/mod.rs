@@ -3,7 +3,7 @@
 
 use multi_hyperbee::feed::{self, Appender, FeedError, FeedRecord, Grown, Outgoing, Received, Seed};
 use multi_hyperbee::merkle::{Head, Known, Node, Roots};
-use multi_hyperbee::store::{Environment, Location, Options};
+use multi_hyperbee::store::{Environment, Location, Options, Read, Table};
 use multi_hyperbee::types::FeedKey;
 
 pub const SECRET: [u8; 32] = [1; 32];
@@ -114,6 +114,11 @@ impl Peer {
             record.length > record.complete(),
             "I3: what is beyond is covered"
         );
+        let row = txn.get(Table::Covers, &record.id.to_be_bytes()).unwrap();
+        assert_eq!(row.is_some(), record.cover.is_some(), "I12: what is covered can be passed on");
+        if let Some(row) = row {
+            feed::verify_cover(&txn, &record, &record.id.to_be_bytes(), row).unwrap();
+        }
     }
 }
 

@@ -289,6 +289,7 @@ impl State {
             match self.spoken.said(id, &key) {
                 None if length > 0 => {
                     self.spoken.say(id, key, length);
+                    self.remote.entry(key).or_default().told_partly = feed.partly.is_some();
                     new.extend(state_of(key, &feed));
                 }
                 Some(said) if length > said => grown.push((key, said, feed)),
@@ -319,19 +320,24 @@ impl State {
         is_second: bool,
     ) -> bool {
         let length = feed.offered();
-        if is_second {
+        let remote = self.remote.entry(key).or_default();
+        // What is being caught up is told of, not pushed: who has all before it is mostly catching up with the same.
+        if is_second || feed.partly.is_some() {
             if let Some(shown) = self.topics.get_mut(&id) {
                 shown.second.insert(key);
             }
             return true;
         }
+        let was_partly = std::mem::take(&mut remote.told_partly);
         self.spoken.say(id, key, length);
-        let remote = self.remote.entry(key).or_default();
         let reached = remote.length.max(remote.sent);
         if reached >= length {
             return true;
         }
-        if reached >= before && self.session.remote().is_some_and(|remote| remote.live && remote.download) {
+        if reached >= before
+            && !was_partly
+            && self.session.remote().is_some_and(|remote| remote.live && remote.download)
+        {
             remote.sent = length;
             self.serve_push(key, reached, length);
         } else if let Some(state) = state_of(key, feed)
@@ -390,7 +396,7 @@ impl State {
 
 /// What is announced of a feed.
 pub(super) fn state_of(key: FeedKey, feed: &PublishedFeed) -> Option<FeedState> {
-    let head = feed.head.as_ref().filter(|_| feed.offered() > 0)?;
-    let [root @ .., _, _, _, _, _, _, _, _, _, _, _, _, _, _, _, _] = head.root;
-    Some(FeedState { feed: key, length: head.length, root, signed: feed.tip.max(head.length) })
+    let (length, root) = feed.shown().filter(|(length, _)| *length > 0)?;
+    let [root @ .., _, _, _, _, _, _, _, _, _, _, _, _, _, _, _, _] = root;
+    Some(FeedState { feed: key, length, root, signed: feed.tip.max(length) })
 }

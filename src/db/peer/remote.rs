@@ -33,6 +33,8 @@ pub(super) struct RemoteFeed {
     pub sent_blocks: u64,
     /// How far what we have sent reaches.
     pub sent: u64,
+    /// It was told last of a length up to which the feed is only partly here.
+    pub told_partly: bool,
     pub inflight: Inflight,
 }
 

@@ -77,13 +77,13 @@ impl State {
     /// Sends the next blocks; what is left of it comes back.
     fn serve(&mut self, txn: &ReadTxn, mut serving: Serving) -> Result<Served, Error> {
         let record = feed::load(txn, &serving.feed)?;
-        // Whatever is sent is proved under the newest head: that one has to have been noted as leaving.
+        // Whatever is sent of an own feed is proved under its newest head: that one has to have been noted as leaving.
         if record.as_ref().is_some_and(|record| record.secret.is_some() && record.left < record.complete()) {
             return Ok(Served::Waits(serving));
         }
-        let served = record.as_ref().and_then(|record| record.head.map(|head| (record, head)));
+        let served = record.as_ref().filter(|record| serving.next >= record.base());
         let Some((record, head)) =
-            served.filter(|(record, head)| head.length >= serving.end && serving.next >= record.base())
+            served.and_then(|record| Some((record, *record.served_under(serving.end)?)))
         else {
             if let Some(id) = serving.answer {
                 let _ = self.session.refuse(id);

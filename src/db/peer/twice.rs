@@ -119,7 +119,7 @@ impl State {
         shown.mark.as_ref().is_some_and(|mark| shared.board.marks.lock().is_second(mark, peer.0.id))
     }
 
-    /// A tick has passed: tells the lengths of what went over another connection.
+    /// A tick has passed: tells the lengths of what went over another connection, or is only partly here.
     pub(super) fn say_seconds(&mut self, peer: &Peer) {
         let ids = self.topics.iter().filter(|(_, shown)| !shown.second.is_empty());
         for id in ids.map(|(id, _)| *id).collect::<Vec<_>>() {
@@ -141,6 +141,7 @@ impl State {
             super::driver::state_of(key, &feed).is_none_or(|state| self.session.have(&state) != Ok(false));
         if has_left {
             self.spoken.say(id, key, length);
+            self.remote.entry(key).or_default().told_partly = feed.partly.is_some();
         } else if let Some(shown) = self.topics.get_mut(&id) {
             shown.second.insert(key);
         }

@@ -91,6 +91,7 @@ impl Work<'_, '_> {
                 self.txn.put(table, key, &[1])?;
                 Outcome::Mended("a row that names a damaged block was written anew".into())
             }
+            Table::Covers => return self.mend_cover(key),
             Table::Forks => return self.mend_fork(key),
             Table::Meta => return self.mend_meta(key),
             Table::Pasts
@@ -115,6 +116,29 @@ impl Work<'_, '_> {
             // place.
             Table::Feeds | Table::Blocks | Table::Tree | Table::Databases | Table::Hashes => Outcome::Stays,
         })
+    }
+
+    /// It may be whole again since its feed was mended. If not, no blocks are lost with it.
+    fn mend_cover(&mut self, key: &[u8]) -> Result<Outcome, Failure> {
+        self.finish_feeds()?;
+        let records = feed::each(&*self.txn)?.into_iter().filter_map(|(_, record)| record.ok());
+        let record = records.into_iter().find(|record| record.id.to_be_bytes() == key);
+        if let (Some(record), Some(row)) = (&record, self.txn.get(Table::Covers, key)?)
+            && feed::verify_cover(&*self.txn, record, key, row).is_ok()
+        {
+            return Ok(Outcome::Stays);
+        }
+        self.txn.delete(Table::Covers, key)?;
+        if let Some(record) = record {
+            self.engine.feeds.remove(&record.key);
+            if self.feed(&record.key)?.is_some() {
+                self.engine.effects.feeds.insert(record.key);
+            }
+        }
+        Ok(Outcome::Mended(
+            "what the last blocks of a feed are passed on with was taken out: they are, once more of it has come"
+                .into(),
+        ))
     }
 
     /// Its number is in its feed's record; what was chosen of it is lost.

@@ -39,6 +39,7 @@ impl Verifier<'_> {
                     Table::Kept => Kept::check(key, value, sealing_of(&kept, key)),
                     Table::Members => check_member(&feeds, key, value),
                     Table::Parts => check_part(&feeds, key, value),
+                    Table::Covers => check_cover(txn, &feeds, key, value),
                     Table::Meta => check_numbers(txn, &feeds, key, value),
                     table => check(space_of(&spaces, key).as_ref(), table, key, value),
                 };
@@ -84,6 +85,17 @@ fn check_part(feeds: &BTreeMap<u32, FeedRecord>, key: &[u8], value: &[u8]) -> Re
     let number = key.first_chunk().copied().map_or(0, u32::from_be_bytes);
     let record = feeds.get(&number).ok_or("a part of no feed")?;
     Ok(feed::verify_part(record, key, value)?)
+}
+
+/// What a feed is passed on with leads from its tree to the head that covers it.
+fn check_cover(
+    txn: &impl Read,
+    feeds: &BTreeMap<u32, FeedRecord>,
+    key: &[u8],
+    value: &[u8],
+) -> Result<(), Unreadable> {
+    let record = feeds.get(&Reader::new(key).u32("the feed of a cover")?).ok_or("a cover of no feed")?;
+    Ok(feed::verify_cover(txn, record, key, value)?)
 }
 
 /// Numbers that are given next are more than those that were, and names are of feeds that are here.
@@ -152,6 +164,7 @@ pub fn check(space: Option<&Space>, table: Table, key: &[u8], value: &[u8]) -> R
         Table::Unmerged => Ok(handler::check_row(space, key, value).map_err(Error::from)?),
         Table::Parts => Ok(feed::check_part(key, value)?),
         Table::Holes => Ok(feed::check_hole(key, value)?),
+        Table::Covers => Ok(feed::check_cover(key, value)?),
         Table::Commits => Err("a row of commits".into()),
     }
 }
