@@ -9,7 +9,8 @@
 mod support;
 
 use multi_hyperbee::db::{
-    DatabaseOptions, Db, Event, Feed, FeedChoice, PeerEvent, PeerOptions, Store, Transport,
+    DatabaseOptions, Db, Event, Feed, FeedChoice, Location, Peer, PeerEvent, PeerOptions, Store,
+    StoreOptions, Transport,
 };
 use multi_hyperbee::types::FeedKey;
 use std::sync::Arc;
@@ -306,4 +307,134 @@ fn a_burst_of_closed_databases_costs_one_walk_over_their_feeds() {
         println!("one by one: {one_by_one}; {cost} looks, {all} feeds");
         assert!(cost >= all / 2 && cost <= 4 * all, "{cost} looks, {all} feeds");
     }
+}
+
+/// A connection whose bytes may be carried one at a time.
+fn attached(initiator: &Store, responder: &Store) -> Wire {
+    let end = |store: &Store, initiator| {
+        store.replicate(options(Transport::Attached { initiator, handshake_hash: [4; 64] })).unwrap()
+    };
+    Wire { a: end(initiator, true), b: end(responder, false) }
+}
+
+/// Carries until something was said to `to`, and no byte more; the answers all.
+fn carry_until_said(from: &Peer, to: &Peer, event: &PeerEvent) {
+    for _ in 0..1_000_000 {
+        while let Some(bytes) = to.pull(1 << 16) {
+            from.receive(&bytes).unwrap();
+        }
+        match from.pull(1) {
+            Some(byte) => drop(to.receive(&byte).unwrap()),
+            None => std::thread::sleep(std::time::Duration::from_millis(1)),
+        }
+        if to.take_events().contains(event) {
+            return;
+        }
+    }
+    panic!("{event:?} was never said");
+}
+
+#[test]
+fn a_stale_copy_of_an_own_feed_says_nothing_new_before_a_connection_has_shown_all_its_topics() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = |name: &str| dir.path().join(name);
+    let open = |name: &str| Store::open(&Location::Path(path(name)), &StoreOptions::default()).unwrap();
+    let original = open("original");
+    let (x, y) = (named(&original, "x", None), named(&original, "y", None));
+    let (key, own) = (key_of(&x), local(&y));
+    // One has the database, the other one only its feed, and another database that is shared too.
+    let [near, far] = [memory(), memory()];
+    let near_y = named(&near, "y", Some(own));
+    let _far_x = named(&far, "x", Some(key));
+    let other = named(&far, "other", None);
+    other.add_peer(own).wait().unwrap();
+    put(&y, "early", "{}");
+    let wires = [replicate(&original, &near), replicate(&far, &original)];
+    carry_until(&[&wires[0], &wires[1]], || {
+        get(&near_y, "early").is_some() && have(&other, own) == have(&y, own)
+    });
+    wires.iter().for_each(Wire::close);
+    original.close().wait().unwrap();
+    std::fs::create_dir(path("copy")).unwrap();
+    std::fs::copy(path("original").join("data.mdb"), path("copy").join("data.mdb")).unwrap();
+    let original = open("original");
+    let (_x, y) = (named(&original, "x", None), named(&original, "y", None));
+    put(&y, "later", "{}");
+    let wire = replicate(&far, &original);
+    carry_until(&[&wire], || have(&other, own) == have(&y, own));
+    wire.close();
+    original.close().wait().unwrap();
+    let copy = open("copy");
+    let (_x, y) = (named(&copy, "x", None), named(&copy, "y", None));
+    let news = y.subscribe(Arc::new(|| {})).unwrap();
+    let near_wire = replicate(&copy, &near);
+    rest(&near_wire, &[copy.clone(), near.clone()]);
+    let far_wire = attached(&far, &copy);
+    // The topic that both have is open, and all is said of it; the feed is shown with the next message.
+    carry_until_said(&far_wire.a, &far_wire.b, &PeerEvent::RemoteFeeds);
+    put(&y, "new", "{}");
+    rest(&near_wire, &[copy.clone(), near.clone()]);
+    assert_eq!(get(&near_y, "new"), None);
+    carry_until(&[&near_wire, &far_wire], || ["later", "new"].iter().all(|key| get(&near_y, key).is_some()));
+    assert!(!news.take().iter().any(|event| matches!(event, Event::Fork { .. })));
+}
+
+#[test]
+fn a_feed_that_one_side_has_added_is_offered_beside_the_database_that_both_have() {
+    for first in [0, 1] {
+        let (two, wire) = Two::connected(first);
+        let add = |name: &str| {
+            let feed = two.stores[0].feed(FeedChoice::Name(name.into())).wait().unwrap();
+            feed.append(vec![b"block".to_vec()]).wait().unwrap();
+            two.x[0].add_peer(feed.key()).wait().unwrap();
+            // From here on it is the database's alone.
+            feed.close();
+            let held = two.stores[1].feed(FeedChoice::Key(feed.key())).wait().unwrap();
+            held.want(0, 1).unwrap();
+            held
+        };
+        let later = add("while they are connected");
+        carry_until(&[&wire], || later.has_all(0, 1).unwrap());
+        wire.close();
+        let before = add("before they are");
+        let wire = two.connect(first);
+        carry_until(&[&wire], || before.has_all(0, 1).unwrap());
+    }
+}
+
+#[test]
+fn who_has_nothing_to_show_says_so_and_a_connection_that_is_not_live_ends() {
+    for empty in [0, 1] {
+        let stores = [memory(), memory()];
+        let _db = create(&stores[1 - empty]);
+        let once = |store: &Store, transport| {
+            store.replicate(PeerOptions { live: false, ..options(transport) }).unwrap()
+        };
+        let wire =
+            Wire { a: once(&stores[0], Transport::Initiator), b: once(&stores[1], Transport::Responder) };
+        let mut ends = [false; 2];
+        carry_until(&[&wire], || {
+            let (a, b) = wire.events();
+            ends[0] |= a.contains(&PeerEvent::Finished);
+            ends[1] |= b.contains(&PeerEvent::Finished);
+            ends == [true; 2]
+        });
+    }
+}
+
+#[test]
+fn synced_is_said_when_all_topics_were_shown() {
+    let (two, wire) = Two::connected(0);
+    wire.close();
+    let feed = two.stores[0].feed(FeedChoice::Name("raw".into())).wait().unwrap();
+    feed.append(vec![b"block".to_vec()]).wait().unwrap();
+    let other = named(&two.stores[0], "other", None);
+    other.add_peer(feed.key()).wait().unwrap();
+    feed.close();
+    let held = two.stores[1].feed(FeedChoice::Key(feed.key())).wait().unwrap();
+    let wire = attached(&two.stores[0], &two.stores[1]);
+    carry_until_said(&wire.a, &wire.b, &PeerEvent::Synced);
+    let peers = two.stores[1].status().unwrap().peers;
+    let theirs = peers.iter().flat_map(|peer| &peer.feeds).find(|feed| feed.key == held.key());
+    assert_eq!(theirs.map(|feed| feed.theirs), Some(1), "what is shown last is known too");
 }
