@@ -250,6 +250,25 @@ fn a_withdrawn_topic_ends_and_may_open_again() {
 }
 
 #[test]
+fn an_answer_that_crosses_a_withdrawal_ends_its_request_and_brings_nothing() {
+    for (mut a, mut b) in pairs() {
+        pump_all(&mut a, &mut b);
+        b.session.have(&multi_hyperbee::wire::FeedState { signed: 90, ..b.state(key(3)) }).unwrap();
+        pump_all(&mut a, &mut b);
+        let asked = a.session.request(key(3), 0, 7).unwrap();
+        let request = a.session.pull(64 << 10).unwrap();
+        b.receive(&request);
+        a.session.withdraw(&database(1)).unwrap();
+        let before = a.seen.len();
+        pump_all(&mut a, &mut b);
+        assert_eq!((&a.error, &b.error), (&None, &None));
+        // Blocks 0 to 5 came first, and were ignored; it is as if the last of them had been refused.
+        assert_eq!(a.seen[before..], [Event::Refused { id: asked, feed: key(3), next: 5, end: 7 }]);
+        assert_eq!((a.session.requests_open(), a.blocks_twice), (0, 0));
+    }
+}
+
+#[test]
 fn a_topic_withdrawn_while_it_is_shown_does_not_stay_open() {
     let (mut a, mut b) = pair(attached(Role::Initiator), attached(Role::Responder));
     a.session.withdraw(&database(1)).unwrap();

@@ -20,6 +20,7 @@ use crate::seal::Sealing;
 use crate::store::ReadTxn;
 use crate::types::FeedKey;
 use crate::view::{Merged, Space};
+use crate::wire::{Topic, TopicKind};
 use parking_lot::{Mutex, RwLock};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -234,10 +235,23 @@ impl Board {
         }
         let removed = databases.remove(&id);
         drop(databases);
-        if let Some(open) = &removed {
-            changes.close(id, &open.info.key, &open.feeds.read());
+        let Some(open) = removed else { return false };
+        let mut topics = vec![Topic { kind: TopicKind::Database, key: open.info.key }];
+        {
+            let feeds = open.feeds.read();
+            changes.close(id, &open.info.key, &feeds);
+            topics.extend(feeds.keys().map(topic_of));
         }
-        removed.is_some()
+        drop(changes);
+        self.let_go(Some(id), &topics);
+        true
+    }
+
+    /// Tells connections that a database, or feeds, are held no more. No lock of the board is held.
+    fn let_go(&self, database: Option<u32>, topics: &[Topic]) {
+        if !topics.is_empty() {
+            self.peers().iter().for_each(|peer| peer.let_go(database, topics));
+        }
     }
 
     /// Changes feeds that are open by themselves.
@@ -253,7 +267,11 @@ impl Board {
                 let number = changes.begin(RAW);
                 changes.put(RAW, &mut feeds, *key, feed, number);
             }
-            None => changes.take_out(RAW, &mut feeds, key),
+            None => {
+                changes.take_out(RAW, &mut feeds, key);
+                drop((changes, feeds));
+                self.let_go(None, &[topic_of(key)]);
+            }
         }
     }
 
@@ -381,15 +399,16 @@ impl Board {
             }
         }
         // What a relay, or who refuses strangers, has taken out.
+        let mut gone: Vec<FeedKey> = Vec::new();
         if feeds.len() > state.members.len() {
-            let gone: Vec<FeedKey> =
-                feeds.keys().filter(|feed| !state.members.contains_key(feed)).copied().collect();
+            gone.extend(feeds.keys().filter(|feed| !state.members.contains_key(feed)));
             for feed in &gone {
                 changes.take_out(open.id, &mut feeds, feed);
             }
         }
         drop(changes);
         drop(feeds);
+        self.let_go(None, &gone.iter().map(topic_of).collect::<Vec<_>>());
         let is_granted = |writer: &FeedKey| state.membership().get(writer).is_some();
         open.access.lock().settle(state.is_writable(), is_granted);
         *open.status.write() = DbStatus {
@@ -436,6 +455,11 @@ impl Board {
             self.send(*id, &Event::Progress);
         }
     }
+}
+
+/// What a feed that is spoken of by itself is shown as.
+fn topic_of(feed: &FeedKey) -> Topic {
+    Topic { kind: TopicKind::Feed, key: *feed }
 }
 
 impl OpenDatabase {

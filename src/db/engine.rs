@@ -294,11 +294,14 @@ impl Engine {
         for id in &effects.repaired {
             self.board.repairing.lock().remove(id);
         }
+        let mut is_any_closed = false;
         for id in &effects.closed {
             if self.board.close_database(*id) {
                 self.databases.remove(id);
+                is_any_closed = true;
             }
         }
+        self.board.notify_peers(is_any_closed, &BTreeSet::new());
     }
 }
 

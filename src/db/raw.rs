@@ -154,6 +154,7 @@ impl Board {
     pub fn close_raw(&self, feed: &FeedKey, handle: u64) {
         if self.wants.lock().close(feed, handle) {
             self.change_raw(feed, |_| None);
+            self.notify_peers(true, &BTreeSet::new());
         }
     }
 }

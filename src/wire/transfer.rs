@@ -65,6 +65,11 @@ impl Session {
         self.theirs.reached(alias, blocks.head.length);
         if live {
             self.emit(Event::Blocks { feed, blocks, finished });
+        } else if let (true, Some(id)) = (finished, blocks.answer) {
+            // Its topic was given up meanwhile. Nothing of it is taken, and nothing more of it comes.
+            let start = blocks.start;
+            let end = start.saturating_add(blocks.blocks.len() as u64);
+            self.emit(Event::Refused { id, feed, next: start, end });
         }
         Ok(())
     }

@@ -13,6 +13,7 @@ const HASH: [u8; 64] = [5; 64];
 
 pub const PING: u8 = 2;
 pub const SHOW: u8 = 4;
+pub const WITHDRAW: u8 = 7;
 pub const VECTOR: u8 = 9;
 pub const HAVE: u8 = 10;
 pub const REQUEST: u8 = 11;

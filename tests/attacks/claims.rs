@@ -207,6 +207,18 @@ fn a_claim_to_have_more_of_our_own_feed_silences_us_once() {
 }
 
 #[test]
+fn a_claim_is_over_with_its_topic() {
+    let mut scene = Scene::new();
+    let own = scene.a.info().unwrap().local;
+    let mut attacker = Attacker::member(&scene.a);
+    attacker.announce(&[(own, 1_000)]);
+    attacker.say(WITHDRAW, &[0]);
+    scene.undisturbed();
+    assert_eq!(attacker.failed(), None);
+    scene.sound();
+}
+
+#[test]
 fn a_first_vector_that_never_ends_silences_us_once() {
     let mut scene = Scene::new();
     let mut attacker = Attacker::proved(&scene.a, Config::default());

@@ -9,6 +9,8 @@ const CANCEL: u8 = 12;
 /// Blocks of the first window asked of anybody, as src/db/windows.rs has it.
 const FIRST: u64 = 32;
 const SEED: u8 = 8;
+/// As src/db/peer has it.
+const STALL_PATIENCE: u32 = 10;
 
 /// A feed that the victim wants, of blocks of one size.
 struct Feeding {
@@ -57,6 +59,12 @@ impl Feeding {
 
     fn have(&self) -> u64 {
         self.scene.have(&self.feeds[0]).unwrap()
+    }
+
+    /// Bytes that a peer has brought and that wait.
+    fn waiting(&self, peer: &Attacker) -> u64 {
+        let peers = self.scene.a.sync_status().unwrap().peers;
+        peers.iter().find(|status| status.id == peer.peer.id()).unwrap().unstored
     }
 }
 
@@ -121,6 +129,34 @@ fn f7_the_rest_of_a_window_that_holds_up_others_is_taken_over_its_holder_is_told
     assert_eq!(requests(&mut slow).len(), before, "and asked for nothing while another is at it");
     feeding.bring(&mut fast, 0, answered, (1, FIRST));
     assert_eq!(feeding.have(), most);
+    // When the others give up it is asked like anybody.
+    for request in answered + 1..requests(&mut fast).len() {
+        fast.say(REFUSE, &varints(&[request as u64]));
+    }
+    feeding.scene.settle();
+    let asked = requests(&mut slow);
+    assert_eq!((asked.len(), asked[before].1), (before + 1, most), "{asked:?}");
+}
+
+#[test]
+fn f7_what_comes_late_and_before_others_were_asked_for_it_is_taken() {
+    let feeding = Feeding::new(100, 10 << 10);
+    let [mut one, mut two] = [feeding.peer(), feeding.peer()];
+    assert_eq!(requests(&mut one), [(0, 0, FIRST)]);
+    assert_eq!(requests(&mut two), [(0, FIRST, 2 * FIRST)]);
+    for _ in 0..=STALL_PATIENCE {
+        one.peer.tick();
+    }
+    // The other one has its window, so nobody was asked yet.
+    assert_eq!(requests(&mut two).len(), 1);
+    feeding.bring(&mut one, 0, 0, (0, 8));
+    assert_eq!(feeding.have(), 8);
+    feeding.bring(&mut two, 0, 0, (FIRST, 2 * FIRST));
+    let mut asked = [requests(&mut one), requests(&mut two)].concat();
+    asked.sort_unstable();
+    // What is left of its window is asked for again, of anybody, and nothing else.
+    assert_eq!([asked[0], asked[1]].map(|(_, start, _)| start), [0, 8], "{asked:?}");
+    assert!(asked[1..].is_sorted_by(|(_, _, end), (_, start, _)| end <= start), "{asked:?}");
 }
 
 #[test]
@@ -160,6 +196,7 @@ fn f8_what_waits_for_what_nobody_brings_is_asked_for_again() {
             feeding.bring(&mut two, 0, request, (*start, *end));
         }
         let asked = requests(&mut two).len();
+        assert!(feeding.waiting(&two) > 0);
         if refuses {
             one.say(REFUSE, &[0]);
         } else {
@@ -167,6 +204,8 @@ fn f8_what_waits_for_what_nobody_brings_is_asked_for_again() {
             let lie = Feed::new(SEED + 1, feeding.blocks[..8].to_vec()).whole();
             one.say(BLOCKS, &lie.encode(0, 1));
         }
+        feeding.scene.settle();
+        assert_eq!(feeding.waiting(&two), 0, "what waited is looked at as it is");
         // Nobody's clock moves on.
         let mut answered = asked;
         for _ in 0..50 {

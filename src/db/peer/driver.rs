@@ -177,9 +177,11 @@ impl State {
         }
         // Of every topic that is open the first vector is awaited by itself.
         self.is_new_no_more(peer);
-        let nothing = opened == 0 && self.topics.is_empty();
-        self.nothing_shared = nothing;
-        if nothing && peer.0.scope.read().is_some() && self.session.role() == Role::Initiator {
+        if opened == 0
+            && self.topics.is_empty()
+            && peer.0.scope.read().is_some()
+            && self.session.role() == Role::Initiator
+        {
             self.session.finish(CloseReason::Auth);
             self.fail(Error::new(
                 Code::Auth,
@@ -251,7 +253,10 @@ impl State {
         }
         self.look(peer);
         if self.topics.is_empty() {
-            return;
+            // Nothing is shared, or no longer: what was claimed is claimed no more.
+            self.sort_touched(peer);
+            self.note_claims(peer);
+            return self.check_synced(peer);
         }
         self.meet_kept(peer);
         self.sort_touched(peer);
@@ -370,9 +375,9 @@ impl State {
             self.was_synced = true;
             self.push(PeerEvent::Synced);
         }
-        // What waits for a third device does not hold up the end: this connection has brought what it could.
-        let all =
-            if shared { self.has_all(None, peer, PublishedFeed::has) } else { self.has_nothing_to_share() };
+        // What waits for a third device does not hold up the end: this connection has brought what it could. If nothing is
+        // shared, and all was shown, there is nothing to bring.
+        let all = !shared || self.has_all(None, peer, PublishedFeed::has);
         // After that word nothing may be asked for.
         let may_be_done = all && is_all && self.asks.is_empty() && !peer.0.live && !self.said_done;
         if may_be_done && self.topics.values().all(|shown| shown.said_own) {
@@ -384,13 +389,6 @@ impl State {
             self.finished = true;
             self.push(PeerEvent::Finished);
         }
-    }
-}
-
-impl State {
-    /// Both sides have shown what they hold and nothing of it is the same.
-    fn has_nothing_to_share(&self) -> bool {
-        self.nothing_shared || self.heard_done
     }
 }
 

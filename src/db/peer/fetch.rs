@@ -71,6 +71,11 @@ impl Inflight {
         self.requests.values_mut().for_each(|asked| asked.since = tick);
     }
 
+    /// The search for the place where two branches part is over.
+    pub fn unsaid(self) -> Self {
+        Self { again: None, parts_at: None, ..self }
+    }
+
     pub fn is_storing(&self) -> bool {
         self.storing > 0
     }

@@ -121,8 +121,6 @@ struct State {
     released: bool,
     /// All that the initiator offers was shown.
     shown_all: bool,
-    /// And none of it is shared.
-    nothing_shared: bool,
     /// The tick in which an answer last came, or the first of those that are due was asked for.
     heard_at: u32,
     /// Bytes that had come in pieces at the last tick.
@@ -364,6 +362,13 @@ impl Peer {
     /// Something was published.
     pub(super) fn notify(&self) {
         self.with_state(State::refresh);
+        self.tell_heard();
+    }
+
+    /// A database, or feeds, may be held here no more: what nothing that is open is about is withdrawn. What follows from
+    /// that is done with the next notice.
+    pub(super) fn let_go(&self, database: Option<u32>, topics: &[Topic]) {
+        self.with_state(|state, peer| state.let_go(database, topics, peer));
     }
 
     /// Damaged blocks were taken out.

@@ -59,7 +59,6 @@ impl Peer {
             downloads: download,
             released: false,
             shown_all: false,
-            nothing_shared: false,
             heard_at: 0,
             pieced: 0,
             stalled: false,

@@ -52,6 +52,13 @@ impl RemoteFeed {
         }
     }
 
+    /// It speaks of the feed no more: what it said is as if it had not. What is on its way, and was counted, stays.
+    pub fn unsay(&mut self) {
+        let Self { received_blocks, sent_blocks, inflight, .. } = std::mem::take(self);
+        let inflight = inflight.unsaid();
+        *self = Self { received_blocks, sent_blocks, inflight, ..Self::default() };
+    }
+
     /// Nothing that it has tells more than is known: it is asked again once more is here, or it announces more.
     pub fn stays_unproved(&mut self, here: u64) {
         (self.length, self.contradicts) = (0, false);

@@ -51,6 +51,11 @@ impl Spoken {
         self.announced_on.range(range).map(|(_, topic)| *topic).collect()
     }
 
+    pub fn is_announced(&self, feed: &FeedKey) -> bool {
+        let range = (*feed, TopicId(0))..=(*feed, TopicId(u32::MAX));
+        self.announced_on.range(range).next().is_some()
+    }
+
     /// The topic is over.
     pub fn forget(&mut self, topic: TopicId) {
         let said: Vec<_> = self.said.range(all_of(topic)).map(|(row, _)| *row).collect();

@@ -35,7 +35,7 @@ pub struct PeerStatus {
     /// Whether it was asked for something and has been silent since for long.
     pub silent: bool,
     pub feeds: Vec<PeerFeed>,
-    /// Feeds looked at so far, because something of them had changed.
+    /// Feeds looked at so far, because something of them, or of what the connection is about, had changed.
     pub looked: u64,
     /// Something of the database is shared over it.
     shared: bool,

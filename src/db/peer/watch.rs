@@ -22,8 +22,8 @@ pub(super) struct Watch {
     seen: u64,
     /// Open topics.
     topics: BTreeMap<Topic, TopicId>,
-    /// A database's topic was closed: its feeds may be shown by themselves.
-    is_apart_due: bool,
+    /// Databases whose feeds may be to be shown by themselves: new ones, and those whose topic was closed.
+    apart_due: BTreeSet<u32>,
     /// Those to be looked at.
     pub due: BTreeSet<TopicId>,
     pub touched: BTreeSet<FeedKey>,
@@ -137,19 +137,53 @@ impl State {
             }
         }
         self.forget_mark(id, peer);
+        let announced: Vec<FeedKey> = self.spoken.announced(id).copied().collect();
         self.spoken.forget(id);
+        for feed in announced {
+            // What it said of the feed holds no longer: it does not speak of it.
+            if let Some(remote) = self.remote.get_mut(&feed)
+                && !self.spoken.is_announced(&feed)
+            {
+                remote.unsay();
+                self.watch.touched.insert(feed);
+            }
+        }
         let compared: Vec<_> = self.compared.range((id, 0)..=(id, u32::MAX)).map(|(row, _)| *row).collect();
         for row in &compared {
             self.compared.remove(row);
         }
         if let Some(shown) = self.topics.remove(&id) {
             self.watch.topics.remove(&shown.topic);
-            // Once for all that are closed together: it goes over all feeds.
-            self.watch.is_apart_due |= shown.topic.kind == TopicKind::Database;
+            if shown.topic.kind == TopicKind::Database {
+                self.watch.apart_due.extend(databases.iter().map(|open| open.id));
+            }
         }
         self.watch.unheard.remove(&id);
         self.watch.unvectored.remove(&id);
         self.watch.due.remove(&id);
+    }
+
+    /// Withdraws those of these topics that nothing which is open here is about. `database`: it is closed.
+    pub(super) fn let_go(&mut self, database: Option<u32>, topics: &[Topic], peer: &Peer) {
+        if self.shared.is_none() || self.session.is_closed() {
+            return;
+        }
+        // Who opens it again waits for it again.
+        database.map(|id| self.told_synced.remove(&id));
+        for topic in topics {
+            if topic.kind == TopicKind::Feed {
+                self.watch.touched.insert(topic.key);
+            }
+            if !self.session.offers(topic) || !self.databases_of(topic, peer).is_empty() {
+                continue;
+            }
+            // Refused only by a session that is closed.
+            let _ = self.session.withdraw(topic);
+            if let Some(id) = self.topic_of(topic.kind, topic.key) {
+                self.unwatch_topic(id, peer);
+            }
+        }
+        self.note_heard(peer);
     }
 
     /// More of what the other side has to say first about a topic has come.
@@ -220,20 +254,14 @@ impl State {
         }
         self.offer(&mut offer, MAX_TOPICS);
         if self.is_asking() {
+            self.watch.apart_due.extend(feeds_apart.iter().map(|(open, _)| open.id));
             return;
         }
         for (open, feeds) in feeds_apart {
-            let is_whole = self.is_carried_whole(open);
-            let here = open.feeds.read();
-            let apart = feeds
-                .into_iter()
-                .filter(|key| !is_whole || here.get(key).is_some_and(|feed| is_added_here(open, feed)));
-            offer.extend(apart.map(|key| Topic { kind: TopicKind::Feed, key }));
+            self.add_apart(open, feeds, &mut offer);
         }
         self.offer(&mut offer, DATABASE_TOPICS);
-        if std::mem::take(&mut self.watch.is_apart_due) {
-            self.offer_feeds_apart(peer);
-        }
+        self.offer_feeds_apart(peer);
     }
 
     /// Offers topics that are not offered yet, as long as fewer than so many are.
@@ -263,21 +291,30 @@ impl State {
         self.session.role() == Role::Initiator && learns && is_open
     }
 
-    /// It is known which databases the other side has: of the others the feeds are offered, each by itself.
+    /// It is known which databases the other side has: of the others the feeds are offered, each by itself. Once for all that
+    /// are new or closed together.
     pub(super) fn offer_feeds_apart(&mut self, peer: &Peer) {
-        if self.session.role() == Role::Responder || self.is_asking() {
+        if self.is_asking() {
             return;
         }
+        let due = std::mem::take(&mut self.watch.apart_due);
+        let Some(shared) = self.shared.clone().filter(|_| !due.is_empty()) else { return };
         let mut offer = Vec::new();
-        for open in self.databases(peer) {
-            if open.id == RAW {
-                continue;
-            }
-            let (is_whole, feeds) = (self.is_carried_whole(&open), open.feeds.read());
-            let apart = feeds.iter().filter(|(_, feed)| !is_whole || is_added_here(&open, feed));
-            offer.extend(apart.map(|(key, _)| Topic { kind: TopicKind::Feed, key: *key }));
+        for open in due.into_iter().filter(|id| peer.is_for(*id)).filter_map(|id| shared.board.database(id)) {
+            let feeds: Vec<FeedKey> = open.feeds.read().keys().copied().collect();
+            self.add_apart(&open, feeds, &mut offer);
         }
         self.offer(&mut offer, DATABASE_TOPICS);
+    }
+
+    /// Those of a database's feeds that are to be shown by themselves.
+    fn add_apart(&mut self, open: &OpenDatabase, feeds: Vec<FeedKey>, offer: &mut Vec<Topic>) {
+        self.watch.looked += feeds.len() as u64;
+        let is_whole = self.is_carried_whole(open);
+        let here = open.feeds.read();
+        let is_apart =
+            |key: &FeedKey| !is_whole || here.get(key).is_some_and(|feed| is_added_here(open, feed));
+        offer.extend(feeds.into_iter().filter(is_apart).map(|key| Topic { kind: TopicKind::Feed, key }));
     }
 
     fn topic_changed(&mut self, topic: Topic, feeds: &[FeedKey]) {
