@@ -1,9 +1,9 @@
 //! The two branches of a feed that has forked: how much of them is fetched, which of them counts, and how the feed comes
 //! to hold that one. `docs/design/feed.md`, *A feed that has forked*.
 
+use super::counting::Pending;
 use super::engine::{DatabaseState, Work};
 use super::error::{Error, Failure};
-use super::place::Pending;
 use super::rows::{Halt, MemberRow};
 use super::withdraw::Finals;
 use crate::causal::Control;

@@ -1,10 +1,10 @@
 //! Feeds that have forked: which of their two branches counts, alike wherever the same blocks are.
 //! `docs/design/feed.md`, *A feed that has forked*.
 
+use super::counting::Pending;
 use super::engine::{DatabaseState, Work};
 use super::error::{Error, Failure};
 use super::events::Event;
-use super::place::Pending;
 use super::rows::MemberRow;
 use crate::causal::{BatchFacts, WalkSource as _};
 use crate::feed::{self, FeedError, FeedRecord, StoredTree};

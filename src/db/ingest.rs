@@ -1,8 +1,8 @@
 //! What peers sent, into feeds and from there into every open database that has them.
 
+use super::counting::Pending;
 use super::engine::Work;
 use super::error::{Code, Error, Failure};
-use super::place::Pending;
 use crate::feed::{self, FeedError, FeedRecord, Fork, Received, VerifiedBlocks};
 use crate::types::FeedKey;
 use std::collections::BTreeMap;

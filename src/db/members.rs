@@ -1,10 +1,10 @@
 //! Who takes part: this replica's own choice of feeds, and how each known feed counts.
 
+use super::counting::Pending;
 use super::database::Inner;
 use super::engine::Work;
 use super::error::{Code, Error, Failure};
 use super::events::Event;
-use super::place::Pending;
 use super::rows::Halt;
 use crate::apply::{self, Outcome};
 use crate::causal::{Control, ControlBatch, Intervals, OrderState};

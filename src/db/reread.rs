@@ -2,7 +2,7 @@
 
 use super::access::{Answer, Request};
 use super::admit::InviteRow;
-use super::again::Kept;
+use super::kept::Kept;
 use super::rows::{DatabaseRow, MemberRow, StateRow};
 use super::verify::{Unreadable, check_row};
 use crate::apply::{AppliedFeed, AppliedHead, OpenWave, Row};

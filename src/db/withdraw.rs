@@ -1,10 +1,10 @@
 //! The opposite of placing: batches of a feed, and all that has them in its past, leave the order again.
 
 use super::apply::Stays;
+use super::counting::{Changes, Pending};
 use super::engine::{DatabaseState, Work};
 use super::error::{Error, Failure};
 use super::open::reach_of;
-use super::place::{Changes, Pending};
 use super::write::PutsFrom;
 use crate::causal::{PlacedBatch, WalkSource as _};
 use crate::order::{self, OrderError, read_blocks};

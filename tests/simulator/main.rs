@@ -54,6 +54,7 @@ mod line;
 mod links;
 mod local;
 mod members;
+mod memory;
 mod model;
 #[path = "../naive/order.rs"]
 #[allow(dead_code, reason = "the reference is used by other tests too")]

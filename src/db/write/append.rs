@@ -3,9 +3,10 @@
 use super::{Written, too_many};
 use crate::causal::{self, BatchFacts, LinkRule, Past, Readiness, resolve};
 use crate::codec::limits::{MAX_BATCH_ENTRIES, MAX_LINKS};
+use crate::db::counting::Pending;
 use crate::db::engine::{DatabaseState, Work};
 use crate::db::error::{Code, Error, Failure};
-use crate::db::place::{Pending, Placement};
+use crate::db::place::Placement;
 use crate::entry::{BatchHead, Entry, Op, Place};
 use crate::feed::{self, Appender};
 use crate::order::control;

@@ -8,9 +8,9 @@ use append::Appended;
 pub(super) use append::{encode_batch, link_rule};
 use prepare::{Named, Outcome, Overlay, Prepared, Staged, between};
 
+use super::counting::{Changes, Pending};
 use super::engine::Work;
 use super::error::{Code, Error, Failure};
-use super::place::{Changes, Pending};
 use crate::codec::limits::{MAX_BATCH_ENTRIES, MAX_LIST_BYTES};
 use crate::crdt::{Change, ChangeKind, State};
 use crate::entry::{self, Op};
