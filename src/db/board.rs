@@ -3,7 +3,6 @@
 use super::access::AccessState;
 use super::apply::{ApplyDesk, Finality};
 use super::compact::{Keepers, Pins};
-use super::engine::{DatabaseState, Touched};
 use super::error::Error;
 use super::events::{Event, Subscribers};
 use super::handler::Functions;
@@ -13,6 +12,7 @@ use super::published::{Changes, Feeds};
 use super::raw::{RAW, Wants};
 use super::relay::RelayLimits;
 use super::rows::MemberRow;
+use super::state::{DatabaseState, Touched};
 use super::state_hash::StateHash;
 use super::windows::Fetching;
 use crate::feed::FeedRecord;

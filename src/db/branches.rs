@@ -2,9 +2,10 @@
 //! to hold that one. `docs/design/feed.md`, *A feed that has forked*.
 
 use super::counting::Pending;
-use super::engine::{DatabaseState, Work};
+use super::engine::Work;
 use super::error::{Error, Failure};
 use super::rows::{Halt, MemberRow};
+use super::state::DatabaseState;
 use super::withdraw::Finals;
 use crate::causal::Control;
 use crate::feed::{self, FeedRecord};

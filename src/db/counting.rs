@@ -1,8 +1,9 @@
 //! What begins or ceases to count: collected by key, and brought into the view; and who may write with it.
 
-use super::engine::{DatabaseState, Work};
+use super::engine::Work;
 use super::error::{Error, Failure};
 use super::events::Event;
+use super::state::DatabaseState;
 use crate::causal::WalkSource as _;
 use crate::crdt::Change;
 use crate::entry::Op;

@@ -2,10 +2,11 @@
 //! `docs/design/feed.md`, *A feed that has forked*.
 
 use super::counting::Pending;
-use super::engine::{DatabaseState, Work};
+use super::engine::Work;
 use super::error::{Error, Failure};
 use super::events::Event;
 use super::rows::MemberRow;
+use super::state::DatabaseState;
 use crate::causal::{BatchFacts, WalkSource as _};
 use crate::feed::{self, FeedError, FeedRecord, StoredTree};
 use crate::merkle::Parting;

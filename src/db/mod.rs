@@ -49,6 +49,7 @@ mod restore;
 mod rows;
 #[cfg(test)]
 mod scale_tests;
+mod state;
 mod state_hash;
 mod status;
 mod store;

@@ -2,12 +2,13 @@
 
 use super::board::{DbInfo, OpenDatabase};
 use super::database::{DatabaseOptions, Db};
-use super::engine::{DatabaseState, Dirty, Touched, Work};
+use super::engine::Work;
 use super::error::{Code, Error, Failure};
 use super::events::Reply;
 use super::handler::HandlerRow;
 use super::relay::RelayState;
 use super::rows::{DatabaseRow, MAX_DATABASE_NAME, StateRow, members_of};
+use super::state::{DatabaseState, Dirty, Touched};
 use super::store::Shared;
 use super::write::PutsFrom;
 use crate::causal::Past;

@@ -7,11 +7,11 @@
 
 use super::board::OpenDatabase;
 use super::database::{Db, Inner};
-use super::engine::counted_by_choice;
 use super::error::{Code, Error, Failure};
 use super::events::Event;
 use super::repair::under_repair;
 use super::rows::{StateRow, members_of};
+use super::state::counted_by_choice;
 use super::store::Shared;
 use crate::causal::{Agreement, FeedStanding, Intervals, WalkRule};
 use crate::store::{Read, ReadTxn, Table};

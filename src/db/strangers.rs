@@ -8,9 +8,10 @@
 //! replica knows changes no view: what is not acknowledged does nothing, and what is acknowledged is linked, and then
 //! fetched by everybody.
 
-use super::engine::{DatabaseState, Work};
+use super::engine::Work;
 use super::error::Failure;
 use super::rows::{Halt, MemberRow};
+use super::state::DatabaseState;
 use crate::store::Table;
 use crate::types::FeedKey;
 use std::collections::BTreeSet;

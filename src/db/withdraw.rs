@@ -2,9 +2,10 @@
 
 use super::apply::Stays;
 use super::counting::{Changes, Pending};
-use super::engine::{DatabaseState, Work};
+use super::engine::Work;
 use super::error::{Error, Failure};
 use super::open::reach_of;
+use super::state::DatabaseState;
 use super::write::PutsFrom;
 use crate::causal::{PlacedBatch, WalkSource as _};
 use crate::order::{self, OrderError, read_blocks};

@@ -309,7 +309,7 @@ impl Work<'_, '_> {
     }
 }
 
-fn number_of(database: &crate::db::engine::DatabaseState, writer: &FeedKey) -> Result<u32, Failure> {
+fn number_of(database: &crate::db::state::DatabaseState, writer: &FeedKey) -> Result<u32, Failure> {
     let member = database.members.get(writer).ok_or(crate::order::OrderError::Feed { feed: *writer })?;
     Ok(member.feed)
 }

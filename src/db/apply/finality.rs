@@ -2,9 +2,10 @@
 
 use crate::apply::{AppliedState, Outcome};
 use crate::causal::{Change, Past};
-use crate::db::engine::{DatabaseState, Work};
+use crate::db::engine::Work;
 use crate::db::error::{Error, Failure};
 use crate::db::events::Event;
+use crate::db::state::DatabaseState;
 use crate::entry::Op;
 use crate::fault::{self, Fault};
 use crate::store::Read;

@@ -3,8 +3,9 @@
 use super::{InFlight, MAX_PIECE_BATCHES, MAX_PIECE_BYTES, MAX_PIECE_ENTRIES, Piece, PieceBatch};
 use crate::apply::Outcome;
 use crate::causal::{Cursor, Plan, Turn};
-use crate::db::engine::{DatabaseState, Work};
+use crate::db::engine::Work;
 use crate::db::error::{Error, Failure};
+use crate::db::state::DatabaseState;
 use crate::entry::Op;
 use crate::order::{OrderError, read_blocks};
 use crate::seal::BlockSealing;

@@ -4,9 +4,10 @@ use super::source::{Source, StagedBatches, StagedPlace};
 use super::{InFlight, Next, Piece};
 use crate::apply::{AppliedState, Outcome};
 use crate::causal::{Divergence, Past, WalkSource as _};
-use crate::db::engine::{DatabaseState, Work};
+use crate::db::engine::Work;
 use crate::db::error::{Error, Failure};
 use crate::db::events::Event;
+use crate::db::state::DatabaseState;
 use crate::store::Read;
 use std::time::Duration;
 

@@ -2,9 +2,10 @@
 
 use crate::apply::AppliedState;
 use crate::causal::{Cursor, Sequence as _};
-use crate::db::engine::{DatabaseState, Work};
+use crate::db::engine::Work;
 use crate::db::error::{Error, Failure};
 use crate::db::events::Event;
+use crate::db::state::DatabaseState;
 use crate::db::withdraw::Finals;
 use crate::store::Read;
 use crate::types::{FeedKey, Position};

@@ -13,9 +13,10 @@ mod room;
 pub(super) use room::RelayState;
 pub use room::{MAX_RELAY_BYTES, MAX_RELAY_FEEDS, RelayLimits};
 
-use super::engine::{DatabaseState, Work};
+use super::engine::Work;
 use super::error::{Code, Error, Failure};
 use super::rows::{DatabaseRow, Halt, MemberRow};
+use super::state::DatabaseState;
 use crate::store::Table;
 use crate::types::FeedKey;
 use room::OTHERS_SHARE;

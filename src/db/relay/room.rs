@@ -1,8 +1,9 @@
 //! How much a relay keeps: what its feeds cost, and who gives way. `docs/design/relay.md`.
 
-use crate::db::engine::{DatabaseState, Work};
+use crate::db::engine::Work;
 use crate::db::error::Failure;
 use crate::db::rows::{DatabaseRow, Halt, MemberRow};
+use crate::db::state::DatabaseState;
 use crate::feed::{self, FeedRecord, VerifiedBlocks};
 use crate::store::{Read, Table};
 use crate::types::FeedKey;

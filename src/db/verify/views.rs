@@ -3,11 +3,11 @@
 use super::{Damage, Stage, Verifier};
 use crate::apply::{self, AppliedState};
 use crate::causal::{Turn, WalkSource as _};
-use crate::db::engine::counted_by_choice;
 use crate::db::error::Error;
 use crate::db::handler::HandlerRow;
 use crate::db::repair;
 use crate::db::rows::{DatabaseRow, MemberRow, StateRow};
+use crate::db::state::counted_by_choice;
 use crate::entry::Op;
 use crate::order::{self, Batches, OrderError, read_blocks};
 use crate::seal::{BlockSealing, Sealing};
