@@ -121,10 +121,8 @@ impl State {
 
     /// A tick has passed: tells the lengths of what went over another connection.
     pub(super) fn say_seconds(&mut self, peer: &Peer) {
-        let ids = self.topics.iter().filter(|(_, shown)| !shown.second.is_empty());
-        for id in ids.map(|(id, _)| *id).collect::<Vec<_>>() {
-            let Some(shown) = self.topics.get_mut(&id) else { continue };
-            for key in std::mem::take(&mut shown.second) {
+        for (id, feeds) in std::mem::take(&mut self.second) {
+            for key in feeds {
                 self.say_second(id, key, peer);
             }
         }
@@ -141,8 +139,8 @@ impl State {
             super::driver::state_of(key, &feed).is_none_or(|state| self.session.have(&state) != Ok(false));
         if has_left {
             self.spoken.say(id, key, length);
-        } else if let Some(shown) = self.topics.get_mut(&id) {
-            shown.second.insert(key);
+        } else {
+            self.second.entry(id).or_default().insert(key);
         }
     }
 }
