@@ -92,7 +92,7 @@ fn tick(wire: &Wire, seconds: usize) -> usize {
 }
 
 /// What each end of a connection holds of a database, or a feed; and of itself: buffers, which do not grow.
-const BYTES_OF_EACH: usize = 2_000;
+const BYTES_OF_EACH: usize = 1_744;
 const BYTES_OF_ITSELF: usize = 256 << 10;
 
 #[test]

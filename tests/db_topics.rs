@@ -14,6 +14,7 @@ use multi_hyperbee::db::{
 };
 use multi_hyperbee::types::FeedKey;
 use std::sync::Arc;
+use support::fork::{Forked, forked};
 use support::*;
 
 /// A connection of two whole stores.
@@ -57,7 +58,7 @@ impl Two {
             [ours, theirs]
         };
         let (x, y) = (both("x"), both("y"));
-        Self { x, y, stores }
+        Self { stores, x, y }
     }
 
     /// `first`: which of them has opened the connection.
@@ -383,22 +384,19 @@ fn a_stale_copy_of_an_own_feed_says_nothing_new_before_a_connection_has_shown_al
 fn a_feed_that_one_side_has_added_is_offered_beside_the_database_that_both_have() {
     for first in [0, 1] {
         let (two, wire) = Two::connected(first);
+        // Who has the feed has it apart from the database, and does not speak of it there.
         let add = |name: &str| {
-            let feed = two.stores[0].feed(FeedChoice::Name(name.into())).wait().unwrap();
+            let feed = two.stores[1].feed(FeedChoice::Name(name.into())).wait().unwrap();
             feed.append(vec![b"block".to_vec()]).wait().unwrap();
             two.x[0].add_peer(feed.key()).wait().unwrap();
-            // From here on it is the database's alone.
-            feed.close();
-            let held = two.stores[1].feed(FeedChoice::Key(feed.key())).wait().unwrap();
-            held.want(0, 1).unwrap();
-            held
+            feed
         };
-        let later = add("while they are connected");
-        carry_until(&[&wire], || later.has_all(0, 1).unwrap());
+        let live = add("while they are connected");
+        carry_until(&[&wire], || have(&two.x[0], live.key()) == 1);
         wire.close();
         let before = add("before they are");
         let wire = two.connect(first);
-        carry_until(&[&wire], || before.has_all(0, 1).unwrap());
+        carry_until(&[&wire], || have(&two.x[0], before.key()) == 1);
     }
 }
 
@@ -437,4 +435,45 @@ fn synced_is_said_when_all_topics_were_shown() {
     let peers = two.stores[1].status().unwrap().peers;
     let theirs = peers.iter().flat_map(|peer| &peer.feeds).find(|feed| feed.key == held.key());
     assert_eq!(theirs.map(|feed| feed.theirs), Some(1), "what is shown last is known too");
+}
+
+#[test]
+fn who_knows_a_branch_by_its_name_alone_asks_for_it_in_vain_and_goes_on() {
+    for first in [0, 1] {
+        let Forked { stores, creator, one, other, common, .. } = forked();
+        let feed = local(&one);
+        let meeting = connect(&creator, &other);
+        let length = |key| stores[0].feed(FeedChoice::Key(key)).wait().unwrap().info().unwrap().length;
+        let known = [key_of(&creator), feed, local(&other)];
+        let mut branch = None;
+        carry_until(&[&meeting], || {
+            let peers = stores[0].status().unwrap().peers;
+            let said = peers.iter().flat_map(|peer| &peer.feeds);
+            let mut names = said.map(|feed| feed.key).filter(|key| !known.contains(key));
+            branch = names.find(|name| length(*name) > common);
+            branch.is_some()
+        });
+        meeting.close();
+        let (branch, length) = (branch.unwrap(), length(branch.unwrap()));
+        let stranger = memory();
+        let open = |key| stranger.feed(FeedChoice::Key(key)).wait().unwrap();
+        let (named, plain) = (open(branch), open(known[0]));
+        named.want(0, length).unwrap();
+        let ends = [&stores[0], &stranger];
+        let wire = replicate(ends[first], ends[1 - first]);
+        let rested = || rest(&wire, &[stores[0].clone(), stranger.clone()]);
+        rested();
+        for _ in 0..3 {
+            wire.a.tick();
+            wire.b.tick();
+            rested();
+        }
+        plain.want(0, 1).unwrap();
+        carry_until(&[&wire], || plain.has_all(0, 1).unwrap());
+        let (a, b) = wire.events();
+        let failed: Vec<_> =
+            a.into_iter().chain(b).filter(|event| matches!(event, PeerEvent::Failed(_))).collect();
+        assert_eq!(failed, []);
+        assert!(!named.has_all(length - 1, length).unwrap());
+    }
 }

@@ -262,16 +262,13 @@ impl Board {
     ) {
         let mut changes = self.changes.lock();
         let mut feeds = self.raw.feeds.write();
-        match change(feeds.get(key).cloned()) {
-            Some(feed) => {
-                let number = changes.begin(RAW);
-                changes.put(RAW, &mut feeds, *key, feed, number);
-            }
-            None => {
-                changes.take_out(RAW, &mut feeds, key);
-                drop((changes, feeds));
-                self.let_go(None, &[topic_of(key)]);
-            }
+        if let Some(feed) = change(feeds.get(key).cloned()) {
+            let number = changes.begin(RAW);
+            changes.put(RAW, &mut feeds, *key, feed, number);
+        } else {
+            changes.take_out(RAW, &mut feeds, key);
+            drop((changes, feeds));
+            self.let_go(None, &[topic_of(key)]);
         }
     }
 

@@ -5,7 +5,7 @@ use super::limits::{
     MAX_ACCESS_BYTES, MAX_BLOCKS_PER_MESSAGE, MAX_FEEDS_PER_VECTOR, MAX_FRAME, MAX_PIECE, MAX_PIECED,
     MAX_PROOF_NODES, MAX_REQUESTS,
 };
-use super::message::{self, Held, Named, Tag};
+use super::message::{self, BlocksStart, Held, Named, Tag};
 use super::requests::{AnswerError, Open, is_range};
 use super::{
     Blocks, CommandError, FeedState, RequestId, Role, Session, StateClaim, Topic, TopicId, TopicKind,
@@ -202,26 +202,35 @@ impl Session {
     }
 
     /// Answers a request (in order, in one or more messages) or pushes.
-    pub fn send_blocks(&mut self, feed: FeedKey, blocks: &Blocks) -> Result<(), CommandError> {
+    pub fn send_blocks<B: AsRef<[u8]>>(
+        &mut self,
+        feed: FeedKey,
+        blocks: &Blocks<B>,
+    ) -> Result<(), CommandError> {
         self.check_open()?;
         let (alias, _) = self.ours.live(&feed).ok_or(CommandError::UnknownFeed { feed })?;
         if !self.config.upload || !self.remote.as_ref().is_some_and(|remote| remote.download) {
             return Err(CommandError::Declined { what: "transfer blocks this way" });
         }
-        let body = checked_body(alias, blocks)?;
+        let start = checked(alias, blocks)?;
         let finished = match blocks.answer {
             None => false,
             Some(id) => self.answer_request(id, alias, blocks)?,
         };
         self.ours.reached(alias, blocks.head.length);
-        let place = self.queue_body(&body);
+        let place = self.queue_blocks(&start, blocks);
         if finished {
             self.serving.ended_at(place);
         }
         Ok(())
     }
 
-    fn answer_request(&mut self, id: RequestId, alias: u64, blocks: &Blocks) -> Result<bool, CommandError> {
+    fn answer_request<B>(
+        &mut self,
+        id: RequestId,
+        alias: u64,
+        blocks: &Blocks<B>,
+    ) -> Result<bool, CommandError> {
         let (start, count) = (blocks.start, blocks.blocks.len());
         let end = start.saturating_add(count as u64);
         self.serving.answer(id, alias, start, blocks.extending, count).map_err(|error| match error {
@@ -232,12 +241,14 @@ impl Session {
     }
 
     /// Queues a Blocks message, in pieces if it is larger than a frame.
-    fn queue_body(&mut self, body: &[u8]) -> u64 {
-        if body.len() <= MAX_FRAME {
-            let mut frame = Vec::with_capacity(body.len() + 4);
-            crate::codec::put_bytes(&mut frame, body);
+    fn queue_blocks<B: AsRef<[u8]>>(&mut self, start: &BlocksStart, blocks: &Blocks<B>) -> u64 {
+        if start.length <= MAX_FRAME {
+            let mut frame = Vec::with_capacity(start.length + 4);
+            crate::codec::put_varint(&mut frame, start.length as u64);
+            start.write(blocks, &mut frame);
             return self.outbox.push(frame);
         }
+        let body = message::body_of(start, blocks);
         let (mut place, mut offset) = (0, 0);
         for part in body.chunks(MAX_PIECE) {
             place = self.outbox.push(message::piece(body.len() as u64, offset, part));
@@ -296,8 +307,8 @@ fn refused(error: FeedsError, topic: TopicId) -> CommandError {
     }
 }
 
-/// Holds blocks against the limits the peer will hold them against, and writes them.
-fn checked_body(alias: u64, blocks: &Blocks) -> Result<Vec<u8>, CommandError> {
+/// Holds blocks against the limits the peer will hold them against, and writes what comes before them.
+fn checked<B: AsRef<[u8]>>(alias: u64, blocks: &Blocks<B>) -> Result<BlocksStart, CommandError> {
     if blocks.nodes.len() > MAX_PROOF_NODES {
         return Err(CommandError::TooMany { what: "nodes of a proof", limit: MAX_PROOF_NODES });
     }
@@ -308,9 +319,9 @@ fn checked_body(alias: u64, blocks: &Blocks) -> Result<Vec<u8>, CommandError> {
         let end = blocks.start.saturating_add(blocks.blocks.len() as u64);
         return Err(CommandError::Range { start: blocks.start, end, reach: blocks.head.length });
     }
-    let body = message::blocks_body(alias, blocks);
-    if body.len() > MAX_PIECED {
-        return Err(CommandError::TooLarge { what: "a message", found: body.len(), limit: MAX_PIECED });
+    let start = BlocksStart::new(alias, blocks);
+    if start.length > MAX_PIECED {
+        return Err(CommandError::TooLarge { what: "a message", found: start.length, limit: MAX_PIECED });
     }
-    Ok(body)
+    Ok(start)
 }

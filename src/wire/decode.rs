@@ -206,7 +206,7 @@ fn blocks(reader: &mut Reader<'_>) -> Result<Blocks, DecodeError> {
 }
 
 /// A head is never empty, covers its blocks and what it extends, and an answer brings something.
-pub fn fits(blocks: &Blocks) -> bool {
+pub fn fits<B>(blocks: &Blocks<B>) -> bool {
     let end = blocks.start.saturating_add(blocks.blocks.len() as u64);
     blocks.head.length > 0
         && blocks.head.length <= MAX_FEED_LENGTH

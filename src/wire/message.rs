@@ -291,26 +291,61 @@ fn range(tag: Tag, alias: u64, start: u64, end: u64) -> Vec<u8> {
 }
 
 /// Tag and body of Blocks, without the length: it may have to travel in pieces.
-pub fn blocks_body(alias: u64, blocks: &Blocks) -> Vec<u8> {
-    let size: usize = blocks.blocks.iter().map(|block| block.len() + 5).sum();
-    let mut out = Vec::with_capacity(size + blocks.nodes.len() * 37 + 128);
-    out.push(Tag::Blocks as u8);
-    put_varint(&mut out, alias);
-    put_varint(&mut out, blocks.answer.map_or(0, |id| id.0 + 1));
-    put_varint(&mut out, blocks.start);
-    put_varint(&mut out, blocks.extending);
-    put_varint(&mut out, blocks.head.length);
-    put_varint(&mut out, blocks.head.byte_length);
-    out.extend_from_slice(&blocks.head.signature);
-    put_varint(&mut out, blocks.nodes.len() as u64);
-    for ProofNode { hash, bytes } in &blocks.nodes {
-        out.extend_from_slice(hash);
-        put_varint(&mut out, *bytes);
+/// Type and body of a Blocks message up to the bytes of its blocks, and how long all of it is: so that those are copied
+/// once, to where they leave from.
+pub struct BlocksStart {
+    start: Vec<u8>,
+    pub length: usize,
+}
+
+impl BlocksStart {
+    pub fn new<B: AsRef<[u8]>>(alias: u64, blocks: &Blocks<B>) -> Self {
+        let mut out = Vec::with_capacity(blocks.nodes.len() * 37 + 128);
+        out.push(Tag::Blocks as u8);
+        put_varint(&mut out, alias);
+        put_varint(&mut out, blocks.answer.map_or(0, |id| id.0 + 1));
+        put_varint(&mut out, blocks.start);
+        put_varint(&mut out, blocks.extending);
+        put_varint(&mut out, blocks.head.length);
+        put_varint(&mut out, blocks.head.byte_length);
+        out.extend_from_slice(&blocks.head.signature);
+        put_varint(&mut out, blocks.nodes.len() as u64);
+        for ProofNode { hash, bytes } in &blocks.nodes {
+            out.extend_from_slice(hash);
+            put_varint(&mut out, *bytes);
+        }
+        put_varint(&mut out, blocks.blocks.len() as u64);
+        let of_block = |block: &B| varint_length(block.as_ref().len()) + block.as_ref().len();
+        let length = out.len() + blocks.blocks.iter().map(of_block).sum::<usize>();
+        Self { start: out, length }
     }
-    put_varint(&mut out, blocks.blocks.len() as u64);
-    for block in &blocks.blocks {
-        put_bytes(&mut out, block);
+
+    /// Type and body. `blocks`: those it was made of.
+    pub fn write<B: AsRef<[u8]>>(&self, blocks: &Blocks<B>, out: &mut Vec<u8>) {
+        out.extend_from_slice(&self.start);
+        for block in &blocks.blocks {
+            put_bytes(out, block.as_ref());
+        }
     }
+}
+
+fn varint_length(mut value: usize) -> usize {
+    let mut length = 1;
+    while value >= 0x80 {
+        value >>= 7;
+        length += 1;
+    }
+    length
+}
+
+pub fn blocks_body<B: AsRef<[u8]>>(alias: u64, blocks: &Blocks<B>) -> Vec<u8> {
+    body_of(&BlocksStart::new(alias, blocks), blocks)
+}
+
+pub fn body_of<B: AsRef<[u8]>>(start: &BlocksStart, blocks: &Blocks<B>) -> Vec<u8> {
+    let mut out = Vec::with_capacity(start.length);
+    start.write(blocks, &mut out);
+    debug_assert_eq!(out.len(), start.length, "the length that was announced");
     out
 }
 

@@ -161,9 +161,9 @@ pub struct ProofNode {
     pub bytes: u64,
 }
 
-/// Consecutive blocks with their proof: an answer to a request, or a push.
+/// Consecutive blocks with their proof: an answer to a request, or a push. What is sent may be borrowed.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Blocks {
+pub struct Blocks<B = Vec<u8>> {
     /// The request this answers, or `None` for a push.
     pub answer: Option<RequestId>,
     /// Index of the first block. `start + blocks.len()` is at most the head's length.
@@ -173,7 +173,7 @@ pub struct Blocks {
     pub head: Head,
     pub nodes: Vec<ProofNode>,
     /// May be empty in a push, which then only shows a head.
-    pub blocks: Vec<Vec<u8>>,
+    pub blocks: Vec<B>,
 }
 
 /// What the view of a replica hashes to. Two of them can be held against each other only if their digests are equal.

@@ -193,6 +193,11 @@ impl Session {
         Some(event)
     }
 
+    /// Whether something has happened that is not taken yet.
+    pub fn has_events(&self) -> bool {
+        !self.events.is_empty()
+    }
+
     pub(super) fn emit(&mut self, event: Event) {
         let carried = match &event {
             Event::Blocks { blocks, .. } => {

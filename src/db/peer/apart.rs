@@ -1,6 +1,7 @@
 //! Blocks of feeds without a database, wanted one by one or in ranges, and damaged blocks of any feed: asked for with
 //! complete proofs.
 
+use super::remote::RemoteFeed;
 use super::{MAX_UNVERIFIED, Peer, State};
 use crate::db::error::{Code, Error};
 use crate::db::raw::RAW;
@@ -48,9 +49,8 @@ impl State {
         while work.len() + self.asks.len() < MAX_ASKS
             && let Some(feed) = self.watch.apart.pop_first()
         {
-            let Some(remote) = self.remote.get(&feed).filter(|remote| !remote.inflight.yields) else {
-                continue;
-            };
+            let may_ask = |remote: &RemoteFeed| !remote.inflight.yields && !remote.is_no_key;
+            let Some(remote) = self.remote.get(&feed).filter(|remote| may_ask(remote)) else { continue };
             let Some((length, tip)) = known(&feed).filter(|(length, _)| *length < remote.length) else {
                 continue;
             };
@@ -152,6 +152,9 @@ impl State {
         {
             let last = last.min(first.saturating_add(MAX_REQUEST_BLOCKS));
             let free = shared.board.wants.lock().unasked(&feed, first, last);
+            if free != Some((first, last)) {
+                self.watch.apart_elsewhere.insert(feed);
+            }
             let Some((first, last)) = free else {
                 from = last;
                 continue;
@@ -195,6 +198,7 @@ impl State {
             remote.length = remote.length.min(next);
             remote.refused_at = remote.announced;
             remote.inflight.yields = true;
+            self.yielding.insert(*feed);
         }
         self.watch.touched.insert(*feed);
     }
@@ -251,7 +255,12 @@ impl Peer {
         result: Result<Result<(), FeedError>, Error>,
     ) {
         let is_other_history = matches!(result, Ok(Err(FeedError::Fork(_) | FeedError::Forked { .. })));
+        // Whoever knows a feed by a branch's name alone cannot tell that it is one, and asks for it: who has the branch
+        // answers with what its feed's key has signed. That is told apart from a lie by nothing, so it may happen once.
+        let is_no_key = matches!(result, Ok(Err(FeedError::Head(_))))
+            && self.with_state(|state, peer| state.here(&ask.feed, peer).is_none_or(|here| here.tip == 0));
         let failure = match result {
+            Ok(Err(FeedError::Head(_))) if is_no_key => None,
             // A contradiction is found by who holds the feed from its beginning; here nothing of it was stored. That the
             // feed has forked may have become known while the answer was on its way: who sent it has done nothing wrong.
             Ok(Ok(()) | Err(FeedError::Fork(_) | FeedError::Forked { .. } | FeedError::Gap { .. })) => None,
@@ -265,7 +274,10 @@ impl Peer {
         let goes_on = self.with_state(|state, peer| {
             let was_full = state.unverified >= MAX_UNVERIFIED;
             state.unverified -= bytes.min(state.unverified);
-            if is_other_history {
+            if let Some(remote) = state.remote.get_mut(&ask.feed).filter(|_| is_no_key) {
+                remote.is_no_key = true;
+            }
+            if is_other_history || is_no_key {
                 // Of another history than what is here, or of either: it is not asked again before it announces more.
                 state.give_up_ask(ask, ask.start);
             }

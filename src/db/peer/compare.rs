@@ -29,12 +29,12 @@ pub(super) struct Compared {
 /// What this side has said.
 #[derive(Default)]
 pub(super) struct Own {
-    /// Commits of the database when it was last looked at.
-    commits: Option<u64>,
+    /// Commits of the database when it was last looked at, plus one; 0: it was not.
+    commits: u64,
     /// The digest that was last said.
     said: Option<ShortDigest>,
-    /// The digest for which a difference was last told.
-    told: Option<ShortDigest>,
+    /// The digest for which a difference was last told: hardly ever one is.
+    told: Option<Box<ShortDigest>>,
 }
 
 /// The half of one of our own digests: enough to know it again.
@@ -72,9 +72,9 @@ impl State {
             if open.info.relay.is_some() {
                 return false;
             }
-            let commits = open.state_hash.commits();
+            let commits = open.state_hash.commits().saturating_add(1);
             let own = self.compared.entry((*id, open.id)).or_default();
-            own.commits.replace(commits) == Some(commits)
+            std::mem::replace(&mut own.commits, commits) == commits
         });
         shown.into_iter().map(|(_, open)| open).collect()
     }
@@ -125,7 +125,9 @@ impl State {
             return;
         }
         let own = self.compared.entry((id, open.id)).or_default();
-        if std::mem::replace(&mut own.told, short(&ours.digest)) != short(&ours.digest) {
+        let told = short(&ours.digest).map(Box::new);
+        if own.told != told {
+            own.told = told;
             let (ours, theirs) = (ours.state, theirs.state);
             shared.board.send(open.id, &DbEvent::Diverged { ours, theirs, peer: peer.0.id });
         }

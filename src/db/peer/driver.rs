@@ -5,7 +5,7 @@ use crate::db::board::{OpenDatabase, PublishedFeed};
 use crate::db::error::{Code, Error};
 use crate::types::FeedKey;
 use crate::wire::{CloseReason, Event, FeedState, RequestId, Role, Topic, TopicId};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -101,7 +101,7 @@ impl State {
             }
             Event::Access { topic, kind: super::relay::RELAY, .. } => {
                 if let Some(shown) = self.topics.get_mut(&topic) {
-                    shown.relaying.heard = true;
+                    shown.relaying.get_or_insert_default().heard = true;
                 }
                 self.watch.due.insert(topic);
             }
@@ -208,15 +208,13 @@ impl State {
             Shown {
                 topic,
                 news: BTreeSet::new(),
-                second: BTreeSet::new(),
                 mark: None,
                 heard: false,
                 heard_own: false,
                 said_own: false,
-                unmet: BTreeMap::new(),
                 forks: None,
                 access: None,
-                relaying: super::relay::Relaying::default(),
+                relaying: None,
                 compared: super::compare::Compared::default(),
             },
             peer,
@@ -252,6 +250,7 @@ impl State {
             return;
         }
         self.look(peer);
+        self.offer_feeds_apart(peer);
         if self.topics.is_empty() {
             // Nothing is shared, or no longer: what was claimed is claimed no more.
             self.sort_touched(peer);
@@ -328,9 +327,7 @@ impl State {
         let remote = self.remote.entry(key).or_default();
         // What is being caught up is told of, not pushed: who has all before it is mostly catching up with the same.
         if is_second || feed.partly.is_some() {
-            if let Some(shown) = self.topics.get_mut(&id) {
-                shown.second.insert(key);
-            }
+            self.second.entry(id).or_default().insert(key);
             return true;
         }
         let was_partly = std::mem::take(&mut remote.told_partly);

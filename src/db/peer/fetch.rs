@@ -300,6 +300,7 @@ impl State {
         }
         if let Some(remote) = self.remote.get_mut(feed) {
             remote.inflight.yields = true;
+            self.yielding.insert(*feed);
             remote.length = remote.length.min(next);
             remote.refused_from = Some(next);
         }

@@ -16,16 +16,17 @@ impl State {
             announced.iter().filter(|state| !branches.contains(&state.feed)).copied().collect();
         let announced = feeds.as_slice();
         let databases = self.databases_of_topic(id, peer);
-        let (Some(shared), Some(shown)) = (&self.shared, self.topics.get_mut(&id)) else { return };
+        let (Some(shared), Some(shown)) = (&self.shared, self.topics.get(&id)) else { return };
         if shown.topic.kind != TopicKind::Database {
             return;
         }
         for open in &databases {
             if !open.status.read().takes_strangers {
                 let is_joining = open.feeds.read().get(&open.info.key).is_none_or(|feed| feed.placed == 0);
-                let room = MAX_STRANGERS.saturating_sub(shown.unmet.len());
                 if is_joining && open.info.apply {
-                    shown.unmet.extend(announced.iter().take(room).map(|state| (state.feed, *state)));
+                    let unmet = self.unmet.entry(id).or_default();
+                    let room = MAX_STRANGERS.saturating_sub(unmet.len());
+                    unmet.extend(announced.iter().take(room).map(|state| (state.feed, *state)));
                 }
                 continue;
             }
@@ -47,7 +48,8 @@ impl State {
             if std::mem::replace(&mut self.is_meeting, true) {
                 // As many as may be announced on a topic, each once: jobs do not pile up.
                 let is_unknown = |state: &&FeedState| unknown.contains(&state.feed);
-                shown.unmet.extend(announced.iter().filter(is_unknown).map(|state| (state.feed, *state)));
+                let unmet = announced.iter().filter(is_unknown).map(|state| (state.feed, *state));
+                self.unmet.entry(id).or_default().extend(unmet);
                 continue;
             }
             let id = open.id;
@@ -69,13 +71,8 @@ impl State {
         if self.is_meeting {
             return;
         }
-        let kept: Vec<_> = self
-            .topics
-            .iter_mut()
-            .filter(|(_, shown)| !shown.unmet.is_empty())
-            .map(|(id, shown)| (*id, std::mem::take(&mut shown.unmet).into_values().collect::<Vec<_>>()))
-            .collect();
-        for (id, unmet) in kept {
+        for (id, unmet) in std::mem::take(&mut self.unmet) {
+            let unmet: Vec<FeedState> = unmet.into_values().collect();
             self.meet_strangers(id, &unmet, peer);
         }
     }

@@ -106,7 +106,14 @@ struct State {
     spoken: spoken::Spoken,
     /// By topic, and by number: several databases of a store may have the topic's key.
     compared: BTreeMap<(TopicId, u32), compare::Own>,
-    remote: BTreeMap<FeedKey, RemoteFeed>,
+    remote: BTreeMap<FeedKey, Box<RemoteFeed>>,
+    /// Feeds that were refused and may be asked for again when others could have asked.
+    yielding: BTreeSet<FeedKey>,
+    /// By topic, feeds of which something went over another connection to the same store.
+    second: BTreeMap<TopicId, BTreeSet<FeedKey>>,
+    /// By topic, feeds announced before it was known whether the database takes in such as it does not know, or while
+    /// others are looked at.
+    unmet: BTreeMap<TopicId, BTreeMap<FeedKey, FeedState>>,
     watch: watch::Watch,
     serving: VecDeque<Serving>,
     /// Ranges asked for apart from the beginning of their feeds.
@@ -161,8 +168,6 @@ struct Shown {
     topic: Topic,
     /// Feeds that have changed since they were last looked at for it.
     news: BTreeSet<FeedKey>,
-    /// Feeds of which something went over another connection to the same store.
-    second: BTreeSet<FeedKey>,
     /// The other side's name on this topic.
     mark: Option<twice::Mark>,
     /// The other side's first vector is all here.
@@ -172,12 +177,10 @@ struct Shown {
     said_own: bool,
     /// Nobody has forked, mostly.
     forks: Option<Box<forks::Forks>>,
-    /// Feeds announced before it was known whether the database takes in such as it does not know, or while others are
-    /// looked at.
-    unmet: BTreeMap<FeedKey, FeedState>,
     /// Nobody has said anything of it, mostly.
     access: Option<Box<access::Talk>>,
-    relaying: relay::Relaying,
+    /// Nobody relays, mostly.
+    relaying: Option<Box<relay::Relaying>>,
     compared: compare::Compared,
 }
 

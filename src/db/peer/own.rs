@@ -90,7 +90,7 @@ impl State {
     pub(super) fn compare_overtaken(&mut self, feed: &FeedKey, peer: &Peer) {
         let Some(remote) = self.remote.get_mut(feed) else { return };
         remote.was_ahead = false;
-        let RemoteFeed { length, root, signed, .. } = *remote;
+        let RemoteFeed { length, root, signed, .. } = **remote;
         let state = FeedState { feed: *feed, length, root, signed };
         if self.contradicts(&state, peer)
             && let Some(remote) = self.remote.get_mut(feed)

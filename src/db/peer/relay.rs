@@ -27,7 +27,7 @@ impl State {
         if shown.topic.kind != TopicKind::Database {
             return;
         }
-        let heard = shown.relaying.heard;
+        let heard = shown.relaying.as_ref().is_some_and(|relaying| relaying.heard);
         for open in self.databases_of_topic(id, peer) {
             if open.info.relay.is_some() {
                 self.say_relay(id);
@@ -40,7 +40,7 @@ impl State {
 
     fn say_relay(&mut self, id: TopicId) {
         let Some(shown) = self.topics.get_mut(&id) else { return };
-        if !std::mem::replace(&mut shown.relaying.said, true) {
+        if !std::mem::replace(&mut shown.relaying.get_or_insert_default().said, true) {
             let _ = self.session.access(id, RELAY, &[]);
         }
     }
@@ -50,7 +50,7 @@ impl State {
     fn give(&mut self, id: TopicId, open: &OpenDatabase, peer: &Peer) {
         let branches = self.early_branches(id);
         let Some(shown) = self.topics.get_mut(&id) else { return };
-        let (given, talk) = (&mut shown.relaying.given, shown.access.as_ref());
+        let (given, talk) = (&mut shown.relaying.get_or_insert_default().given, shown.access.as_ref());
         let proved: Vec<FeedKey> = talk.into_iter().flat_map(|talk| talk.proved()).copied().collect();
         let feeds = open.feeds.read();
         let is_kept =

@@ -26,6 +26,9 @@ pub(super) struct RemoteFeed {
     pub unproved_at: Option<u64>,
     /// What it had announced when it refused a block that was asked for alone.
     pub refused_at: u64,
+    /// Under this name, of which nothing signed is known here, it has sent what the name has not signed: it may be that of
+    /// a branch. Nothing of it is asked for over this connection any more.
+    pub is_no_key: bool,
     /// Damaged blocks that it did not give either.
     pub refused_holes: BTreeSet<u64>,
     /// Blocks that came, and that were sent.
@@ -54,9 +57,9 @@ impl RemoteFeed {
 
     /// It speaks of the feed no more: what it said is as if it had not. What is on its way, and was counted, stays.
     pub fn unsay(&mut self) {
-        let Self { received_blocks, sent_blocks, inflight, .. } = std::mem::take(self);
+        let Self { received_blocks, sent_blocks, is_no_key, inflight, .. } = std::mem::take(self);
         let inflight = inflight.unsaid();
-        *self = Self { received_blocks, sent_blocks, inflight, ..Self::default() };
+        *self = Self { is_no_key, received_blocks, sent_blocks, inflight, ..Self::default() };
     }
 
     /// Nothing that it has tells more than is known: it is asked again once more is here, or it announces more.

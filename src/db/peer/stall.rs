@@ -35,7 +35,7 @@ impl State {
         let mut is_waited_for = false;
         let mut claims = shared.board.claims.lock();
         claims.retain(|feed, fetching| {
-            if is_silent || self.remote.get(feed).is_some_and(is_owed) {
+            if is_silent || self.remote.get(feed).is_some_and(|remote| is_owed(remote)) {
                 self.released |= fetching.give_up(peer.0.id);
             }
             if let Some(remote) = self.remote.get_mut(feed)
@@ -75,11 +75,11 @@ impl State {
 
     /// What was refused may be asked for again, now that others could have asked.
     pub(super) fn fetch_refused(&mut self, peer: &Peer) {
-        let yielding = self.remote.iter_mut().filter(|(_, remote)| remote.inflight.yields);
-        let mut yielded = Vec::new();
-        for (feed, remote) in yielding {
-            remote.inflight.yields = false;
-            yielded.push(*feed);
+        let yielded = std::mem::take(&mut self.yielding);
+        for feed in &yielded {
+            if let Some(remote) = self.remote.get_mut(feed) {
+                remote.inflight.yields = false;
+            }
         }
         if !yielded.is_empty() {
             self.watch.touched.extend(yielded);

@@ -144,7 +144,7 @@ impl State {
         }
         let nothing = RemoteFeed::default();
         let feed = |key: FeedKey| {
-            let remote = self.remote.get(&key).unwrap_or(&nothing);
+            let remote = self.remote.get(&key).map_or(&nothing, |remote| &**remote);
             PeerFeed {
                 key,
                 ours: ours.get(&key).copied().unwrap_or(0),

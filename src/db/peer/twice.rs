@@ -121,10 +121,8 @@ impl State {
 
     /// A tick has passed: tells the lengths of what went over another connection, or is only partly here.
     pub(super) fn say_seconds(&mut self, peer: &Peer) {
-        let ids = self.topics.iter().filter(|(_, shown)| !shown.second.is_empty());
-        for id in ids.map(|(id, _)| *id).collect::<Vec<_>>() {
-            let Some(shown) = self.topics.get_mut(&id) else { continue };
-            for key in std::mem::take(&mut shown.second) {
+        for (id, feeds) in std::mem::take(&mut self.second) {
+            for key in feeds {
                 self.say_second(id, key, peer);
             }
         }
@@ -142,8 +140,8 @@ impl State {
         if has_left {
             self.spoken.say(id, key, length);
             self.remote.entry(key).or_default().told_partly = feed.partly.is_some();
-        } else if let Some(shown) = self.topics.get_mut(&id) {
-            shown.second.insert(key);
+        } else {
+            self.second.entry(id).or_default().insert(key);
         }
     }
 }

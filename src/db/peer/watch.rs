@@ -33,6 +33,8 @@ pub(super) struct Watch {
     pub elsewhere: BTreeSet<FeedKey>,
     /// Feeds without a database of which something may be wanted.
     pub apart: BTreeSet<FeedKey>,
+    /// The same, but another connection was asked for it.
+    pub apart_elsewhere: BTreeSet<FeedKey>,
     /// Feeds of which damaged blocks may be asked for.
     pub holed: BTreeSet<FeedKey>,
     /// Feeds of which not all that was announced is here and in the order.
@@ -158,6 +160,8 @@ impl State {
                 self.watch.apart_due.extend(databases.iter().map(|open| open.id));
             }
         }
+        self.second.remove(&id);
+        self.unmet.remove(&id);
         self.watch.unheard.remove(&id);
         self.watch.unvectored.remove(&id);
         self.watch.due.remove(&id);
@@ -253,7 +257,8 @@ impl State {
             }
         }
         self.offer(&mut offer, MAX_TOPICS);
-        if self.is_asking() {
+        if self.is_asking() || self.session.has_events() {
+            // What was answered may stand among what is yet to be taken.
             self.watch.apart_due.extend(feeds_apart.iter().map(|(open, _)| open.id));
             return;
         }
@@ -261,7 +266,6 @@ impl State {
             self.add_apart(open, feeds, &mut offer);
         }
         self.offer(&mut offer, DATABASE_TOPICS);
-        self.offer_feeds_apart(peer);
     }
 
     /// Offers topics that are not offered yet, as long as fewer than so many are.
@@ -383,10 +387,7 @@ impl State {
     /// A feed that another connection was at may be free.
     pub(super) fn look_elsewhere(&mut self) {
         self.watch.wanting.append(&mut self.watch.elsewhere);
-        if let Some(shared) = &self.shared {
-            let raw = shared.board.raw.feeds.read();
-            self.watch.apart.extend(raw.keys().filter(|feed| self.remote.contains_key(*feed)));
-        }
+        self.watch.apart.append(&mut self.watch.apart_elsewhere);
     }
 
     /// Whether the other side has more to say first, of one database or of any.
