@@ -1119,7 +1119,8 @@ export class Store {
   /** Copies what is committed now into a directory that holds no store yet; writing goes on meanwhile. A store opened
    * from the copy refuses to write (`ERR_RESTORED`) until a peer that had its feeds has confirmed them, or `resume`. */
   backup(path: string): Promise<void>
-  /** `mine`: your word that nothing newer than this backup exists anywhere; lets it write again. */
+  /** `mine`: your word that nothing newer of what this device wrote exists anywhere; lets it write again, also where peers
+   * had only the beginning of what it had sent. */
   resume(options: { mine: true }): Promise<void>
   /** Checks all that is stored, on a thread of its own: the file's pages, blocks against signed heads, every row, every
    * key against the diffs it is made of, state hashes. Writing goes on meanwhile. With `repair` what is damaged is mended

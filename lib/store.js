@@ -110,8 +110,8 @@ class Store {
   }
 
   /**
-   * Lets a store that was made by `backup` write again (ERR_RESTORED until then, or until a peer has confirmed it).
-   * `mine`: the caller's word that nothing newer than this backup exists anywhere.
+   * Lets a store that was made by `backup` write again (ERR_RESTORED until then, or until a peer has confirmed it), or one
+   * whose peers have only the beginning of what it had sent. `mine`: the caller's word that nothing newer exists anywhere.
    */
   async resume(options) {
     if (options?.mine !== true) {

@@ -10,8 +10,8 @@
 mod support;
 
 use multi_hyperbee::db::{
-    DatabaseOptions, Db, EncryptionKey, Location, PeerEvent, PeerOptions, RelayLimits, Store, StoreOptions,
-    Transport, VerifyOptions, Why, Write,
+    Code, DatabaseOptions, Db, EncryptionKey, Location, PeerEvent, PeerOptions, RelayLimits, Store,
+    StoreOptions, Transport, VerifyOptions, Why, Write,
 };
 use multi_hyperbee::store::{Environment, Options, Read as _, Table, WriteTxn};
 use multi_hyperbee::types::FeedKey;
@@ -315,12 +315,50 @@ fn who_has_the_beginning_of_a_batch_is_in_sync_with_who_has_no_more_of_it() {
     let wire = connect(&b, &c);
     carry_until(&[&wire], || have(&c) == there && c.is_flushed().unwrap() && b.is_flushed().unwrap());
     assert!(get(&c, "before").is_some() && get(&c, "k0").is_none(), "a batch is there whole or not at all");
-    let status = c.sync_status().unwrap();
-    assert!(status.synced && status.peers[0].synced);
-    assert!(status.feeds.iter().any(|feed| feed.reason.as_ref().is_some_and(|it| it.why == Why::NoPeer)));
+    carry_until(&[&wire], || {
+        let status = c.sync_status().unwrap();
+        let mut reasons = status.feeds.iter().filter_map(|feed| feed.reason.as_ref());
+        status.synced && status.peers[0].synced && reasons.any(|reason| reason.why == Why::NoPeer)
+    });
     let back = connect(&a, &c);
     carry(&[&wire, &back], || get(&b, "k399").is_some());
     assert!(agree(&[&a, &b, &c]));
+}
+
+/// A device goes on from a backup, and another has the beginning of what it had written since; the rest is nowhere.
+#[test]
+fn what_a_restored_device_wrote_comes_back_when_its_user_says_that_the_rest_is_lost() {
+    let dirs = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
+    let store = at(dirs[0].path());
+    let a = PLAIN.open(&store, None);
+    put(&a, "before", r#"{"n":1}"#);
+    store.backup(dirs[1].path().to_owned()).wait().unwrap();
+    a.write(entries()).wait().unwrap();
+    let stores = [memory(), memory()];
+    let (b, there) = half(&a, PLAIN, &stores[0]);
+    let id = key(&a);
+    a.close().wait().unwrap();
+    store.close().wait().unwrap();
+    let restored = at(dirs[1].path());
+    let a = PLAIN.open(&restored, None);
+    restored.resume().wait().unwrap();
+    put(&a, "since", r#"{"n":2}"#);
+    let wire = connect(&a, &b);
+    carry(&[&wire], || have(&a) == there);
+    // What was written waits behind what may still come.
+    let refused = a.write(vec![put_write("more", "{}")]).wait().unwrap().remove(0).unwrap_err();
+    assert_eq!(refused.code, Code::Restored);
+    assert!(refused.message.contains("resume"), "{}", refused.message);
+    restored.resume().wait().unwrap();
+    assert!(get(&a, "since").is_some() && get(&a, "k0").is_some());
+    put(&a, "more", r#"{"n":3}"#);
+    carry(&[&wire], || get(&b, "more").is_some());
+    assert!(agree(&[&a, &b]));
+    wire.close();
+    let c = PLAIN.open(&stores[1], Some(id));
+    let wire = connect(&b, &c);
+    carry(&[&wire], || agree(&[&a, &b, &c]));
+    assert!(get(&c, "since").is_some());
 }
 
 /// A connection on which all that flows flows.

@@ -61,7 +61,7 @@ impl Work<'_, '_> {
         Ok(Some(taken_out))
     }
 
-    fn engine_local(&self, id: u32) -> Option<FeedKey> {
+    pub fn engine_local(&self, id: u32) -> Option<FeedKey> {
         let database = self.engine.databases.get(&id).filter(|database| !database.row.relay)?;
         Some(database.row.local)
     }

@@ -281,8 +281,8 @@ impl From<FeedError> for Error {
                 return Error::new(
                     Code::Restored,
                     format!(
-                        "{error}: this store is older than what it once sent; connect to a peer that has the rest, or, if \
-                         nobody has it any more, open the database with a new key pair (docs/guide.md, Restoring a backup)"
+                        "{error}: this store is older than what it once sent; connect to a peer that has the rest, or call \
+                         store.resume({{ mine: true }}) if nobody has it any more"
                     ),
                 );
             }

@@ -5,7 +5,8 @@ use super::error::{Code, Error, Failure};
 use super::events::Reply;
 use super::store::Store;
 use crate::fault::{self, Fault};
-use crate::feed::{self, FeedRecord};
+use crate::feed::{self, FeedRecord, Secret};
+use crate::order;
 use crate::store::WriteTxn;
 use crate::types::FeedKey;
 use std::path::PathBuf;
@@ -36,7 +37,8 @@ impl Store {
         }
     }
 
-    /// The user's word that nothing newer than this backup exists anywhere: its own feeds may be appended to again.
+    /// The user's word that nothing newer than what is here exists anywhere: own feeds may be appended to again, those of
+    /// a backup and those of which peers have shown only the beginning of what was signed.
     pub fn resume(&self) -> Reply<()> {
         match self.shared() {
             #[expect(
@@ -63,11 +65,40 @@ fn mark_own_feeds(txn: &mut WriteTxn<'_>) -> Result<(), Failure> {
 impl Work<'_, '_> {
     fn resume(&mut self) -> Result<(), Failure> {
         for FeedRecord { key, unconfirmed, .. } in feed::all(self.txn)? {
-            if unconfirmed {
+            if self.end_here(key)? || unconfirmed {
                 self.confirmed(key)?;
             }
         }
         Ok(())
+    }
+
+    /// Where more of an own feed was signed than is here, it ends here from now on. False: nothing is missing; or it is the
+    /// end of a batch, which nothing can follow; or a database that has the feed is not open.
+    fn end_here(&mut self, key: FeedKey) -> Result<bool, Failure> {
+        self.finish_feed(&key)?;
+        let Some(record) = self.feed(&key)?.cloned() else { return Ok(false) };
+        let is_open = record.secret.as_ref().is_some_and(Secret::is_open);
+        if !is_open || record.forked || record.signed() <= record.length || !self.is_open_everywhere(&key)? {
+            return Ok(false);
+        }
+        for id in self.databases_of(&key)? {
+            let placed = self.database(id)?.order.placed().get(&key);
+            if self.engine_local(id) != Some(key) || placed == record.length {
+                continue;
+            }
+            let sealing = self.database(id)?.space.blocks(key);
+            // What cannot be read is no batch that could be told to be cut off.
+            if let Ok((start, head)) = order::batch_start(self.txn, &sealing, record.id, record.length - 1)
+                && start.saturating_add(head.length) > record.length
+            {
+                return Ok(false);
+            }
+        }
+        let mut record = record;
+        feed::end_here(self.txn, &mut record)?;
+        self.engine.feeds.insert(key, record);
+        self.engine.effects.feeds.insert(key);
+        Ok(true)
     }
 
     /// A peer that had an own feed shows it at `length`: if that is all that had left when the backup was made, and

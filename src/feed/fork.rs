@@ -3,7 +3,7 @@ use super::record::save;
 use super::tree::StoredTree;
 use super::{FeedError, FeedRecord, Received};
 use crate::codec::Reader;
-use crate::merkle::{self, Head, Parting, Side, flat};
+use crate::merkle::{self, Head, Parting, PartingError, Side, flat};
 use crate::store::{Read, Table, WriteTxn};
 use crate::types::FeedKey;
 
@@ -29,8 +29,14 @@ pub fn parting(txn: &impl Read, record: &FeedRecord, received: &Received<'_>) ->
     let roots = proved.start.nodes().collect();
     let ours = Side::new(&tree_under(&tree, record, &ours)?, ours, common)?;
     let parting = Parting { common, roots, sides: [ours, Side { head: theirs, leaf, after }] };
-    parting.verify(&record.key)?;
-    Ok(parting)
+    match parting.verify(&record.key) {
+        Ok(()) => Ok(parting),
+        // Their side was verified, with what is common.
+        Err(PartingError::Proof(_)) => {
+            Err(FeedError::Corrupt { feed_id: record.id, what: "its tree does not lead to its signed head" })
+        }
+        Err(error) => Err(error.into()),
+    }
 }
 
 /// Keeps the proof of a fork. The first one stays.

@@ -47,4 +47,4 @@ pub use record::{FeedRecord, all, create, each, load, save};
 pub use seed::{Secret, Seed};
 pub use serve::{Outgoing, block, byte_length_at, prove, root_at};
 pub use tree::StoredTree;
-pub use truncate::truncate;
+pub use truncate::{end_here, truncate};

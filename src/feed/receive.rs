@@ -132,10 +132,16 @@ impl FeedRecord {
     }
 }
 
-/// Whether our tree is the one that was signed, as far as that was.
+/// Whether our tree is the one that was signed, as far as that was, or that was proved under what covers it.
 fn leads_to_head<R: Read>(tree: &StoredTree<'_, R>, record: &FeedRecord) -> Result<bool, FeedError> {
-    let Some(head) = record.head.filter(|head| head.length <= record.length) else { return Ok(true) };
-    Ok(tree.roots(head.length)?.hash() == head.root)
+    let head = record.head.filter(|head| head.length <= record.length).map(|head| (head.length, head.root));
+    let covered = record.covered.as_ref().map(|covered| (record.length, covered.root));
+    for (length, root) in head.into_iter().chain(covered) {
+        if tree.roots(length)?.hash() != root {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }
 
 /// The head against the signed heads we know and against our own tree. `brings`: blocks come with it that are not here,

@@ -23,6 +23,19 @@ pub fn truncate(txn: &mut WriteTxn<'_>, record: &mut FeedRecord, length: u64) ->
     save(txn, record)
 }
 
+/// Ends one's own feed with what is here and forgets what was signed beyond: the user's word that nothing more of it exists
+/// anywhere. If something does, that key has signed two histories.
+pub fn end_here(txn: &mut WriteTxn<'_>, record: &mut FeedRecord) -> Result<(), FeedError> {
+    let secret = record.secret.as_ref().ok_or(FeedError::NotWritable { feed: record.key })?;
+    let secret = secret.seed(record.key)?.clone();
+    let roots = StoredTree { txn: &*txn, feed_id: record.id }.roots(record.length)?;
+    if record.complete() != record.length {
+        record.head = Some(Head::sign(&secret.signing_key(), &roots));
+    }
+    (record.cover, record.covered, record.tip, record.left) = (None, None, None, record.length);
+    save(txn, record)
+}
+
 /// Takes away the blocks from `length` on, and the tree over them. Which heads are left the caller says.
 pub(super) fn cut(txn: &mut WriteTxn<'_>, record: &mut FeedRecord, length: u64) -> Result<Roots, FeedError> {
     let roots = StoredTree { txn: &*txn, feed_id: record.id }.roots(length)?;

@@ -73,7 +73,7 @@ impl Inflight {
 
     /// The search for the place where two branches part is over.
     pub fn unsaid(self) -> Self {
-        Self { again: None, parts_at: None, ..self }
+        Self { again: None, parts_at: None, back: 0, was_asked_all: false, ..self }
     }
 
     pub fn is_storing(&self) -> bool {

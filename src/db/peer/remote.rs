@@ -72,6 +72,6 @@ impl RemoteFeed {
     /// What it has is asked for again: from there the place where the branches part is searched for.
     pub fn holds_another_branch(&mut self) {
         self.contradicts = true;
-        self.inflight.again = Some(self.length.saturating_sub(1));
+        self.inflight.search_anew(self.length.saturating_sub(1));
     }
 }
