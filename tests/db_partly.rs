@@ -13,7 +13,7 @@ use multi_hyperbee::db::{
     Code, DatabaseOptions, Db, EncryptionKey, Location, PeerEvent, PeerOptions, RelayLimits, Store,
     StoreOptions, Transport, VerifyOptions, Why, Write,
 };
-use multi_hyperbee::store::{Environment, Options, Read as _, Table, WriteTxn};
+use multi_hyperbee::store::{Environment, Options, Read as _, Table, WriteTxn, tree_key};
 use multi_hyperbee::types::FeedKey;
 use std::ops::Bound;
 use std::path::Path;
@@ -482,6 +482,43 @@ fn a_store_from_before_there_were_such_rows_passes_on_what_it_is_brought_from_th
     assert_eq!((have(&b), have(&c)), (there, 0));
     bring(&a, &b, &store, there + 1);
     carry(&[&wire], || have(&c) == have(&b));
+}
+
+/// What covers all that is here says which of a block and its leaf is right.
+#[test]
+fn a_damaged_leaf_beyond_the_last_whole_head_is_no_fork_and_costs_no_block() {
+    let a = writer(PLAIN);
+    let (dir, there) = half_on_disk(&a);
+    tamper(dir.path(), |txn| {
+        // The row that is not full yet.
+        let row_key = tree_key(id_of(txn, key(&a)), 0, (there - 1) / 16);
+        let mut row = txn.get(Table::Tree, &row_key).unwrap().unwrap().to_vec();
+        row[20] ^= 1;
+        txn.put(Table::Tree, &row_key, &row).unwrap();
+    });
+    let store = at(dir.path());
+    let b = PLAIN.open(&store, Some(key(&a)));
+    let wire = connect(&a, &b);
+    for _ in 0..50 {
+        wire.carry(usize::MAX);
+        store.settled().wait().unwrap();
+    }
+    // It is said to be damaged here: not a fork, and nobody else's fault.
+    let (_, events) = wire.events();
+    let failed = |event: &PeerEvent| matches!(event, PeerEvent::Failed(error) if error.code == Code::Corrupt);
+    assert!(events.iter().any(failed), "{events:?}");
+    wire.close();
+    let options = VerifyOptions { repair: true, encryption_key: None };
+    let repaired = store.verify_with(options, |_| ()).wait().unwrap().repair.unwrap();
+    assert_eq!((repaired.waiting, repaired.remaining), (vec![], vec![]));
+    assert!(store.verify(|_| ()).wait().unwrap().is_clean());
+    let wire = connect(&a, &b);
+    carry(&[&wire], || have(&b) == have(&a) && agree(&[&a, &b]));
+}
+
+/// The store's number of a feed.
+fn id_of(txn: &WriteTxn<'_>, feed: FeedKey) -> u32 {
+    multi_hyperbee::feed::load(txn, &feed).unwrap().unwrap().id
 }
 
 #[test]

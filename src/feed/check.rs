@@ -1,9 +1,9 @@
 //! Everything that is stored of a feed, compared: blocks with the tree, the tree with the signed heads.
 
 use super::mend::leaf_at;
-use super::tree::{PACK, tier_length, tiers};
+use super::tree::{PACK, StoredTree, tier_length, tiers};
 use super::{FeedError, FeedRecord};
-use crate::merkle::{Head, HeadError, Node, Roots};
+use crate::merkle::{Beyond, Head, HeadError, Node, Roots};
 use crate::store::{Read, Table, block_key, tree_key};
 use std::ops::Bound;
 
@@ -181,10 +181,16 @@ fn judge(
     stored: Option<Growing>,
     suspects: &[u64],
 ) -> Result<(), FeedError> {
-    let complete = record.complete();
-    let signed = |tree: &Growing| tree.fits || complete == 0;
+    // What leads to the head that covers all that is here is right to its end.
+    let is_covered =
+        [Some(blocks), stored.as_ref()].into_iter().flatten().any(|tree| covers(txn, record, tree));
+    let complete = if is_covered { record.length } else { record.complete() };
+    let signed = |tree: &Growing| match is_covered {
+        true => covers(txn, record, tree),
+        false => tree.fits || complete == 0,
+    };
     if signed(blocks) {
-        // Beyond the last complete head only the tree speaks for a block: it is believed there.
+        // Beyond the last head that speaks for blocks only the tree does: it is believed there.
         let doubted = suspects.iter().any(|seq| *seq >= complete);
         for (tier, group) in blocks.differs.iter().filter(|row| !doubted || ends(row) <= complete) {
             found.flaw(Flaw::Tree { tier: *tier, group: *group });
@@ -218,6 +224,15 @@ fn judge(
         found.flaw(Flaw::Lengths);
     }
     Ok(())
+}
+
+/// Whether a tree over all that is here leads to the head that covers it.
+fn covers(txn: &impl Read, record: &FeedRecord, tree: &Growing) -> bool {
+    let Some((cover, covered)) = record.cover.zip(record.covered.as_ref()) else { return false };
+    let here = StoredTree { txn, feed_id: record.id };
+    tree.roots.length() == record.length
+        && Beyond::new(&here, tree.roots.clone(), cover.length, &covered.nodes)
+            .is_ok_and(|beyond| cover.fits(beyond.whole()))
 }
 
 /// The blocks below a row of nodes end here.
