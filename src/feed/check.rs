@@ -185,9 +185,8 @@ fn judge(
     let is_covered =
         [Some(blocks), stored.as_ref()].into_iter().flatten().any(|tree| covers(txn, record, tree));
     let complete = if is_covered { record.length } else { record.complete() };
-    let signed = |tree: &Growing| match is_covered {
-        true => covers(txn, record, tree),
-        false => tree.fits || complete == 0,
+    let signed = |tree: &Growing| {
+        if is_covered { covers(txn, record, tree) } else { tree.fits || complete == 0 }
     };
     if signed(blocks) {
         // Beyond the last head that speaks for blocks only the tree does: it is believed there.

@@ -6,6 +6,7 @@ use crate::db::rows::Halt;
 use std::collections::BTreeSet;
 
 /// What the other side has of a feed.
+#[expect(clippy::struct_excessive_bools, reason = "each is about one thing, independent of the others")]
 #[derive(Default)]
 pub(super) struct RemoteFeed {
     pub length: u64,
