@@ -314,3 +314,35 @@ fn a_copy_that_cannot_be_marked_is_no_store() {
     env.copy(dir.path(), |_: &mut WriteTxn<'_>| Ok::<_, StoreError>(())).unwrap();
     assert_eq!(open(dir.path()).unwrap().read().unwrap().entries(Table::Log).unwrap(), 1);
 }
+
+#[test]
+fn a_store_of_an_earlier_version_is_opened_once_for_writing_before_it_is_for_reading() {
+    let dir = tempfile::tempdir().unwrap();
+    let env = open(dir.path()).unwrap();
+    put(&env, b"a", b"1");
+    assert!(env.close().wait(SOON));
+    // As if the table had never been made: under its name there is none.
+    let data = dir.path().join("data.mdb");
+    let mut bytes = fs::read(&data).unwrap();
+    let (name, mut found) = (b"covers-1", 0);
+    for at in 0..bytes.len() - name.len() {
+        let here = bytes.get_mut(at..at + name.len()).unwrap();
+        if here == name {
+            here.copy_from_slice(b"covers-0");
+            found += 1;
+        }
+    }
+    assert!(found > 0);
+    fs::write(&data, bytes).unwrap();
+    let reading = || Environment::open(&Location::Path(dir.path().to_owned()), &READ_ONLY);
+    let refused = reading();
+    assert!(matches!(refused, Err(StoreError::Older { table: "covers-1", .. })), "{refused:?}");
+    let error = multi_hyperbee::db::Error::from(refused.err().unwrap());
+    assert_eq!(error.code, multi_hyperbee::db::Code::FormatVersion);
+    assert!(error.message.ends_with("open it once without readOnly, which adds it"), "{}", error.message);
+
+    assert!(open(dir.path()).unwrap().close().wait(SOON));
+    let env = reading().unwrap();
+    assert_eq!(env.read().unwrap().get(Table::Log, b"a").unwrap(), Some(&b"1"[..]));
+    assert_eq!(env.read().unwrap().entries(Table::Covers).unwrap(), 0);
+}

@@ -149,6 +149,7 @@ impl From<StoreError> for Error {
                 "store.verify() says what else is; restore a backup, or start anew and replicate from a peer",
             ),
             StoreError::FormatVersion { .. } => (Code::FormatVersion, "update the package"),
+            StoreError::Older { .. } => (Code::FormatVersion, "open it once without readOnly, which adds it"),
             StoreError::DiskFull(_) => {
                 (Code::DiskFull, "nothing committed is lost; free some room and try again")
             }

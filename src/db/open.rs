@@ -190,6 +190,9 @@ impl Work<'_, '_> {
             space: open.space.clone(),
             applied,
             waiting_for: Vec::new(),
+            ahead: None,
+            #[cfg(test)]
+            walked: 0,
             row,
         };
         // A relay writes nothing: what the creator set aside in the same store is not its to read.

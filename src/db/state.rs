@@ -1,5 +1,6 @@
 //! One open database, in the owner thread's memory.
 
+use super::apply::Ahead;
 use super::error::Error;
 use super::handler::HandlerRow;
 use super::relay::RelayState;
@@ -30,6 +31,11 @@ pub(super) struct DatabaseState {
     pub applied: Option<AppliedState>,
     /// Apply mode: for whom finality waits.
     pub waiting_for: Vec<FeedKey>,
+    /// Apply mode: how far it was looked for more that is final.
+    pub ahead: Option<Ahead>,
+    /// Rows gone over for that.
+    #[cfg(test)]
+    pub walked: u64,
     /// What the local feed's last batch has in its past, itself included.
     pub own_past: Past,
     /// The effective timestamp of that batch.

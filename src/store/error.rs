@@ -19,6 +19,9 @@ pub enum StoreError {
     /// The store was written by a newer version (or LMDB's file format is another one).
     #[error("the store at {path:?} has format {found}, this version knows {known}")]
     FormatVersion { path: PathBuf, found: u32, known: u32 },
+    /// An earlier version wrote the store: opened for writing it gets the tables that are new, for reading it cannot.
+    #[error("the store at {path:?} was written by an earlier version, without the table {table}")]
+    Older { path: PathBuf, table: &'static str },
     /// No room in the file system, a quota, or the largest file it allows. What was committed before is still there.
     #[error("no room left on the disk: {0}")]
     DiskFull(#[source] io::Error),

@@ -214,6 +214,11 @@ fn missing(dir: &Path, table: Table) -> Refused {
     })
 }
 
+/// Of a format that is known: an earlier version had fewer tables, and what opens for reading makes none.
+fn older(dir: &Path, table: Table) -> Refused {
+    Refused::Store(StoreError::Older { path: dir.to_owned(), table: table.name() })
+}
+
 /// Refuses a file whose format this version does not know.
 fn check_format(dir: &Path, meta: &Handle<'_>, txn: &heed::RoTxn<'_>) -> Result<(), Refused> {
     let path = || dir.to_owned();
@@ -236,7 +241,7 @@ fn open_tables(env: &Env<WithoutTls>, dir: &Path) -> Result<Vec<Handle<'static>>
         check_format(dir, &meta, txn)?;
         let tables = Table::ALL
             .into_iter()
-            .map(|table| Handle::open(opener, txn, table)?.ok_or_else(|| missing(dir, table)))
+            .map(|table| Handle::open(opener, txn, table)?.ok_or_else(|| older(dir, table)))
             .collect::<Result<Vec<_>, Refused>>()?;
         Ok::<_, Refused>(CommitOrAbort::<_, ()>::Commit(Tables(tables)))
     })?;

@@ -178,9 +178,10 @@ impl Work<'_, '_> {
 
     /// Takes back what stands after the start of the piece: its values of before are written again.
     fn undo(&mut self, id: u32, state: &mut AppliedState, in_flight: &InFlight) -> Result<(), Failure> {
-        self.database(id)?;
-        let Some(database) = self.engine.databases.get(&id) else { return Err(Error::closed().into()) };
         let (start, end) = (in_flight.start.index(), state.cursor.index());
+        let retaken = in_flight.retaken.iter().map(|(index, _)| *index);
+        self.database(id)?.rows_change_from(retaken.fold(start, u64::min));
+        let Some(database) = self.engine.databases.get(&id) else { return Err(Error::closed().into()) };
         for (index, taken) in &in_flight.retaken {
             let mut row = database.source(&*self.txn, &[]).row(*index)?;
             row.placement.taken = *taken;

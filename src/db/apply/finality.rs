@@ -7,7 +7,6 @@ use crate::db::error::{Error, Failure};
 use crate::db::events::Event;
 use crate::db::state::DatabaseState;
 use crate::entry::Op;
-use crate::fault::{self, Fault};
 use crate::store::Read;
 use crate::types::{FeedKey, Position};
 use std::collections::{BTreeMap, BTreeSet};
@@ -23,13 +22,6 @@ pub struct Finality {
     pub timestamp: Option<u64>,
     /// Indexers still to be heard before the next can be final.
     pub waiting_for: Vec<FeedKey>,
-}
-
-/// A step of the walk that is through.
-struct WalkStep {
-    /// Exclusive.
-    end: u64,
-    taken: Position,
 }
 
 impl DatabaseState {
@@ -88,95 +80,6 @@ impl DatabaseState {
         let Some(last) = placed.get(&feed).checked_sub(1) else { return Ok(None) };
         let batch = self.source(txn, &[]).batch(feed, last)?;
         Ok(Some(Position { effective: batch.effective, writer: feed, seq: batch.seq }))
-    }
-
-    /// The first step that ends after index `from`, before the tail.
-    fn step_after(
-        &self,
-        txn: &impl Read,
-        state: &AppliedState,
-        from: u64,
-    ) -> Result<Option<WalkStep>, Failure> {
-        let end = state.cursor.tail_start().unwrap_or_else(|| state.cursor.index());
-        let source = self.source(txn, &[]);
-        for index in from..end {
-            let row = source.row(index)?.placement;
-            if row.taken {
-                return Ok(Some(WalkStep { end: index + 1, taken: row.turn.at }));
-            }
-        }
-        Ok(None)
-    }
-
-    /// Indexers of the state before a step that have not been heard at or after its batch: those that may still speak,
-    /// and those that the walk declares lost, there or elsewhere.
-    fn unheard(
-        &self,
-        txn: &impl Read,
-        state: &AppliedState,
-        taken: Position,
-    ) -> Result<(Vec<FeedKey>, Vec<FeedKey>), Failure> {
-        let (mut silent, mut lost) = (Vec::new(), Vec::new());
-        for feed in state.last.standing.members().indexers().filter(|feed| *feed != taken.writer) {
-            if self.last_heard(txn, state.cursor.placed(), feed)?.is_none_or(|last| last < taken) {
-                let is_lost = state.cursor.walk().lost().contains_key(&feed);
-                (if is_lost { &mut lost } else { &mut silent }).push(feed);
-            }
-        }
-        if fault::is(Fault::EarlyFinal) {
-            silent.pop();
-        }
-        Ok((silent, lost))
-    }
-
-    /// Moves the final part on as far as everybody has been heard, or was declared lost by something that is final with
-    /// it: what only says so in a step that may still move excuses nobody. Returns who is waited for.
-    pub(super) fn finalize(
-        &self,
-        txn: &impl Read,
-        state: &mut AppliedState,
-    ) -> Result<Vec<FeedKey>, Failure> {
-        let source = self.source(txn, &[]);
-        // Steps behind the final part that are so if a declaration follows; `state.last.standing` is that after them.
-        let (mut end, mut changes, mut owed) = (state.last.length, Vec::new(), BTreeSet::new());
-        let mut waiting = None;
-        while let Some(step) = self.step_after(txn, state, end)? {
-            let (silent, lost) = self.unheard(txn, state, step.taken)?;
-            if !silent.is_empty() {
-                waiting = Some(silent);
-                break;
-            }
-            owed.extend(lost);
-            for index in end..step.end {
-                for change in source.row(index)?.placement.changes {
-                    if change.lost.is_some() {
-                        owed.remove(&change.feed);
-                    }
-                    state.last.standing.redo(&change);
-                    changes.push(change);
-                }
-            }
-            end = step.end;
-            if owed.is_empty() {
-                (state.last.length, state.last.at) = (end, Some(step.taken));
-                changes.clear();
-            }
-        }
-        changes.iter().rev().for_each(|change| state.last.standing.undo(change));
-        // Nothing stands there, or only what no indexer has spoken after: that needs any of them.
-        if let Some(silent) = waiting {
-            return Ok(silent);
-        }
-        if state.cursor.index() == state.last.length {
-            return Ok(Vec::new());
-        }
-        Ok(state
-            .cursor
-            .walk()
-            .members()
-            .indexers()
-            .filter(|feed| !state.cursor.walk().lost().contains_key(feed))
-            .collect())
     }
 
     /// Whether an acknowledgement might help: cheap, asked with every commit. `quiet_at`: the generation at which it was
@@ -253,7 +156,7 @@ impl Work<'_, '_> {
         let before = state.last.length;
         self.database(id)?;
         let Some(database) = self.engine.databases.get_mut(&id) else { return Err(Error::closed().into()) };
-        database.waiting_for = database.finalize(&*self.txn, state)?;
+        database.finalize(&*self.txn, state)?;
         let length = state.last.length;
         if length > before {
             self.event(id, Event::Finalized { length });
@@ -264,8 +167,7 @@ impl Work<'_, '_> {
     /// The same of a database that was just read from the store.
     pub fn look_at_final(&self, database: &mut DatabaseState) -> Result<(), Failure> {
         let Some(mut applied) = database.applied.clone() else { return Ok(()) };
-        database.waiting_for = database.finalize(&*self.txn, &mut applied)?;
-        Ok(())
+        database.finalize(&*self.txn, &mut applied)
     }
 
     /// Appends an acknowledgement, if one helps. It is no write of its user: whoever is being removed speaks too.

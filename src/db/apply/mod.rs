@@ -1,9 +1,11 @@
 //! Apply mode: what comes next in the sequence (`plan`), what of it the caller's `apply` is shown (`piece`), how its
-//! results become the view (`commit`), local appends (`stage`), what is final (`finality`), what leaves again (`withdraw`). `docs/design/apply.md`.
+//! results become the view (`commit`), local appends (`stage`), what is final (`finality`, `ahead`),
+//! what leaves again (`withdraw`). `docs/design/apply.md`.
 //!
 //! `apply` never runs inside a transaction. A piece of the sequence is handed out, and what `apply` made of it is
 //! committed if the sequence is still what it was made from (`generation`); otherwise it is handed out again.
 
+mod ahead;
 mod anchor;
 mod commit;
 mod finality;
@@ -14,6 +16,7 @@ mod source;
 mod stage;
 mod withdraw;
 
+pub(super) use ahead::Ahead;
 pub use finality::Finality;
 pub use handle::SequenceEntry;
 pub(super) use withdraw::Stays;

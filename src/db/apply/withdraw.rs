@@ -53,7 +53,9 @@ impl Work<'_, '_> {
             }
         }
         let Some(database) = self.engine.databases.get_mut(&id) else { return Err(Error::closed().into()) };
-        database.waiting_for = database.finalize(&*self.txn, &mut state)?;
+        // What was found behind the final part hung on words that have gone.
+        database.ahead = None;
+        database.finalize(&*self.txn, &mut state)?;
         let length = state.last.length;
         database.put_applied(state);
         if length < final_before {
