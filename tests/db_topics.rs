@@ -79,6 +79,13 @@ impl Two {
     }
 }
 
+/// A process has room for so many stores: a connection that is not closed keeps its own.
+fn close(two: &Two) {
+    for store in &two.stores {
+        store.close().wait().unwrap();
+    }
+}
+
 /// Whether anything of a database is spoken of over the connections of its store.
 fn is_spoken_of(db: &Db) -> bool {
     db.sync_status().unwrap().peers.iter().any(|peer| !peer.feeds.is_empty())
@@ -176,6 +183,7 @@ fn what_was_on_its_way_when_a_database_was_closed_is_asked_for_when_it_is_opened
             // Without a tick: nobody waits until somebody was silent for long enough.
             carry_until(&[&wire], || get(&again, "k59").is_some());
             assert_eq!(again.state_hash().unwrap(), two.x[staying].state_hash().unwrap());
+            close(&two);
         }
     }
 }
@@ -513,6 +521,7 @@ fn a_connection_for_one_database_lasts_while_the_other_side_closes_it_and_opens_
             let again = named(&two.stores[closing], "x", Some(key_of(&two.x[staying])));
             carry_until(&[&wire], || get(&again, "while").is_some());
             assert_eq!(failures(&wire), []);
+            close(&two);
         }
     }
 }
@@ -594,6 +603,7 @@ fn synced_is_said_of_a_database_that_is_opened_again_when_what_came_meanwhile_is
             }
             assert_eq!(told, [true; 2], "{first} {closing}");
             drop(held);
+            close(&two);
         }
     }
 }
