@@ -79,6 +79,13 @@ impl Two {
     }
 }
 
+/// A process has room for so many stores: a connection that is not closed keeps its own.
+fn close(two: &Two) {
+    for store in &two.stores {
+        store.close().wait().unwrap();
+    }
+}
+
 /// Whether anything of a database is spoken of over the connections of its store.
 fn is_spoken_of(db: &Db) -> bool {
     db.sync_status().unwrap().peers.iter().any(|peer| !peer.feeds.is_empty())
@@ -176,6 +183,7 @@ fn what_was_on_its_way_when_a_database_was_closed_is_asked_for_when_it_is_opened
             // Without a tick: nobody waits until somebody was silent for long enough.
             carry_until(&[&wire], || get(&again, "k59").is_some());
             assert_eq!(again.state_hash().unwrap(), two.x[staying].state_hash().unwrap());
+            close(&two);
         }
     }
 }
@@ -475,5 +483,127 @@ fn who_knows_a_branch_by_its_name_alone_asks_for_it_in_vain_and_goes_on() {
             a.into_iter().chain(b).filter(|event| matches!(event, PeerEvent::Failed(_))).collect();
         assert_eq!(failed, []);
         assert!(!named.has_all(length - 1, length).unwrap());
+    }
+}
+
+fn failures(wire: &Wire) -> Vec<PeerEvent> {
+    let (a, b) = wire.events();
+    a.into_iter().chain(b).filter(|event| matches!(event, PeerEvent::Failed(_))).collect()
+}
+
+#[test]
+fn a_connection_for_one_database_lasts_while_the_other_side_closes_it_and_opens_it_again() {
+    for (first, closing, both) in [(0, 1, false), (1, 0, true), (0, 0, true)] {
+        // Bytes that come before it is closed again: also between the initiator's last Show and its Answer.
+        for carried in [0, 1, 3] {
+            let (two, wire) = Two::connected(first);
+            wire.close();
+            let (ours, theirs) = (&two.x[first], &two.stores[1 - first]);
+            let b = if both {
+                two.x[1 - first].replicate(options(Transport::Responder)).unwrap()
+            } else {
+                theirs.replicate(options(Transport::Responder)).unwrap()
+            };
+            let wire = Wire { a: ours.replicate(options(Transport::Initiator)).unwrap(), b };
+            let staying = 1 - closing;
+            carry_until(&[&wire], || is_spoken_of(&two.x[staying]));
+            for turn in 0..carried {
+                let (from, to) = if turn % 2 == 0 { (&wire.a, &wire.b) } else { (&wire.b, &wire.a) };
+                if let Some(bytes) = from.pull(64 << 10) {
+                    to.receive(&bytes).unwrap();
+                }
+            }
+            two.x[closing].close().wait().unwrap();
+            rest(&wire, &two.stores);
+            assert_eq!(failures(&wire), [], "{first} {closing} {both} {carried}");
+            put(&two.x[staying], "while", "{}");
+            rest(&wire, &two.stores);
+            let again = named(&two.stores[closing], "x", Some(key_of(&two.x[staying])));
+            carry_until(&[&wire], || get(&again, "while").is_some());
+            assert_eq!(failures(&wire), []);
+            close(&two);
+        }
+    }
+}
+
+#[test]
+fn a_database_that_is_opened_again_costs_one_topic_however_many_feeds_it_has() {
+    const FEEDS: u8 = 60;
+    for first in [0, 1] {
+        let (two, wire) = Two::connected(first);
+        for feed in 0..FEEDS {
+            let mut writer = [1; 32];
+            writer[0] = feed;
+            two.x[0].add_writer(FeedKey(writer), false).wait().unwrap();
+        }
+        carry_until(&[&wire], || two.x.iter().all(|x| x.progress().unwrap().len() >= usize::from(FEEDS)));
+        rest(&wire, &two.stores);
+        let mut again = None;
+        for round in 0..5 {
+            match again.take() {
+                None => two.x[1 - first].close(),
+                Some(db) => Db::close(&db),
+            }
+            .wait()
+            .unwrap();
+            rest(&wire, &two.stores);
+            let received = || two.stores[first].status().unwrap().peers[0].received;
+            let before = received();
+            let db = named(&two.stores[1 - first], "x", Some(key_of(&two.x[first])));
+            let name = format!("round {round}");
+            put(&two.x[first], &name, "{}");
+            carry_until(&[&wire], || get(&db, &name).is_some());
+            rest(&wire, &two.stores);
+            again = Some(db);
+            let proofs = (received() - before) / 32;
+            println!("round {round}: {} bytes", received() - before);
+            assert!(proofs < u64::from(FEEDS) / 2, "round {round}: {} bytes", received() - before);
+        }
+    }
+}
+
+#[test]
+fn synced_is_said_of_a_database_that_is_opened_again_when_what_came_meanwhile_is_here() {
+    for first in [0, 1] {
+        for closing in [0, 1] {
+            let (two, wire) = Two::connected(first);
+            let staying = 1 - closing;
+            // Who closes the database holds one of its feeds by itself.
+            let held = two.stores[closing].feed(FeedChoice::Key(local(&two.x[closing]))).wait().unwrap();
+            rest(&wire, &two.stores);
+            two.x[closing].close().wait().unwrap();
+            rest(&wire, &two.stores);
+            let stays = two.x[staying].subscribe(Arc::new(|| {})).unwrap();
+            put(&two.x[staying], "while", "{}");
+            rest(&wire, &two.stores);
+            let again = named(&two.stores[closing], "x", Some(key_of(&two.x[staying])));
+            let news = again.subscribe(Arc::new(|| {})).unwrap();
+            put(&again, "back", "{}");
+            let is_synced =
+                |events: Vec<Event>| events.iter().any(|event| matches!(event, Event::Synced { .. }));
+            let mut told = [false; 2];
+            for _ in 0..20_000 {
+                for (from, to) in [(&wire.a, &wire.b), (&wire.b, &wire.a)] {
+                    match from.pull(16) {
+                        Some(bytes) => drop(to.receive(&bytes).unwrap()),
+                        None => std::thread::sleep(std::time::Duration::from_micros(50)),
+                    }
+                    if is_synced(news.take()) {
+                        assert!(get(&again, "while").is_some(), "{first} {closing}: too early");
+                        told[0] = true;
+                    }
+                    if is_synced(stays.take()) {
+                        assert!(get(&two.x[staying], "back").is_some(), "{first} {closing}: too early");
+                        told[1] = true;
+                    }
+                }
+                if told == [true; 2] {
+                    break;
+                }
+            }
+            assert_eq!(told, [true; 2], "{first} {closing}");
+            drop(held);
+            close(&two);
+        }
     }
 }

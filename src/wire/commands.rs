@@ -49,6 +49,24 @@ impl Session {
         Ok(())
     }
 
+    /// Whether any topic was ever open: both ends hold it, or did.
+    pub fn has_opened(&self) -> bool {
+        self.topics.proved()
+    }
+
+    /// A topic that is not open is offered no more, for now: nothing is said of it, unless it was shown just now.
+    pub fn take_back(&mut self, topic: &Topic) {
+        self.topics.take_back(topic);
+    }
+
+    /// Whether the peer still waits for blocks: for those of a request of its, or (none) for pushed ones of a feed.
+    pub fn is_awaited(&self, feed: &FeedKey, request: Option<RequestId>) -> bool {
+        match request {
+            Some(id) => self.serving.get(id).is_some(),
+            None => self.ours.live(feed).is_some(),
+        }
+    }
+
     /// This side does not hold `topic` any more. If it was open, its number is dead at once.
     pub fn withdraw(&mut self, topic: &Topic) -> Result<(), CommandError> {
         self.check_open()?;

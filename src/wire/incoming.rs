@@ -1,6 +1,7 @@
 //! What each message of the peer does.
 
 use super::feeds::{FeedsError, Numbered};
+use super::limits::MAX_TOPICS_EVER;
 use super::message::{self, Held, Mac, Message, Named, Tag};
 use super::requests::Open;
 use super::topics::Answered;
@@ -138,7 +139,11 @@ impl Session {
     fn on_show(&mut self, macs: &[Mac]) -> Result<(), ProtocolError> {
         self.only_for(Role::Responder, "Show")?;
         self.once_read(self.answer, "Show")?;
-        let Answered { proofs, opened } = self.topics.answer(macs);
+        let Answered { proofs, opened, is_full } = self.topics.answer(macs);
+        if is_full {
+            // Else nothing would open any more, and nobody would know. A new connection begins anew.
+            return Err(ProtocolError::TooMany { what: "topics ever opened", limit: MAX_TOPICS_EVER });
+        }
         self.answer = self.outbox.push(message::answer(&proofs));
         for (id, topic) in &opened {
             self.emit(Event::TopicOpen { topic: *id, kind: topic.kind, key: topic.key });
@@ -157,18 +162,28 @@ impl Session {
             if accepted.wanted {
                 self.opening += 1;
                 let (kind, key) = (accepted.topic.kind, accepted.topic.key);
+                self.held_back |= kind == TopicKind::Database;
                 self.emit(Event::TopicOpen { topic: accepted.id, kind, key });
             } else {
                 self.outbox.push(message::numbered(Tag::Withdraw, accepted.id.0.into()));
             }
         }
         self.topics.renew();
+        // Nothing is left to be shown, whatever of it might be taken back.
+        self.held_back &= self.topics.is_showing();
+        if !self.held_back {
+            self.note_shown();
+            self.show();
+        }
+        Ok(())
+    }
+
+    /// Initiator: tells when all that is offered was shown and answered.
+    pub(super) fn note_shown(&mut self) {
         if !self.topics.is_showing() {
             let opened = std::mem::take(&mut self.opening);
             self.emit(Event::Shown { opened, is_all: true });
         }
-        self.show();
-        Ok(())
     }
 
     /// A topic is over, for whichever side gave it up.

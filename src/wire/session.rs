@@ -41,6 +41,9 @@ pub struct Session {
     pub(super) topics: Topics,
     /// Initiator: topics opened since everything that is to be shown was last shown.
     pub(super) opening: usize,
+    /// Initiator: databases have just opened. What else is to be shown waits until the events that say so are taken: some of
+    /// it may be taken back then.
+    pub(super) held_back: bool,
     /// Feeds announced by us, and by the peer.
     pub(super) ours: Feeds,
     pub(super) theirs: Feeds,
@@ -91,6 +94,7 @@ impl Session {
             introduced: false,
             topics: Topics::new(role),
             opening: 0,
+            held_back: false,
             ours: Feeds::default(),
             theirs: Feeds::default(),
             serving: Requests::default(),
@@ -116,7 +120,7 @@ impl Session {
 
     /// Sends the Show or Nudge that is due.
     pub(super) fn show(&mut self) {
-        if !self.introduced || self.closing {
+        if !self.introduced || self.closing || self.held_back {
             return;
         }
         if let Some(macs) = self.topics.next_show() {
@@ -184,6 +188,10 @@ impl Session {
 
     /// The next event, oldest first.
     pub fn event(&mut self) -> Option<Event> {
+        if self.events.is_empty() && std::mem::take(&mut self.held_back) {
+            self.show();
+            self.note_shown();
+        }
         let Some((cost, event)) = self.events.pop_front() else {
             // What a burst needed is not held for as long as the connection lasts.
             self.events.shrink_to(IDLE_EVENTS);

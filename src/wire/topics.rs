@@ -66,6 +66,8 @@ pub struct Topics {
     /// Initiator: everything that is not open is to be shown again, when what waits for its Answer has one: a Nudge costs
     /// its sender next to nothing.
     again: bool,
+    /// Initiator: after the databases that are shown again, the feeds.
+    again_feeds: bool,
     /// Responder: a Nudge is due.
     due: bool,
     /// Responder: remote proofs of everything offered. Rebuilt when the offer changes.
@@ -83,6 +85,8 @@ pub struct Accepted {
 pub struct Answered {
     pub proofs: Vec<(u64, Mac)>,
     pub opened: Vec<(TopicId, Topic)>,
+    /// There are no numbers left for more.
+    pub is_full: bool,
 }
 
 impl Topics {
@@ -95,6 +99,7 @@ impl Topics {
             shown: None,
             unshown: BTreeSet::new(),
             again: false,
+            again_feeds: false,
             due: false,
             expected: None,
         }
@@ -132,8 +137,9 @@ impl Topics {
     /// No longer offered; the number it had, if it was open.
     pub fn withdraw(&mut self, topic: &Topic) -> Option<TopicId> {
         self.unshown.remove(topic);
-        let id = self.offered.remove(topic)?.open?;
+        let offered = self.offered.remove(topic)?;
         self.expected = None;
+        let id = offered.open?;
         self.close(id);
         Some(id)
     }
@@ -153,13 +159,33 @@ impl Topics {
         self.again = true;
     }
 
-    /// Initiator: takes in what is to be shown again, if no answer is awaited.
+    /// Initiator: takes in what is to be shown again, if no answer is awaited. Databases are shown first, and feeds once it
+    /// is known which of those have opened: they may have become needless.
     pub fn renew(&mut self) {
-        if self.shown.is_some() || !std::mem::take(&mut self.again) {
+        if self.shown.is_some() {
             return;
         }
-        let not_open = self.offered.iter().filter(|(_, offered)| offered.open.is_none());
+        if std::mem::take(&mut self.again) {
+            self.again_feeds = true;
+            self.show_again(TopicKind::Database);
+        }
+        let has_database = self.unshown.first().is_some_and(|topic| topic.kind == TopicKind::Database);
+        if !has_database && std::mem::take(&mut self.again_feeds) {
+            self.show_again(TopicKind::Feed);
+        }
+    }
+
+    fn show_again(&mut self, kind: TopicKind) {
+        let not_open =
+            self.offered.iter().filter(|(topic, offered)| topic.kind == kind && offered.open.is_none());
         self.unshown.extend(not_open.map(|(topic, _)| *topic));
+    }
+
+    /// A topic that is not open is offered no more.
+    pub fn take_back(&mut self, topic: &Topic) {
+        if self.offered.get(topic).is_some_and(|offered| offered.open.is_none()) {
+            self.withdraw(topic);
+        }
     }
 
     /// Whether a topic is offered here.
@@ -217,18 +243,22 @@ impl Topics {
         // Whatever is offered by now is met by this Show: no Nudge for it.
         self.due = false;
         let expected = self.expected.take().unwrap_or_else(|| self.expect());
-        let (mut proofs, mut opened) = (Vec::new(), Vec::new());
+        let (mut proofs, mut opened, mut is_full) = (Vec::new(), Vec::new(), false);
         for (index, mac) in (0..).zip(shown) {
             let is_it = |topic: &&Topic| same(mac, &capability(topic, Role::Initiator, &self.handshake_hash));
             let Some(topic) = expected.of(mac).find(is_it) else { continue };
             let is_open = self.offered.get(topic).is_none_or(|offered| offered.open.is_some());
-            if !is_open && let Some(id) = self.open(*topic) {
+            if is_open {
+                continue;
+            }
+            is_full |= self.opened.len() >= MAX_TOPICS_EVER;
+            if let Some(id) = self.open(*topic) {
                 proofs.push((index, capability(topic, Role::Responder, &self.handshake_hash)));
                 opened.push((id, *topic));
             }
         }
         self.expected = Some(expected);
-        Answered { proofs, opened }
+        Answered { proofs, opened, is_full }
     }
 
     fn expect(&self) -> Expected {
@@ -284,7 +314,7 @@ impl Topics {
 
     /// Initiator: whether something is yet to be shown, or answered.
     pub fn is_showing(&self) -> bool {
-        !self.unshown.is_empty() || self.shown.is_some() || self.again
+        !self.unshown.is_empty() || self.shown.is_some() || self.again || self.again_feeds
     }
 
     /// Whether any topic was ever proved here.

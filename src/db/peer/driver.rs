@@ -34,6 +34,7 @@ impl State {
             // Bytes that come one at a time cost no more than bytes.
             return;
         }
+        self.drop_unawaited();
         self.refresh(peer);
         self.check_synced(peer);
     }
@@ -177,8 +178,9 @@ impl State {
         }
         // Of every topic that is open the first vector is awaited by itself.
         self.is_new_no_more(peer);
+        // One that has it and closes it goes on being waited for.
         if opened == 0
-            && self.topics.is_empty()
+            && !self.session.has_opened()
             && peer.0.scope.read().is_some()
             && self.session.role() == Role::Initiator
         {
@@ -219,6 +221,7 @@ impl State {
             },
             peer,
         );
+        self.take_back_feeds(&topic, peer);
         self.say_mark(id);
         // Whoever does not know a fork yet would take the branches' names for feeds.
         self.say_forks(id, peer);

@@ -254,6 +254,7 @@ impl Peer {
             state.ticks = state.ticks.saturating_add(1);
             state.topics.values_mut().filter_map(|shown| shown.access.as_mut()).for_each(|talk| talk.tick());
             state.unsaid_topics_due();
+            state.unopened_due();
             state.say_seconds(peer);
             if state.has_begun && state.session.remote().is_none() {
                 state.nameless = state.nameless.saturating_add(1);

@@ -13,6 +13,9 @@ use crate::wire::{Role, Topic, TopicId, TopicKind};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+/// Ticks after which the other side is taken not to have a database that was opened here: it would have shown it.
+const ANSWER_PATIENCE: u32 = 5;
+
 /// Topics that are left to databases: those of one database's feeds take not all there are.
 const DATABASE_TOPICS: usize = MAX_TOPICS / 2;
 
@@ -47,8 +50,13 @@ pub(super) struct Watch {
     /// Topics of which the other side has not said everything yet; and of which its first vector is not all here.
     unheard: BTreeSet<TopicId>,
     pub unvectored: BTreeSet<TopicId>,
+    /// Databases whose own topic has yet to open, as far as is known, or was closed by the other side: until that tick
+    /// topics of their feeds alone do not tell that they are delivered.
+    unopened: BTreeMap<u32, u32>,
     /// Databases that may have been delivered since.
     pub databases: BTreeSet<u32>,
+    /// A topic is over: what was to be sent on it may have nobody who waits for it.
+    unserved: bool,
     /// How many feeds were looked at so far.
     pub looked: u64,
 }
@@ -111,7 +119,13 @@ impl State {
             self.touch_own(&topic, &open);
             let Some(shown) = self.topics.get_mut(&id) else { continue };
             match topic.kind {
-                TopicKind::Database => shown.news.extend(open.feeds.read().keys()),
+                TopicKind::Database => {
+                    shown.news.extend(open.feeds.read().keys());
+                    // There may be more of it than what was told of so far.
+                    self.told_synced.remove(&open.id);
+                    self.watch.unopened.remove(&open.id);
+                    self.watch.databases.insert(open.id);
+                }
                 TopicKind::Feed => drop(shown.news.insert(topic.key)),
             }
         }
@@ -158,10 +172,12 @@ impl State {
             self.watch.topics.remove(&shown.topic);
             if shown.topic.kind == TopicKind::Database {
                 self.watch.apart_due.extend(databases.iter().map(|open| open.id));
+                self.watch.unopened.extend(databases.iter().map(|open| (open.id, u32::MAX)));
             }
         }
         self.second.remove(&id);
         self.unmet.remove(&id);
+        self.watch.unserved = true;
         self.watch.unheard.remove(&id);
         self.watch.unvectored.remove(&id);
         self.watch.due.remove(&id);
@@ -173,7 +189,10 @@ impl State {
             return;
         }
         // Who opens it again waits for it again.
-        database.map(|id| self.told_synced.remove(&id));
+        if let Some(id) = database {
+            self.told_synced.remove(&id);
+            self.watch.unopened.remove(&id);
+        }
         for topic in topics {
             if topic.kind == TopicKind::Feed {
                 self.watch.touched.insert(topic.key);
@@ -187,7 +206,16 @@ impl State {
                 self.unwatch_topic(id, peer);
             }
         }
+        self.drop_unawaited();
         self.note_heard(peer);
+    }
+
+    /// Topics are over: what waits to be sent and was asked for, or pushed, on no other is not sent any more.
+    pub(super) fn drop_unawaited(&mut self) {
+        if std::mem::take(&mut self.watch.unserved) {
+            let session = &self.session;
+            self.serving.retain(|serving| session.is_awaited(&serving.feed, serving.answer));
+        }
     }
 
     /// More of what the other side has to say first about a topic has come.
@@ -218,10 +246,13 @@ impl State {
         self.watch.topics.get(&Topic { kind, key }).copied()
     }
 
-    /// Whether a topic of the database, or of one of its feeds, is open.
+    /// Whether a topic of the database is open, or one of its feeds and no other is to be expected.
     pub(super) fn is_spoken_of_any(&self, open: &OpenDatabase) -> bool {
-        self.topic_of(TopicKind::Database, open.info.key).is_some()
-            || open.feeds.read().keys().any(|key| self.topic_of(TopicKind::Feed, *key).is_some())
+        if open.id != RAW && self.topic_of(TopicKind::Database, open.info.key).is_some() {
+            return true;
+        }
+        self.watch.unopened.get(&open.id).is_none_or(|until| *until <= self.ticks)
+            && open.feeds.read().keys().any(|key| self.topic_of(TopicKind::Feed, *key).is_some())
     }
 
     /// Everything is looked at anew: the connection has become one for more databases.
@@ -242,6 +273,9 @@ impl State {
             if open.id != RAW {
                 let topic = Topic { kind: TopicKind::Database, key: open.info.key };
                 self.topic_changed(topic, &feeds);
+                if self.may_open_late(&topic) {
+                    self.watch.unopened.insert(open.id, self.ticks.saturating_add(ANSWER_PATIENCE));
+                }
                 offer.push(topic);
             }
             for feed in &feeds {
@@ -266,6 +300,24 @@ impl State {
             self.add_apart(open, feeds, &mut offer);
         }
         self.offer(&mut offer, DATABASE_TOPICS);
+    }
+
+    /// Whether a topic is offered only now, and by who is not told what of it the other side has: that shows it, or not.
+    fn may_open_late(&self, topic: &Topic) -> bool {
+        let is_asked = self.session.role() == Role::Responder && self.session.remote().is_some();
+        is_asked && !self.session.offers(topic)
+    }
+
+    /// A tick has passed: databases that nothing more is expected of may be delivered.
+    pub(super) fn unopened_due(&mut self) {
+        let due: Vec<u32> = self
+            .watch
+            .unopened
+            .iter()
+            .filter(|(_, until)| **until == self.ticks)
+            .map(|(id, _)| *id)
+            .collect();
+        self.watch.databases.extend(due);
     }
 
     /// Offers topics that are not offered yet, as long as fewer than so many are.
@@ -319,6 +371,31 @@ impl State {
         let is_apart =
             |key: &FeedKey| !is_whole || here.get(key).is_some_and(|feed| is_added_here(open, feed));
         offer.extend(feeds.into_iter().filter(is_apart).map(|key| Topic { kind: TopicKind::Feed, key }));
+    }
+
+    /// A database's topic has opened: those of its feeds that were offered by themselves and are carried on it are so no
+    /// more, but where they are open already.
+    pub(super) fn take_back_feeds(&mut self, topic: &Topic, peer: &Peer) {
+        if topic.kind != TopicKind::Database || self.session.role() == Role::Responder {
+            return;
+        }
+        for open in self.databases_of(topic, peer) {
+            let feeds: Vec<FeedKey> = open.feeds.read().keys().copied().collect();
+            for key in feeds {
+                let topic = Topic { kind: TopicKind::Feed, key };
+                if self.session.offers(&topic)
+                    && self.holders(&key, peer).iter().all(|open| self.carries(open, &key))
+                {
+                    self.session.take_back(&topic);
+                }
+            }
+        }
+    }
+
+    /// Whether a feed of a database is spoken of on the database's own topic, and need not be shown by itself.
+    fn carries(&self, open: &OpenDatabase, key: &FeedKey) -> bool {
+        let is_apart = |feed: &PublishedFeed| is_added_here(open, feed);
+        open.id != RAW && self.is_carried_whole(open) && !open.feeds.read().get(key).is_some_and(is_apart)
     }
 
     fn topic_changed(&mut self, topic: Topic, feeds: &[FeedKey]) {
