@@ -117,7 +117,7 @@ class Store {
     if (options?.mine !== true) {
       throw new MultiHyperbeeError(
         'ERR_OPTIONS',
-        'resume takes { mine: true }: your word that nothing newer than this backup exists anywhere'
+        'resume takes { mine: true }: your word that nothing newer of what this device wrote exists anywhere'
       )
     }
     const store = await this._shared.native()

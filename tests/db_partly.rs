@@ -10,7 +10,7 @@
 mod support;
 
 use multi_hyperbee::db::{
-    Code, DatabaseOptions, Db, EncryptionKey, Location, PeerEvent, PeerOptions, RelayLimits, Store,
+    Code, DatabaseOptions, Db, EncryptionKey, Event, Location, PeerEvent, PeerOptions, RelayLimits, Store,
     StoreOptions, Transport, VerifyOptions, Why, Write,
 };
 use multi_hyperbee::store::{Environment, Options, Read as _, Table, WriteTxn, tree_key};
@@ -359,6 +359,54 @@ fn what_a_restored_device_wrote_comes_back_when_its_user_says_that_the_rest_is_l
     let wire = connect(&b, &c);
     carry(&[&wire], || agree(&[&a, &b, &c]));
     assert!(get(&c, "since").is_some());
+}
+
+#[test]
+fn a_feed_that_cannot_be_ended_where_it_is_says_why_and_keeps_no_other_back() {
+    for is_damaged in [false, true] {
+        let dirs = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
+        let store = at(dirs[0].path());
+        let a = PLAIN.open(&store, None);
+        put(&a, "before", r#"{"n":1}"#);
+        let second = || DatabaseOptions { name: Some("second".into()), ..support::database() };
+        store.database(second()).wait().unwrap();
+        store.backup(dirs[1].path().to_owned()).wait().unwrap();
+        let writes = if is_damaged { entries() } else { vec![Write::Batch(entries())] };
+        a.write(writes).wait().unwrap();
+        let (b, there) = half(&a, PLAIN, &memory());
+        let id = key(&a);
+        a.close().wait().unwrap();
+        store.close().wait().unwrap();
+        let restored = at(dirs[1].path());
+        let a = PLAIN.open(&restored, None);
+        let wire = connect(&a, &b);
+        carry(&[&wire], || have(&a) == there);
+        wire.close();
+        a.close().wait().unwrap();
+        restored.close().wait().unwrap();
+        if is_damaged {
+            tamper(dirs[1].path(), |txn| {
+                let row_key = tree_key(id_of(txn, id), 0, (there - 1) / 16);
+                let mut row = txn.get(Table::Tree, &row_key).unwrap().unwrap().to_vec();
+                row[20] ^= 1;
+                txn.put(Table::Tree, &row_key, &row).unwrap();
+            });
+        }
+        let restored = at(dirs[1].path());
+        let a = PLAIN.open(&restored, None);
+        let second = restored.database(second()).wait().unwrap();
+        let heard = a.subscribe(std::sync::Arc::new(|| {})).unwrap();
+        restored.resume().wait().unwrap();
+        let code = if is_damaged { Code::Corrupt } else { Code::Restored };
+        let events = heard.take();
+        assert!(
+            events.iter().any(|event| matches!(event, Event::Error { error } if error.code == code)),
+            "{events:?}"
+        );
+        let refused = a.write(vec![put_write("more", "{}")]).wait().unwrap().remove(0);
+        assert_eq!(refused.unwrap_err().code, Code::Restored);
+        put(&second, "more", "{}");
+    }
 }
 
 /// A connection on which all that flows flows.

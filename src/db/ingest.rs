@@ -282,7 +282,7 @@ impl From<FeedError> for Error {
                     Code::Restored,
                     format!(
                         "{error}: this store is older than what it once sent; connect to a peer that has the rest, or call \
-                         store.resume({{ mine: true }}) if nobody has it any more"
+                         store.resume({{ mine: true }}) if nobody has it any more (docs/guide.md, Restoring a backup)"
                     ),
                 );
             }

@@ -2,10 +2,10 @@
 
 use super::engine::Work;
 use super::error::{Code, Error, Failure};
-use super::events::Reply;
+use super::events::{Event, Reply};
 use super::store::Store;
 use crate::fault::{self, Fault};
-use crate::feed::{self, FeedRecord, Secret};
+use crate::feed::{self, FeedError, FeedRecord, Secret};
 use crate::order;
 use crate::store::WriteTxn;
 use crate::types::FeedKey;
@@ -64,41 +64,63 @@ fn mark_own_feeds(txn: &mut WriteTxn<'_>) -> Result<(), Failure> {
 
 impl Work<'_, '_> {
     fn resume(&mut self) -> Result<(), Failure> {
-        for FeedRecord { key, unconfirmed, .. } in feed::all(self.txn)? {
-            if self.end_here(key)? || unconfirmed {
+        for FeedRecord { key, unconfirmed, secret, .. } in feed::all(self.txn)? {
+            if secret.is_none() {
+                continue;
+            }
+            let ended = self.end_here(key)?;
+            if let Err(why) = &ended {
+                for id in self.databases_of(&key)? {
+                    self.event(id, Event::Error { error: why.clone() });
+                }
+            }
+            if unconfirmed || ended.is_ok_and(|ended| ended) {
                 self.confirmed(key)?;
             }
         }
         Ok(())
     }
 
-    /// Where more of an own feed was signed than is here, it ends here from now on. False: nothing is missing; or it is the
-    /// end of a batch, which nothing can follow; or a database that has the feed is not open.
-    fn end_here(&mut self, key: FeedKey) -> Result<bool, Failure> {
+    /// Where more of an own feed was signed than is here, it ends here from now on. True: it does now. The inner error says
+    /// why it cannot; others are not kept back by that.
+    fn end_here(&mut self, key: FeedKey) -> Result<Result<bool, Error>, Failure> {
         self.finish_feed(&key)?;
-        let Some(record) = self.feed(&key)?.cloned() else { return Ok(false) };
-        let is_open = record.secret.as_ref().is_some_and(Secret::is_open);
-        if !is_open || record.forked || record.signed() <= record.length || !self.is_open_everywhere(&key)? {
-            return Ok(false);
+        let Some(mut record) = self.feed(&key)?.cloned() else { return Ok(Ok(false)) };
+        if record.forked || record.signed() <= record.length {
+            return Ok(Ok(false));
+        }
+        let refused = |why: &str| {
+            let message = format!("feed {key} cannot be ended where it is here: {why}");
+            Ok(Err(Error::new(Code::Restored, message)))
+        };
+        if !record.secret.as_ref().is_some_and(Secret::is_open) || !self.is_open_everywhere(&key)? {
+            return refused("open every database of this store that has it, and call resume again");
         }
         for id in self.databases_of(&key)? {
-            let placed = self.database(id)?.order.placed().get(&key);
-            if self.engine_local(id) != Some(key) || placed == record.length {
+            if self.engine_local(id) != Some(key)
+                || self.database(id)?.order.placed().get(&key) == record.length
+            {
                 continue;
             }
             let sealing = self.database(id)?.space.blocks(key);
+            let Some(last) = record.length.checked_sub(1) else { continue };
             // What cannot be read is no batch that could be told to be cut off.
-            if let Ok((start, head)) = order::batch_start(self.txn, &sealing, record.id, record.length - 1)
+            if let Ok((start, head)) = order::batch_start(self.txn, &sealing, record.id, last)
                 && start.saturating_add(head.length) > record.length
             {
-                return Ok(false);
+                return refused(
+                    "the end of a batch is missing, and nothing can follow that; open the database with a new key pair",
+                );
             }
         }
-        let mut record = record;
-        feed::end_here(self.txn, &mut record)?;
+        match feed::end_here(self.txn, &mut record) {
+            Ok(()) => {}
+            Err(FeedError::Store(error)) => return Err(error.into()),
+            Err(error) => return Ok(Err(error.into())),
+        }
         self.engine.feeds.insert(key, record);
         self.engine.effects.feeds.insert(key);
-        Ok(true)
+        Ok(Ok(true))
     }
 
     /// A peer that had an own feed shows it at `length`: if that is all that had left when the backup was made, and

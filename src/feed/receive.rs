@@ -133,7 +133,10 @@ impl FeedRecord {
 }
 
 /// Whether our tree is the one that was signed, as far as that was, or that was proved under what covers it.
-fn leads_to_head<R: Read>(tree: &StoredTree<'_, R>, record: &FeedRecord) -> Result<bool, FeedError> {
+pub(super) fn leads_to_head<R: Read>(
+    tree: &StoredTree<'_, R>,
+    record: &FeedRecord,
+) -> Result<bool, FeedError> {
     let head = record.head.filter(|head| head.length <= record.length).map(|head| (head.length, head.root));
     let covered = record.covered.as_ref().map(|covered| (record.length, covered.root));
     for (length, root) in head.into_iter().chain(covered) {

@@ -1,3 +1,4 @@
+use super::receive::leads_to_head;
 use super::record::save;
 
 use super::tree::{PACK, StoredTree, tier_length, tiers};
@@ -28,7 +29,13 @@ pub fn truncate(txn: &mut WriteTxn<'_>, record: &mut FeedRecord, length: u64) ->
 pub fn end_here(txn: &mut WriteTxn<'_>, record: &mut FeedRecord) -> Result<(), FeedError> {
     let secret = record.secret.as_ref().ok_or(FeedError::NotWritable { feed: record.key })?;
     let secret = secret.seed(record.key)?.clone();
-    let roots = StoredTree { txn: &*txn, feed_id: record.id }.roots(record.length)?;
+    let tree = StoredTree { txn: &*txn, feed_id: record.id };
+    // What is signed says what is below it: never over a tree that has changed.
+    if !leads_to_head(&tree, record)? {
+        let what = "its tree does not lead to its signed head";
+        return Err(FeedError::Corrupt { feed_id: record.id, what });
+    }
+    let roots = tree.roots(record.length)?;
     if record.complete() != record.length {
         record.head = Some(Head::sign(&secret.signing_key(), &roots));
     }
