@@ -65,10 +65,10 @@ async function connectTcp(t, a, b) {
 async function converge(...dbs) {
   const since = Date.now()
   for (;;) {
-    await Promise.all(dbs.map((db) => db.flush({ timeout: 20_000 })))
     // Views can be alike before all has arrived: as when the later of two writes has, or nothing yet over a connection
-    // that was cut.
+    // that was cut. Asked before the flush, which then waits for what handlers make of all that has arrived.
     const lags = await lagging(dbs)
+    await Promise.all(dbs.map((db) => db.flush({ timeout: 20_000 })))
     const hashes = await Promise.all(dbs.map((db) => db.stateHash()))
     if (lags === null && hashes.every((hash) => hash.equals(hashes[0]))) return hashes[0]
     if (Date.now() - since > PATIENCE) throw new Error(`what they show differs; of feed ${lags} one has less`)
