@@ -143,12 +143,30 @@ pub fn put_bytes(out: &mut Vec<u8>, bytes: &[u8]) {
     out.extend_from_slice(bytes);
 }
 
+/// How many bytes [`put_bytes`] appends.
+pub fn bytes_length(bytes: &[u8]) -> usize {
+    let mut of_length = 1;
+    let mut rest = bytes.len() >> 7;
+    while rest > 0 {
+        rest >>= 7;
+        of_length += 1;
+    }
+    of_length + bytes.len()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use proptest::prelude::*;
 
     proptest! {
+        #[test]
+        fn the_length_of_bytes_is_known_before_they_are_written(length in 0..40_000_usize) {
+            let mut out = Vec::new();
+            put_bytes(&mut out, &vec![0; length]);
+            prop_assert_eq!(bytes_length(&vec![0; length]), out.len());
+        }
+
         #[test]
         fn varint_round_trips_in_one_form(value: u64) {
             let mut out = Vec::new();

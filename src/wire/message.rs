@@ -5,7 +5,7 @@
 //! ```
 
 use super::{Blocks, Config, FeedState, ProofNode, Role, StateClaim, TopicId};
-use crate::codec::{put_bytes, put_varint};
+use crate::codec::{bytes_length, put_bytes, put_varint};
 use crate::types::{FeedKey, ShortRoot};
 
 /// The first byte of each message.
@@ -290,8 +290,7 @@ fn range(tag: Tag, alias: u64, start: u64, end: u64) -> Vec<u8> {
     })
 }
 
-/// Tag and body of Blocks, without the length: it may have to travel in pieces.
-/// Type and body of a Blocks message up to the bytes of its blocks, and how long all of it is: so that those are copied
+/// Tag and body of a Blocks message up to the bytes of its blocks, and how long all of it is: so that those are copied
 /// once, to where they leave from.
 pub struct BlocksStart {
     start: Vec<u8>,
@@ -315,12 +314,12 @@ impl BlocksStart {
             put_varint(&mut out, *bytes);
         }
         put_varint(&mut out, blocks.blocks.len() as u64);
-        let of_block = |block: &B| varint_length(block.as_ref().len()) + block.as_ref().len();
-        let length = out.len() + blocks.blocks.iter().map(of_block).sum::<usize>();
+        let length =
+            out.len() + blocks.blocks.iter().map(|block| bytes_length(block.as_ref())).sum::<usize>();
         Self { start: out, length }
     }
 
-    /// Type and body. `blocks`: those it was made of.
+    /// Tag and body. `blocks`: those it was made of.
     pub fn write<B: AsRef<[u8]>>(&self, blocks: &Blocks<B>, out: &mut Vec<u8>) {
         out.extend_from_slice(&self.start);
         for block in &blocks.blocks {
@@ -329,15 +328,7 @@ impl BlocksStart {
     }
 }
 
-fn varint_length(mut value: usize) -> usize {
-    let mut length = 1;
-    while value >= 0x80 {
-        value >>= 7;
-        length += 1;
-    }
-    length
-}
-
+/// Tag and body of Blocks, without the length: it may have to travel in pieces.
 pub fn blocks_body<B: AsRef<[u8]>>(alias: u64, blocks: &Blocks<B>) -> Vec<u8> {
     body_of(&BlocksStart::new(alias, blocks), blocks)
 }

@@ -234,10 +234,10 @@ impl State {
         let shared = self.shared.clone()?;
         let remote = self.remote.entry(feed).or_default();
         remote.received_blocks = remote.received_blocks.saturating_add(blocks.blocks.len() as u64);
-        let bytes = super::fetch::cost(&blocks);
+        let bytes = super::stored::cost(&blocks);
         self.unverified += bytes;
         shared.windowed_job(
-            move |work| work.ingest_apart(feed, &super::fetch::received(&blocks)),
+            move |work| work.ingest_apart(feed, &super::stored::received(&blocks)),
             peer.clone(),
             move |peer, result| peer.stored_apart(&ask, finished, bytes, result),
         );

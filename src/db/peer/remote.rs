@@ -1,6 +1,6 @@
 //! What is known of the other side, feed by feed.
 
-use super::fetch::Inflight;
+use super::inflight::Inflight;
 use crate::db::board::PublishedFeed;
 use crate::db::rows::Halt;
 use std::collections::BTreeSet;

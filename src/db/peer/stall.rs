@@ -1,7 +1,7 @@
 //! A connection that owes blocks gives way to others: when it says nothing, says other things, or refuses and claims again.
 
-use super::fetch::submit;
 use super::remote::RemoteFeed;
+use super::stored::submit;
 use super::{Peer, State};
 
 /// Ticks without an answer after which what was asked of a connection may be fetched over another: a peer that announces
