@@ -242,7 +242,7 @@ fn the_file_gets_smaller_and_all_goes_on_with_it() {
     for stage in [CompactStage::Versions, CompactStage::Copy, CompactStage::Pages] {
         assert!(stages.lock().contains(&stage), "{stage:?}");
     }
-    assert!(!dir.path().join("compacting").exists());
+    assert!(!dir.path().join("multi-hyperbee-compacting").exists());
     assert_eq!(std::fs::metadata(dir.path().join("data.mdb")).unwrap().len(), done.after);
     // A read that was under way goes on, reads and writes too.
     assert_eq!(first.len() + scan.next(1_000, 1 << 30).unwrap().len(), 100);
@@ -253,10 +253,10 @@ fn the_file_gets_smaller_and_all_goes_on_with_it() {
     db.close().wait().unwrap();
     store.close().wait().unwrap();
     // What a compaction that was cut off leaves is removed.
-    std::fs::create_dir(dir.path().join("compacting")).unwrap();
-    std::fs::write(dir.path().join("compacting").join("data.mdb"), b"half").unwrap();
+    std::fs::create_dir(dir.path().join("multi-hyperbee-compacting")).unwrap();
+    std::fs::write(dir.path().join("multi-hyperbee-compacting").join("data.mdb"), b"half").unwrap();
     let store = open();
-    assert!(!dir.path().join("compacting").exists());
+    assert!(!dir.path().join("multi-hyperbee-compacting").exists());
     let db = store.database(options()).wait().unwrap();
     assert_eq!(view(&db, None).len(), 101);
     must_be_clean(&store);

@@ -221,12 +221,12 @@ fn i3_a_creation_cut_short_leaves_nothing_in_the_way() {
     let whole = fs::read(data(filled().path())).unwrap();
     for leftover in [&b""[..], &[0; 100], &whole] {
         let dir = tempfile::tempdir().unwrap();
-        fs::create_dir(dir.path().join("creating")).unwrap();
-        fs::write(dir.path().join("creating/data.mdb"), leftover).unwrap();
+        fs::create_dir(dir.path().join("multi-hyperbee-creating")).unwrap();
+        fs::write(dir.path().join("multi-hyperbee-creating/data.mdb"), leftover).unwrap();
         fs::write(dir.path().join("lock"), b"").unwrap();
         let env = open(dir.path()).unwrap();
         assert_eq!(env.read().unwrap().entries(Table::Blocks).unwrap(), 0);
-        assert!(!dir.path().join("creating").exists());
+        assert!(!dir.path().join("multi-hyperbee-creating").exists());
     }
 }
 

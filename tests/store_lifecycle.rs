@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on should stop")]
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
@@ -263,17 +263,62 @@ fn memory_stores_are_separate_and_vanish() {
 fn a_memory_store_left_by_a_killed_process_is_swept() {
     let base = Environment::open(&Location::Memory, &Options::default()).unwrap();
     let base = base.directory().parent().unwrap().to_owned();
-    let left = base.join(format!("multi-hyperbee-swept-{}", std::process::id()));
+    let left = base.join(format!("multi-hyperbee-memory-{:032x}", std::process::id()));
     fs::create_dir(&left).unwrap();
+    fs::write(left.join("removed-when-closed"), b"").unwrap();
     fs::write(left.join("data.mdb"), b"left").unwrap();
     let young = Environment::open(&Location::Memory, &Options::default()).unwrap();
     assert!(left.exists(), "too young to be swept");
-    let hour_ago = std::time::SystemTime::now() - Duration::from_hours(1);
-    fs::File::open(&left).unwrap().set_modified(hour_ago).unwrap();
-    fs::File::open(young.directory()).unwrap().set_modified(hour_ago).unwrap();
+    age(&left);
+    age(young.directory());
     let _another = Environment::open(&Location::Memory, &Options::default()).unwrap();
     assert!(!left.exists());
     assert!(young.directory().exists(), "in use, so not swept");
+}
+
+#[cfg(target_os = "linux")]
+fn age(dir: &Path) {
+    let hour_ago = std::time::SystemTime::now() - Duration::from_hours(1);
+    fs::File::open(dir).unwrap().set_modified(hour_ago).unwrap();
+}
+
+/// A user's store that is closed, beside stores in memory: nothing removes it, whatever it is called.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_store_of_a_users_is_never_swept() {
+    let base = Environment::open(&Location::Memory, &Options::default()).unwrap();
+    let base = base.directory().parent().unwrap().to_owned();
+    let id = std::process::id();
+    let named = ["multi-hyperbee-", "multi-hyperbee-memory-"].map(|name| format!("{name}{id}"));
+    let as_in_memory = format!("multi-hyperbee-memory-{:032x}", u128::from(id) << 32);
+    let dirs: Vec<PathBuf> = named.into_iter().chain([as_in_memory]).map(|name| base.join(name)).collect();
+    for dir in &dirs {
+        let env = open(dir).unwrap();
+        put(&env, b"a", b"1");
+        assert!(env.close().wait(SOON));
+        age(dir);
+    }
+    let _another = Environment::open(&Location::Memory, &Options::default()).unwrap();
+    for dir in &dirs {
+        assert_eq!(open(dir).unwrap().read().unwrap().entries(Table::Log).unwrap(), 1, "{}", dir.display());
+        fs::remove_dir_all(dir).unwrap();
+    }
+}
+
+#[test]
+fn what_else_is_in_a_stores_directory_stays() {
+    let dir = tempfile::tempdir().unwrap();
+    let theirs = ["creating/a", "compacting/a", "memory/a", "a"].map(|name| dir.path().join(name));
+    for file in &theirs {
+        fs::create_dir_all(file.parent().unwrap()).unwrap();
+        fs::write(file, b"theirs").unwrap();
+    }
+    for _ in 0..2 {
+        let env = open(dir.path()).unwrap();
+        put(&env, b"a", b"1");
+        assert!(env.close().wait(SOON));
+    }
+    assert!(theirs.iter().all(|file| fs::read(file).is_ok_and(|found| found == b"theirs")));
 }
 
 #[test]
@@ -286,7 +331,7 @@ fn a_copy_has_what_was_committed_and_its_mark() {
     let mark = |txn: &mut WriteTxn<'_>| txn.put(Table::Meta, b"mark", b"copied");
     let to = dir.path().join("a/copy");
     // A try that was cut short is in nobody's way.
-    fs::create_dir_all(to.join("creating/creating")).unwrap();
+    fs::create_dir_all(to.join("multi-hyperbee-creating/multi-hyperbee-creating")).unwrap();
     let reading = env.read().unwrap();
     let mut writing = env.write().unwrap();
     writing.put(Table::Log, b"not committed", b"").unwrap();
@@ -299,7 +344,7 @@ fn a_copy_has_what_was_committed_and_its_mark() {
     assert_eq!(txn.entries(Table::Log).unwrap(), 2_000);
     assert_eq!(txn.get(Table::Meta, b"mark").unwrap(), Some(&b"copied"[..]));
     assert_eq!(env.read().unwrap().get(Table::Meta, b"mark").unwrap(), None);
-    assert!(!to.join("creating").exists());
+    assert!(!to.join("multi-hyperbee-creating").exists());
     assert!(matches!(env.copy(&to, mark), Err(StoreError::Open { .. })), "a store is not written over");
 }
 

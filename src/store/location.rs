@@ -10,8 +10,13 @@ use super::check::check;
 use super::lockfile::LockFile;
 use super::opened::{DATA_FILE, Opened};
 
-/// Names of memory stores' directories begin so.
-const MEMORY_PREFIX: &str = "multi-hyperbee-";
+/// Names of memory stores' directories: this and [`MEMORY_DIGITS`] hexadecimal digits.
+const MEMORY_PREFIX: &str = "multi-hyperbee-memory-";
+
+const MEMORY_DIGITS: usize = 32;
+
+/// An empty file in each memory store's directory, and in no other: whatever its name, no store of a user's is removed.
+const MEMORY_MARK: &str = "removed-when-closed";
 
 /// A memory store's directory younger than this is not swept: its process may not have locked it yet.
 const LEAST_AGE: Duration = Duration::from_mins(1);
@@ -91,12 +96,13 @@ fn memory_dir() -> Result<Place, StoreError> {
     let mut name = [0_u8; 16];
     getrandom::fill(&mut name)
         .map_err(|error| StoreError::Open { path: PathBuf::from(":memory:"), why: error.to_string() })?;
-    let name = format!("{MEMORY_PREFIX}{:032x}", u128::from_be_bytes(name));
+    let name = format!("{MEMORY_PREFIX}{:0MEMORY_DIGITS$x}", u128::from_be_bytes(name));
     let mut why = String::new();
     for base in memory_bases() {
         sweep(&base);
         let dir = base.join(&name);
-        match private_dir(&dir).and_then(|()| dir.canonicalize()) {
+        let marked = || fs::File::create_new(dir.join(MEMORY_MARK));
+        match private_dir(&dir).and_then(|()| marked()).and_then(|_| dir.canonicalize()) {
             Ok(dir) => return Ok(Place { dir, memory: true }),
             Err(error) => why = error.to_string(),
         }
@@ -107,10 +113,7 @@ fn memory_dir() -> Result<Place, StoreError> {
 /// Removes what killed processes left behind: memory stores nobody holds the lock of. As far as it can.
 fn sweep(base: &Path) {
     let Ok(entries) = fs::read_dir(base) else { return };
-    for entry in entries.flatten() {
-        if !entry.file_name().to_string_lossy().starts_with(MEMORY_PREFIX) {
-            continue;
-        }
+    for entry in entries.flatten().filter(is_memory) {
         let old = entry
             .metadata()
             .and_then(|metadata| metadata.modified())
@@ -120,6 +123,16 @@ fn sweep(base: &Path) {
             let _ = fs::remove_dir_all(entry.path());
         }
     }
+}
+
+/// Whether this is a memory store's directory, by its name and by what is in it.
+fn is_memory(entry: &fs::DirEntry) -> bool {
+    let name = entry.file_name();
+    let digits = name.to_str().and_then(|name| name.strip_prefix(MEMORY_PREFIX));
+    digits.is_some_and(|digits| {
+        digits.len() == MEMORY_DIGITS && digits.bytes().all(|digit| digit.is_ascii_hexdigit())
+    }) && entry.file_type().is_ok_and(|kind| kind.is_dir())
+        && entry.path().join(MEMORY_MARK).is_file()
 }
 
 #[cfg(unix)]

@@ -16,10 +16,10 @@ use crate::fault::{self, Fault};
 pub(super) const DATA_FILE: &str = "data.mdb";
 
 /// A store is made here and moved into place when it is whole: `data.mdb` exists only after its first commit.
-pub(super) const CREATING: &str = "creating";
+pub(super) const CREATING: &str = "multi-hyperbee-creating";
 
 /// A store's file is written anew here before it takes the old one's place; left by a crash, removed at opening.
-pub(super) const COMPACTING: &str = "compacting";
+pub(super) const COMPACTING: &str = "multi-hyperbee-compacting";
 
 /// Address space reserved at first. Nothing of it is taken from disk or memory before it is used.
 #[cfg(all(target_pointer_width = "64", not(windows)))]
