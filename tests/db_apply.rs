@@ -5,7 +5,7 @@ mod apply_support;
 mod support;
 
 use apply_support::*;
-use multi_hyperbee::db::{Code, Event, Location, Store, StoreOptions};
+use multi_hyperbee::db::{Code, Event, FeedChoice, Location, Store, StoreOptions, Transport};
 use std::sync::Arc;
 use support::{Wire, carry_until, connect, memory};
 
@@ -91,6 +91,54 @@ fn two_writers_who_wrote_apart_agree() {
     assert!(applies <= 2 * 40, "{applies} applications for 20 new entries on each side");
     assert!(a.counts.borrow().undos <= 1 && b.counts.borrow().undos <= 1);
     assert_eq!(a.db.state_hash().unwrap(), b.db.state_hash().unwrap());
+}
+
+/// Of a feed that is only linked a database wants what is linked. More of it may be here all the same, brought by something
+/// else, and nothing that arrives later says so.
+#[test]
+fn what_was_here_before_it_was_wanted_is_placed_when_it_is() {
+    let stores = [memory(), memory(), memory()];
+    let a = create_apply(&stores[0]);
+    let b = join_apply(&stores[1], a.local());
+    let writer = b.local();
+    a.append(&[&format!("add {writer}")]);
+    let wire = connect(&a.db, &b.db);
+    sync(&[&wire], &[&a, &b], || b.db.status().unwrap().writable);
+    b.append(&["log all b"]);
+    sync(&[&wire], &[&a, &b], || same(&[&a, &b]));
+    a.append(&["log all a"]);
+    sync(&[&wire], &[&a, &b], || same(&[&a, &b]));
+
+    // It is not applied there: nobody is granted yet.
+    let found = |db: &multi_hyperbee::db::Db| {
+        db.progress()
+            .unwrap()
+            .iter()
+            .find(|feed| feed.key == writer)
+            .map_or((0, 0), |feed| (feed.have, feed.placed))
+    };
+    let c = join_apply(&stores[2], a.local());
+    let to_c = connect(&a.db, &c.db);
+    carry_until(&[&to_c], || found(&c.db).0 == 1);
+    to_c.close();
+    c.db.close().wait().unwrap();
+
+    for _ in 0..2 {
+        b.append(&["log all b"]);
+    }
+    sync(&[&wire], &[&a, &b], || same(&[&a, &b]));
+    let feeds = [&stores[0], &stores[2]].map(|store| store.feed(FeedChoice::Key(writer)).wait().unwrap());
+    let by_itself = Wire {
+        a: stores[0].replicate(support::options(Transport::Initiator)).unwrap(),
+        b: stores[2].replicate(support::options(Transport::Responder)).unwrap(),
+    };
+    feeds[1].want(0, 3).unwrap();
+    carry_until(&[&by_itself], || feeds[1].has_all(0, 3).unwrap());
+    by_itself.close();
+
+    let c = join_apply(&stores[2], a.local());
+    c.drain(true);
+    assert_eq!((found(&c.db), c.view()), ((3, 3), a.view()));
 }
 
 #[test]

@@ -221,7 +221,8 @@ impl Work<'_, '_> {
             } else {
                 database.members.get(&feed).map_or(0, |member| member.until)
             };
-            if length.min(wanted) > database.order.placed().get(&feed) {
+            // What is here is placed when it can be, though only a part of it was asked for.
+            if wanted > 0 && length > database.order.placed().get(&feed) {
                 database.behind.insert(feed);
             }
         }

@@ -225,11 +225,8 @@ impl Work<'_, '_> {
                 && !database.forks.contains_key(&feed)
                 && let Some(member) = database.member_mut(&feed)
             {
-                let is_first = member.until == 0;
                 member.until = until;
-                if is_first {
-                    database.behind.insert(feed);
-                }
+                database.behind.insert(feed);
             }
             return Ok(());
         }
