@@ -15,21 +15,21 @@ const env = {
 }
 
 /**
- * What touches stored data, each table and each way to read. Left out are suites that measure (`db_cost`, `stalls`,
+ * What touches stored data, each table and each way to read. Left out are suites that measure (`cost`, `stalls`,
  * `growth`), kill processes (`crash`), or are about what is not stored: connections, refusals, encodings, types. The
  * simulator encrypts every fourth seed by itself. The layers below `db` have tests of sealing of their own.
  */
 const RUST = [
-  'db_again',
-  'db_apply',
-  'db_diverged',
-  'db_fork',
-  'db_handlers',
-  'db_members',
-  'db_past',
-  'db_reads',
-  'db_relay',
-  'db_writes'
+  'again::',
+  'apply::',
+  'diverged::',
+  'fork::',
+  'handlers::',
+  'members::',
+  'past::',
+  'reads::',
+  'relay::',
+  'writes::'
 ]
 const NODE = ['apply', 'batch', 'conflicts', 'diffs', 'handlers', 'hyperbee', 'kv', 'past', 'replication']
   .concat(['restored', 'streams', 'verify', 'watch'])
@@ -45,10 +45,10 @@ const node = (tests) => run(process.execPath, ['--test', '--test-concurrency=2',
 
 const [first, ...others] = process.argv.slice(2)
 if (first === undefined) {
-  rust(RUST.flatMap((name) => ['--test', name]))
+  rust(['--test', 'db', '--', ...RUST])
   node(NODE)
 } else if (first === 'all') {
-  rust(['--lib', '--test', 'db*', '--test', 'apply_reference', '--test', 'crash', '--test', 'simulator'])
+  rust(['--lib', '--test', 'db', '--test', 'apply_reference', '--test', 'crash', '--test', 'simulator'])
   const tests = fs
     .readdirSync(path.join(root, '__test__'))
     .filter((name) => name.endsWith('.test.js') && name !== 'fixtures.test.js')

@@ -23,7 +23,7 @@ pub(super) const COMPACTING: &str = "multi-hyperbee-compacting";
 
 /// Address space reserved at first. Nothing of it is taken from disk or memory before it is used.
 #[cfg(all(target_pointer_width = "64", not(windows)))]
-const RESERVE: usize = 1 << 40;
+const RESERVE: usize = 64 << 30;
 /// Windows counts a reservation of a mapped file against more than addresses, and 32 bits have few of them.
 #[cfg(not(all(target_pointer_width = "64", not(windows))))]
 const RESERVE: usize = 256 << 20;
