@@ -142,7 +142,7 @@ impl Session {
         let Answered { proofs, opened, is_full } = self.topics.answer(macs);
         if is_full {
             // Else nothing would open any more, and nobody would know. A new connection begins anew.
-            return Err(ProtocolError::TooMany { what: "topics ever opened", limit: MAX_TOPICS_EVER });
+            return Err(ProtocolError::Spent { what: "topics ever opened", limit: MAX_TOPICS_EVER });
         }
         self.answer = self.outbox.push(message::answer(&proofs));
         for (id, topic) in &opened {

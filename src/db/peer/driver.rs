@@ -4,7 +4,9 @@ use super::{Peer, PeerEvent, Shown, State};
 use crate::db::board::{OpenDatabase, PublishedFeed};
 use crate::db::error::{Code, Error};
 use crate::types::FeedKey;
-use crate::wire::{CloseReason, Event, FeedState, RequestId, Role, Topic, TopicId};
+use crate::wire::{
+    CloseReason, CommandError, Event, FeedState, ProtocolError, RequestId, Role, Topic, TopicId,
+};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -159,7 +161,11 @@ impl State {
                 Error::new(Code::ClientMismatch, "the other side is another kind of program")
             }
             CloseReason::Timeout => Error::new(Code::Timeout, "the other side waited too long"),
-            CloseReason::Protocol | CloseReason::Busy | CloseReason::Other(_) => {
+            CloseReason::Busy => Error::new(
+                Code::Protocol,
+                "the other side has no room for more on this connection: connect again, a new one begins anew",
+            ),
+            CloseReason::Protocol | CloseReason::Other(_) => {
                 Error::new(Code::Protocol, format!("the other side ended the connection: {reason:?}"))
             }
         };
@@ -303,8 +309,10 @@ impl State {
                 _ => {}
             }
         }
-        if !new.is_empty() {
-            let _ = self.session.announce(id, &new, false);
+        if !new.is_empty()
+            && let Err(CommandError::TooMany { what, limit }) = self.session.announce(id, &new, false)
+        {
+            return self.end_spent(what, limit);
         }
         let is_second = !grown.is_empty() && self.is_second(id, peer);
         for (key, before, feed) in grown {
@@ -315,6 +323,13 @@ impl State {
         if let Some(shown) = self.topics.get_mut(&id) {
             shown.news.append(&mut later);
         }
+    }
+
+    /// What cannot be named is not kept silent about: the other side would take it that it has all. A connection that
+    /// begins anew has numbers for as many.
+    fn end_spent(&mut self, what: &'static str, limit: usize) {
+        self.session.finish(CloseReason::Busy);
+        self.fail(ProtocolError::Spent { what, limit }.into());
     }
 
     /// False: the length that was said last has not left yet, so this one is said later.

@@ -28,6 +28,8 @@ mod serve;
 mod spoken;
 mod stall;
 mod status;
+#[cfg(test)]
+mod tests;
 mod transport;
 mod twice;
 mod watch;
@@ -367,6 +369,7 @@ impl Peer {
     pub(super) fn notify(&self) {
         self.with_state(State::refresh);
         self.tell_heard();
+        self.leave_if_over();
     }
 
     /// A database, or feeds, may be held here no more: what nothing that is open is about is withdrawn. What follows from
