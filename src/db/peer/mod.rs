@@ -18,6 +18,7 @@ mod driver;
 mod fetch;
 mod forks;
 mod io;
+mod kept;
 mod meet;
 mod open;
 mod own;
@@ -108,6 +109,8 @@ struct State {
     spoken: spoken::Spoken,
     /// By topic, and by number: several databases of a store may have the topic's key.
     compared: BTreeMap<(TopicId, u32), compare::Own>,
+    /// By database, what was used up on topics that are over.
+    kept: kept::Kept,
     remote: BTreeMap<FeedKey, Box<RemoteFeed>>,
     /// Feeds that were refused and may be asked for again when others could have asked.
     yielding: BTreeSet<FeedKey>,

@@ -1,5 +1,6 @@
 //! The beginning of a connection.
 
+use super::kept::Kept;
 use super::spoken::Spoken;
 use super::status::Meter;
 use super::transport::noise;
@@ -49,6 +50,7 @@ impl Peer {
             topics: BTreeMap::new(),
             spoken: Spoken::default(),
             compared: BTreeMap::new(),
+            kept: Kept::default(),
             remote: BTreeMap::new(),
             yielding: BTreeSet::new(),
             second: BTreeMap::new(),

@@ -111,6 +111,7 @@ impl State {
     pub(super) fn watch_topic(&mut self, id: TopicId, shown: Shown, peer: &Peer) {
         let topic = shown.topic;
         self.topics.insert(id, Box::new(shown));
+        self.take_used(id);
         self.watch.topics.insert(topic, id);
         self.watch.unheard.insert(id);
         self.watch.unvectored.insert(id);
@@ -164,6 +165,7 @@ impl State {
                 self.watch.touched.insert(feed);
             }
         }
+        self.keep_used(id);
         let compared: Vec<_> = self.compared.range((id, 0)..=(id, u32::MAX)).map(|(row, _)| *row).collect();
         for row in &compared {
             self.compared.remove(row);
@@ -204,6 +206,9 @@ impl State {
             let _ = self.session.withdraw(topic);
             if let Some(id) = self.topic_of(topic.kind, topic.key) {
                 self.unwatch_topic(id, peer);
+            }
+            if topic.kind == TopicKind::Database {
+                self.kept.forget(&topic.key);
             }
         }
         self.drop_unawaited();
