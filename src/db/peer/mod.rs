@@ -260,6 +260,7 @@ impl Peer {
             state.topics.values_mut().filter_map(|shown| shown.access.as_mut()).for_each(|talk| talk.tick());
             state.unsaid_topics_due();
             state.unopened_due();
+            state.offer_what_was_cut(peer);
             state.say_seconds(peer);
             if state.has_begun && state.session.remote().is_none() {
                 state.nameless = state.nameless.saturating_add(1);

@@ -1,10 +1,11 @@
 //! Connections whose room is used up: as after years, or with thousands of databases.
 
+use super::watch::DATABASE_TOPICS;
 use super::{Peer, PeerEvent, PeerOptions, Transport};
-use crate::db::{
-    Code, DatabaseOptions, Db, Event, Expect, FeedChoice, Location, Store, StoreOptions, Write,
-};
+use crate::db::{Code, DatabaseOptions, Db, Event, Expect, FeedChoice, Location, Store, StoreOptions, Write};
 use crate::types::FeedKey;
+use crate::wire::limits::MAX_TOPICS;
+use crate::wire::{Topic, TopicKind};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -63,6 +64,17 @@ fn carry_until(ends: &[Peer; 2], mut done: impl FnMut() -> bool) {
     }
 }
 
+/// Carries until nothing moves.
+fn rest(ends: &[Peer; 2], stores: &[Store]) {
+    let mut quiet = 0;
+    while quiet < 3 {
+        for store in stores {
+            store.settled().wait().unwrap();
+        }
+        quiet = if carry(ends) { 0 } else { quiet + 1 };
+    }
+}
+
 fn failure(peer: &Peer) -> Option<Code> {
     let events = peer.take_events();
     events.into_iter().find_map(|event| match event {
@@ -100,4 +112,40 @@ fn who_cannot_name_a_feed_ends_the_connection_and_the_next_one_brings_it() {
     let came = || there.progress().unwrap().iter().any(|known| known.key == feed.key() && known.have == 1);
     carry_until(&ends, || has(&there, "second") && came());
     assert_eq!([failure(&ends[0]), failure(&ends[1])], [None, None]);
+}
+
+#[test]
+fn what_there_was_no_room_for_is_offered_when_there_is() {
+    // Feeds of databases take half of the room, databases all of it.
+    for (limit, has_database) in [(DATABASE_TOPICS, false), (MAX_TOPICS, true)] {
+        let stores = [memory(), memory()];
+        let [here, there] = &stores;
+        let db = open(there, "x", None);
+        put(&db, "first");
+        let key = key_of(&db);
+        db.close().wait().unwrap();
+        let database = has_database.then(|| open(here, "x", Some(key)));
+        let feed = here.feed(FeedChoice::Key(key)).wait().unwrap();
+        feed.want(0, 1).unwrap();
+        let ends = connect(here, there);
+        rest(&ends, &stores);
+        let dummies: Vec<Topic> = (ends[1].0.state.lock().session.offered()..limit)
+            .map(|number| {
+                let mut key = [0xdd; 32];
+                key[..8].copy_from_slice(&number.to_be_bytes());
+                Topic { kind: TopicKind::Feed, key: FeedKey(key) }
+            })
+            .collect();
+        ends[1].0.state.lock().session.offer(&dummies).unwrap();
+        let _db = open(there, "x", None);
+        let came = || database.as_ref().map_or_else(|| feed.has_all(0, 1).unwrap(), |db| has(db, "first"));
+        rest(&ends, &stores);
+        ends[1].tick();
+        rest(&ends, &stores);
+        assert!(!came(), "there is no room");
+        ends[1].let_go(None, &dummies[..9]);
+        ends[1].tick();
+        carry_until(&ends, came);
+        assert_eq!([failure(&ends[0]), failure(&ends[1])], [None, None]);
+    }
 }

@@ -17,7 +17,7 @@ use std::sync::Arc;
 const ANSWER_PATIENCE: u32 = 5;
 
 /// Topics that are left to databases: those of one database's feeds take not all there are.
-const DATABASE_TOPICS: usize = MAX_TOPICS / 2;
+pub(super) const DATABASE_TOPICS: usize = MAX_TOPICS / 2;
 
 #[derive(Default)]
 pub(super) struct Watch {
@@ -25,6 +25,9 @@ pub(super) struct Watch {
     seen: u64,
     /// Open topics.
     topics: BTreeMap<Topic, TopicId>,
+    /// Something was not offered for want of room; and some of what was offered is no more since.
+    is_cut: bool,
+    has_room: bool,
     /// Databases whose feeds may be to be shown by themselves: new ones, and those whose topic was closed.
     apart_due: BTreeSet<u32>,
     /// Those to be looked at.
@@ -204,6 +207,7 @@ impl State {
             }
             // Refused only by a session that is closed.
             let _ = self.session.withdraw(topic);
+            self.watch.has_room = true;
             if let Some(id) = self.topic_of(topic.kind, topic.key) {
                 self.unwatch_topic(id, peer);
             }
@@ -278,9 +282,7 @@ impl State {
             if open.id != RAW {
                 let topic = Topic { kind: TopicKind::Database, key: open.info.key };
                 self.topic_changed(topic, &feeds);
-                if self.may_open_late(&topic) {
-                    self.watch.unopened.insert(open.id, self.ticks.saturating_add(ANSWER_PATIENCE));
-                }
+                self.note_late(open.id, &topic);
                 offer.push(topic);
             }
             for feed in &feeds {
@@ -307,10 +309,12 @@ impl State {
         self.offer(&mut offer, DATABASE_TOPICS);
     }
 
-    /// Whether a topic is offered only now, and by who is not told what of it the other side has: that shows it, or not.
-    fn may_open_late(&self, topic: &Topic) -> bool {
+    /// A database's topic that is offered only now, by who is not told what of it the other side has: that shows it, or not.
+    fn note_late(&mut self, database: u32, topic: &Topic) {
         let is_asked = self.session.role() == Role::Responder && self.session.remote().is_some();
-        is_asked && !self.session.offers(topic)
+        if is_asked && !self.session.offers(topic) {
+            self.watch.unopened.insert(database, self.ticks.saturating_add(ANSWER_PATIENCE));
+        }
     }
 
     /// A tick has passed: databases that nothing more is expected of may be delivered.
@@ -330,12 +334,39 @@ impl State {
         topics.retain(|topic| !self.session.offers(topic));
         topics.sort_unstable();
         topics.dedup();
-        topics.truncate(limit.saturating_sub(self.session.offered()));
+        let room = limit.saturating_sub(self.session.offered());
+        if topics.len() > room {
+            (self.watch.is_cut, self.watch.has_room) = (true, false);
+            topics.truncate(room);
+        }
         if !topics.is_empty() {
             // Refused only by a session that is closed.
             let _ = self.session.offer(topics);
         }
         topics.clear();
+    }
+
+    /// A tick has passed: what there was no room for is offered if there may be now. All is gone over once a second at most,
+    /// however much is closed meanwhile.
+    pub(super) fn offer_what_was_cut(&mut self, peer: &Peer) {
+        if !self.watch.is_cut || !std::mem::take(&mut self.watch.has_room) {
+            return;
+        }
+        self.watch.is_cut = false;
+        let mut offer = Vec::new();
+        for open in self.databases(peer) {
+            if open.id == RAW {
+                let feeds = open.feeds.read();
+                offer.extend(feeds.keys().map(|key| Topic { kind: TopicKind::Feed, key: *key }));
+            } else {
+                let topic = Topic { kind: TopicKind::Database, key: open.info.key };
+                self.note_late(open.id, &topic);
+                offer.push(topic);
+                self.watch.apart_due.insert(open.id);
+            }
+        }
+        self.offer(&mut offer, MAX_TOPICS);
+        self.offer_feeds_apart(peer);
     }
 
     /// Whether it is not known yet which databases the other side has: only the initiator finds out by asking.
@@ -392,6 +423,7 @@ impl State {
                     && self.holders(&key, peer).iter().all(|open| self.carries(open, &key))
                 {
                     self.session.take_back(&topic);
+                    self.watch.has_room = true;
                 }
             }
         }
