@@ -53,7 +53,9 @@ impl Session {
             Message::Nudge => {
                 self.only_for(Role::Initiator, "Nudge")?;
                 self.topics.nudged();
+                self.owes_end = true;
                 self.show();
+                self.note_shown();
             }
             Message::Withdraw { topic } => {
                 let (topic, opened) = self.topics.known(topic)?;

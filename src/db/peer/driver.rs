@@ -174,16 +174,17 @@ impl State {
 
     /// Everything was shown. A connection for one database that the other side does not have is over.
     fn shown(&mut self, opened: usize, is_all: bool, peer: &Peer) {
+        self.heard_round();
         self.offer_feeds_apart(peer);
         if !is_all || self.is_asking() {
             return;
         }
-        if !std::mem::replace(&mut self.shown_all, true) {
+        if !std::mem::replace(&mut self.shown_all, true) || self.session.owes_end() {
             // The responder does not conclude anything before it hears this.
             let _ = self.session.end_show();
         }
         // Of every topic that is open the first vector is awaited by itself.
-        self.is_new_no_more(peer);
+        self.heard_all_rounds(peer);
         // One that has it and closes it goes on being waited for.
         if opened == 0
             && !self.session.has_opened()

@@ -13,6 +13,7 @@
 
 mod access;
 mod apart;
+mod asking;
 mod compare;
 mod driver;
 mod fetch;
@@ -61,7 +62,8 @@ const MAX_OUTGOING: usize = 256 << 10;
 /// Events kept for a caller who does not read them.
 const MAX_WAITING_EVENTS: usize = 256;
 
-/// Ticks (seconds) after which an own feed is offered although another open connection has said nothing yet.
+/// Ticks (seconds) after which an own feed is offered although another open connection has said nothing yet, or not whether
+/// it has what was opened here since.
 const OWN_FEED_PATIENCE: u32 = 5;
 
 /// Ticks after which it is offered although a connection claims more of it than is here and shows none of that: nobody's
@@ -87,7 +89,7 @@ struct Connection {
     wake: Wake,
     /// Open, and the other side's first vectors have not all come yet: own feeds wait for it.
     unheard: AtomicBool,
-    /// Nothing in common is known yet, and may soon be.
+    /// It is not known yet whether the other side has what is offered.
     fresh: AtomicBool,
     /// Own feeds that an open topic lets it speak of: they may leave over it.
     own: RwLock<BTreeSet<FeedKey>>,
@@ -144,6 +146,7 @@ struct State {
     has_begun: bool,
     /// Ticks for which it could, and did not say who it is.
     nameless: u32,
+    asking: asking::Asking,
     own_allowed: bool,
     /// Ticks for which each topic's first vector was waited for, also if it was withdrawn and opened again.
     awaited: BTreeMap<Topic, u32>,

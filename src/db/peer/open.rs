@@ -1,5 +1,6 @@
 //! The beginning of a connection.
 
+use super::asking::Asking;
 use super::kept::Kept;
 use super::spoken::Spoken;
 use super::status::Meter;
@@ -70,6 +71,7 @@ impl Peer {
             ticks: 0,
             has_begun,
             nameless: 0,
+            asking: Asking::default(),
             own_allowed: false,
             awaited: BTreeMap::new(),
             claimed: 0,

@@ -297,7 +297,7 @@ impl State {
                 feeds_apart.push((open, feeds));
             }
         }
-        self.offer(&mut offer, MAX_TOPICS);
+        self.offer(&mut offer, MAX_TOPICS, peer);
         if self.is_asking() || self.session.has_events() {
             // What was answered may stand among what is yet to be taken.
             self.watch.apart_due.extend(feeds_apart.iter().map(|(open, _)| open.id));
@@ -306,7 +306,7 @@ impl State {
         for (open, feeds) in feeds_apart {
             self.add_apart(open, feeds, &mut offer);
         }
-        self.offer(&mut offer, DATABASE_TOPICS);
+        self.offer(&mut offer, DATABASE_TOPICS, peer);
     }
 
     /// A database's topic that is offered only now, by who is not told what of it the other side has: that shows it, or not.
@@ -330,7 +330,7 @@ impl State {
     }
 
     /// Offers topics that are not offered yet, as long as fewer than so many are.
-    fn offer(&mut self, topics: &mut Vec<Topic>, limit: usize) {
+    fn offer(&mut self, topics: &mut Vec<Topic>, limit: usize, peer: &Peer) {
         topics.retain(|topic| !self.session.offers(topic));
         topics.sort_unstable();
         topics.dedup();
@@ -340,6 +340,8 @@ impl State {
             topics.truncate(room);
         }
         if !topics.is_empty() {
+            // Before the other side can answer.
+            self.ask_about(topics, peer);
             // Refused only by a session that is closed.
             let _ = self.session.offer(topics);
         }
@@ -365,7 +367,7 @@ impl State {
                 self.watch.apart_due.insert(open.id);
             }
         }
-        self.offer(&mut offer, MAX_TOPICS);
+        self.offer(&mut offer, MAX_TOPICS, peer);
         self.offer_feeds_apart(peer);
     }
 
@@ -396,7 +398,7 @@ impl State {
             let feeds: Vec<FeedKey> = open.feeds.read().keys().copied().collect();
             self.add_apart(&open, feeds, &mut offer);
         }
-        self.offer(&mut offer, DATABASE_TOPICS);
+        self.offer(&mut offer, DATABASE_TOPICS, peer);
     }
 
     /// Those of a database's feeds that are to be shown by themselves.
