@@ -303,7 +303,7 @@ impl State {
             match self.spoken.said(id, &key) {
                 None if length > 0 => {
                     self.spoken.say(id, key, length);
-                    self.remote.entry(key).or_default().told_partly = feed.partly.is_some();
+                    self.remote.entry(key).or_default().tell(length, &feed);
                     new.extend(state_of(key, &feed));
                 }
                 Some(said) if length > said => grown.push((key, said, feed)),
@@ -349,24 +349,26 @@ impl State {
             self.second.entry(id).or_default().insert(key);
             return true;
         }
-        let was_partly = std::mem::take(&mut remote.told_partly);
         self.spoken.say(id, key, length);
         let reached = remote.length.max(remote.sent);
-        if reached >= length {
+        // What was told on another topic is not told again, and not pushed either.
+        if reached.max(remote.told) >= length {
+            remote.told_partly = false;
             return true;
         }
         if reached >= before
-            && !was_partly
+            && !remote.told_partly
             && self.session.remote().is_some_and(|remote| remote.live && remote.download)
         {
             remote.sent = length;
             self.serve_push(key, reached, length);
-        } else if let Some(state) = state_of(key, feed)
-            && self.session.have(&state) == Ok(false)
-        {
-            self.spoken.say(id, key, before);
-            self.owes_lengths = true;
-            return false;
+        } else if let Some(state) = state_of(key, feed) {
+            if self.session.have(&state) == Ok(false) {
+                self.spoken.say(id, key, before);
+                self.owes_lengths = true;
+                return false;
+            }
+            remote.tell(length, feed);
         }
         true
     }

@@ -37,7 +37,8 @@ pub(super) struct RemoteFeed {
     pub sent_blocks: u64,
     /// How far what we have sent reaches.
     pub sent: u64,
-    /// It was told last of a length up to which the feed is only partly here.
+    /// The length it was told last, on whichever topic, and whether the feed was only partly here then.
+    pub told: u64,
     pub told_partly: bool,
     pub inflight: Inflight,
 }
@@ -54,6 +55,12 @@ impl RemoteFeed {
             self.contradicts = true;
             self.inflight.search_anew(at);
         }
+    }
+
+    /// It was told, on one topic or on all, how much of the feed is here.
+    pub fn tell(&mut self, length: u64, here: &PublishedFeed) {
+        self.told = self.told.max(length);
+        self.told_partly = here.partly.is_some();
     }
 
     /// It speaks of the feed no more: what it said is as if it had not. What is on its way, was counted, or is done
