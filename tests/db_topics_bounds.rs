@@ -202,3 +202,25 @@ fn of_a_feed_that_stands_on_two_topics_nothing_is_pushed_that_was_told_partly() 
     assert_eq!(lengths.iter().filter(|length| **length == all).count(), 1, "{lengths:?}");
     drop(feed);
 }
+
+#[test]
+fn synced_is_said_at_once_where_the_other_side_holds_a_single_feed_only() {
+    let stores = [memory(), memory()];
+    let x = named(&stores[1], "x", None);
+    put(&x, "first", "{}");
+    let own = local(&x);
+    x.close().wait().unwrap();
+    let held = stores[0].feed(FeedChoice::Key(own)).wait().unwrap();
+    let wire = replicate(&stores[0], &stores[1]);
+    rest(&wire, &stores);
+    let x = named(&stores[1], "x", None);
+    let news = x.subscribe(Arc::new(|| {})).unwrap();
+    held.want(0, 1).unwrap();
+    let mut is_synced = false;
+    for _ in 0..3 {
+        rest(&wire, &stores);
+        is_synced |= news.take().iter().any(|event| matches!(event, DbEvent::Synced { .. }));
+    }
+    assert!(held.has_all(0, 1).unwrap());
+    assert!(is_synced, "without a tick");
+}

@@ -82,6 +82,7 @@ impl State {
             return;
         }
         self.is_answered_all(peer);
+        self.nothing_more_opens();
     }
 
     /// A tick has passed.

@@ -329,6 +329,16 @@ impl State {
         self.watch.databases.extend(due);
     }
 
+    /// The other side has shown all that it offers: databases that are not open now it has not.
+    pub(super) fn nothing_more_opens(&mut self) {
+        let withdrawn = |until: &u32| *until == u32::MAX;
+        let watch = &mut self.watch;
+        watch
+            .databases
+            .extend(watch.unopened.iter().filter(|(_, until)| !withdrawn(until)).map(|(id, _)| *id));
+        watch.unopened.retain(|_, until| withdrawn(until));
+    }
+
     /// Offers topics that are not offered yet, as long as fewer than so many are.
     fn offer(&mut self, topics: &mut Vec<Topic>, limit: usize, peer: &Peer) {
         topics.retain(|topic| !self.session.offers(topic));
