@@ -53,9 +53,12 @@ impl Session {
             Message::Nudge => {
                 self.only_for(Role::Initiator, "Nudge")?;
                 self.topics.nudged();
-                self.owes_end = true;
+                let is_news = !std::mem::replace(&mut self.owes_end, true);
                 self.show();
-                self.note_shown();
+                // Else it is told already, or when what is shown is answered: a flood of them is one event.
+                if is_news {
+                    self.note_shown();
+                }
             }
             Message::Withdraw { topic } => {
                 let (topic, opened) = self.topics.known(topic)?;
