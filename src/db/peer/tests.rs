@@ -1,6 +1,6 @@
 //! Connections whose room is used up: as after years, or with thousands of databases.
 
-use super::watch::DATABASE_TOPICS;
+use super::offering::DATABASE_TOPICS;
 use super::{Peer, PeerEvent, PeerOptions, Transport};
 use crate::db::{Code, DatabaseOptions, Db, Event, Expect, FeedChoice, Location, Store, StoreOptions, Write};
 use crate::types::FeedKey;

@@ -136,7 +136,7 @@ impl State {
             return;
         }
         let has_left =
-            super::driver::state_of(key, &feed).is_none_or(|state| self.session.have(&state) != Ok(false));
+            super::growth::state_of(key, &feed).is_none_or(|state| self.session.have(&state) != Ok(false));
         if has_left {
             self.spoken.say(id, key, length);
             self.remote.entry(key).or_default().tell(length, &feed);
