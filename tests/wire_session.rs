@@ -228,6 +228,37 @@ fn topics_offered_later_open_on_a_live_connection_from_either_side() {
 }
 
 #[test]
+fn after_a_nudge_the_initiator_says_once_more_that_all_was_shown() {
+    for (mut a, mut b) in pairs() {
+        let ends = |peer: &Peer| {
+            peer.seen.iter().filter(|event| matches!(event, Event::Shown { is_all: true, .. })).count()
+        };
+        pump_all(&mut a, &mut b);
+        a.session.end_show().unwrap();
+        pump_all(&mut a, &mut b);
+        assert_eq!(ends(&b), 1);
+        let before = ends(&a);
+        // There is nothing to show again, however often it is asked for.
+        for _ in 0..3 {
+            b.session.nudge().unwrap();
+        }
+        pump_all(&mut a, &mut b);
+        assert_eq!((ends(&a) - before, ends(&b), a.session.owes_end()), (1, 1, true));
+        a.session.end_show().unwrap();
+        pump_all(&mut a, &mut b);
+        assert_eq!((ends(&b), a.session.owes_end()), (2, false));
+        // What is offered meanwhile is shown first.
+        b.session.offer(&[database(20)]).unwrap();
+        a.session.offer(&[database(20)]).unwrap();
+        pump_all(&mut a, &mut b);
+        assert_eq!((a.topics.len(), a.session.owes_end()), (2, true));
+        a.session.end_show().unwrap();
+        pump_all(&mut a, &mut b);
+        assert_eq!(ends(&b), 3);
+    }
+}
+
+#[test]
 fn a_withdrawn_topic_ends_and_may_open_again() {
     for (mut a, mut b) in pairs() {
         pump_all(&mut a, &mut b);

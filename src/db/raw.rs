@@ -70,6 +70,10 @@ impl Wants {
         is_last
     }
 
+    fn is_open(&self, feed: &FeedKey) -> bool {
+        self.open.contains_key(feed)
+    }
+
     pub fn add(&mut self, feed: FeedKey, start: u64, end: u64) -> Result<(), Error> {
         if self.ranges.len() >= MAX_WANTS && !self.ranges.contains_key(&(feed, start, end)) {
             let message =
@@ -153,8 +157,32 @@ impl Board {
 
     pub fn close_raw(&self, feed: &FeedKey, handle: u64) {
         if self.wants.lock().close(feed, handle) {
-            self.change_raw(feed, |_| None);
+            self.take_off_raw(feed);
             self.notify_peers(true, &BTreeSet::new());
         }
+    }
+
+    /// Takes a feed off the board of which a last handle was closed, unless somebody has opened it again meanwhile: who
+    /// opens it says so first, and shows it then.
+    fn take_off_raw(&self, feed: &FeedKey) {
+        self.change_raw(feed, |shown| shown.filter(|_| self.wants.lock().is_open(feed)));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_feed_that_is_opened_while_its_last_handle_closes_stays_on_the_board() {
+        let (board, feed) = (Board::new([0; 32]), FeedKey([1; 32]));
+        let is_shown = || board.raw.feeds.read().contains_key(&feed);
+        board.open_raw(feed, 1);
+        assert!(board.wants.lock().close(&feed, 1), "the last one");
+        board.open_raw(feed, 2);
+        board.take_off_raw(&feed);
+        assert!(is_shown() && !board.holders(&feed).is_empty());
+        board.close_raw(&feed, 2);
+        assert!(!is_shown() && board.holders(&feed).is_empty());
     }
 }

@@ -14,6 +14,7 @@ use super::rows::{Halt, MemberRow};
 use super::state::DatabaseState;
 use crate::store::Table;
 use crate::types::FeedKey;
+use crate::wire::limits::MAX_FEEDS_PER_TOPIC;
 use std::collections::BTreeSet;
 
 /// Feeds of strangers in one database: bounds what announcements make us remember and look through.
@@ -25,8 +26,10 @@ const MAX_STRANGER_BLOCKS: u64 = 256;
 /// Bytes of all strangers of a database: bounds the disk they can fill. What is on its way when it is reached still comes.
 const MAX_STRANGER_BYTES: u64 = 64 << 20;
 
-/// Announced feeds in a database whose every feed counts: bounds what whoever knows its key can make us keep.
-const MAX_OPEN_FEEDS: usize = 16_384;
+/// Announced feeds in a database whose every feed counts: bounds what whoever knows its key can make us keep. Fewer than
+/// can be named on a topic: writers that were granted have room there too, whoever fills the rest.
+const MAX_OPEN_FEEDS: usize = 15_360;
+const _: () = assert!(MAX_OPEN_FEEDS + 1_024 <= MAX_FEEDS_PER_TOPIC);
 
 /// The strangers of a database, and the bytes they hold: counted once for many that are met.
 struct Room {

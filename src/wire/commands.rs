@@ -19,7 +19,7 @@ impl Session {
         self.check_open()?;
         self.topics.offer(topics)?;
         // A responder that is asked for the first time later needs no Nudge: the Show will meet what is offered now.
-        if self.introduced && self.answer > 0 && self.topics.take_nudge() {
+        if self.introduced && self.was_shown() && self.topics.take_nudge() {
             self.outbox.push(message::bare(Tag::Nudge));
         }
         self.show();
@@ -44,9 +44,30 @@ impl Session {
     pub fn end_show(&mut self) -> Result<(), CommandError> {
         self.check_open()?;
         if self.introduced && self.topics.end_show() {
+            self.owes_end = false;
             self.shown = self.outbox.push(message::show(&[]));
         }
         Ok(())
+    }
+
+    /// Initiator: whether the responder has asked since to be told when all is shown.
+    pub fn owes_end(&self) -> bool {
+        self.owes_end
+    }
+
+    /// Responder: asks to be shown again what is not open, and to be told when that was all. Nothing if it was shown
+    /// nothing yet: what is shown first is answered with all that is offered by then.
+    pub fn nudge(&mut self) -> Result<(), CommandError> {
+        self.check_open()?;
+        if self.role == Role::Responder && self.was_shown() {
+            self.outbox.push(message::bare(Tag::Nudge));
+        }
+        Ok(())
+    }
+
+    /// Responder: whether anything was shown and answered.
+    pub fn was_shown(&self) -> bool {
+        self.answer > 0
     }
 
     /// Whether any topic was ever open: both ends hold it, or did.

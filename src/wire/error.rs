@@ -61,6 +61,9 @@ pub enum ProtocolError {
     NotForFeeds { message: &'static str, topic: TopicId },
     #[error("{what}: more than {limit}")]
     TooMany { what: &'static str, limit: usize },
+    /// Nobody broke a rule: the numbers of this connection are used up.
+    #[error("{what}: this connection has had its {limit}; connect again, a new one begins anew")]
+    Spent { what: &'static str, limit: usize },
     #[error("the range {start}..{end} is empty, too long, or beyond what was announced ({reach})")]
     Range { start: u64, end: u64, reach: u64 },
     #[error("request {} was never made, or is over", id.0)]
@@ -89,7 +92,7 @@ pub enum CloseReason {
     Timeout,
     /// The sender's store or process is closing.
     ShuttingDown,
-    /// The sender has too many connections or too little memory.
+    /// The sender has too many connections or too little memory, or the numbers of this connection are used up.
     Busy,
     /// A code this build does not know.
     Other(u8),
@@ -132,6 +135,7 @@ impl ProtocolError {
             Self::VersionMismatch { .. } => CloseReason::VersionMismatch,
             Self::ClientMismatch { .. } => CloseReason::ClientMismatch,
             Self::Auth | Self::WriterProof { .. } | Self::Handshake { .. } => CloseReason::Auth,
+            Self::Spent { .. } => CloseReason::Busy,
             _ => CloseReason::Protocol,
         }
     }

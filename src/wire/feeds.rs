@@ -139,6 +139,11 @@ impl Feeds {
         }
     }
 
+    #[cfg(test)]
+    pub fn named(&self) -> usize {
+        self.by_alias.len()
+    }
+
     fn on_topic(&self, topic: TopicId) -> usize {
         self.per_topic.get(topic.0 as usize).map_or(0, |count| *count as usize)
     }

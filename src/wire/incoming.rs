@@ -53,7 +53,12 @@ impl Session {
             Message::Nudge => {
                 self.only_for(Role::Initiator, "Nudge")?;
                 self.topics.nudged();
+                let is_news = !std::mem::replace(&mut self.owes_end, true);
                 self.show();
+                // Else it is told already, or when what is shown is answered: a flood of them is one event.
+                if is_news {
+                    self.note_shown();
+                }
             }
             Message::Withdraw { topic } => {
                 let (topic, opened) = self.topics.known(topic)?;
@@ -142,7 +147,7 @@ impl Session {
         let Answered { proofs, opened, is_full } = self.topics.answer(macs);
         if is_full {
             // Else nothing would open any more, and nobody would know. A new connection begins anew.
-            return Err(ProtocolError::TooMany { what: "topics ever opened", limit: MAX_TOPICS_EVER });
+            return Err(ProtocolError::Spent { what: "topics ever opened", limit: MAX_TOPICS_EVER });
         }
         self.answer = self.outbox.push(message::answer(&proofs));
         for (id, topic) in &opened {

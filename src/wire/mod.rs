@@ -28,6 +28,8 @@ mod outbox;
 mod requests;
 mod reread;
 mod session;
+#[cfg(test)]
+mod spent;
 mod topics;
 mod transfer;
 mod transport;

@@ -44,6 +44,8 @@ pub struct Session {
     /// Initiator: databases have just opened. What else is to be shown waits until the events that say so are taken: some of
     /// it may be taken back then.
     pub(super) held_back: bool,
+    /// Initiator: a Nudge has come, and it was not said since that all was shown.
+    pub(super) owes_end: bool,
     /// Feeds announced by us, and by the peer.
     pub(super) ours: Feeds,
     pub(super) theirs: Feeds,
@@ -95,6 +97,7 @@ impl Session {
             topics: Topics::new(role),
             opening: 0,
             held_back: false,
+            owes_end: false,
             ours: Feeds::default(),
             theirs: Feeds::default(),
             serving: Requests::default(),

@@ -322,6 +322,16 @@ impl Topics {
         !self.opened.is_empty()
     }
 
+    #[cfg(test)]
+    pub fn opened(&self) -> usize {
+        self.opened.len()
+    }
+
+    #[cfg(test)]
+    pub fn spend(&mut self, opened: Opened) {
+        self.opened.push(opened);
+    }
+
     /// A topic by the number in a message. One that was withdrawn is still known: messages about it may cross.
     pub fn known(&mut self, topic: u64) -> Result<(TopicId, &mut Opened), ProtocolError> {
         let unknown = ProtocolError::UnknownTopic { topic };

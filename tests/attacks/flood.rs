@@ -50,7 +50,7 @@ fn announced_feeds_in_an_open_database_take_their_room_and_little_time() {
     let start = Instant::now();
     million(&mut scene);
     scene.settle();
-    assert!(scene.a.progress().unwrap().len() <= 16_384 + 2);
+    assert!(scene.a.progress().unwrap().len() <= 15_360 + 2);
     let took = start.elapsed();
     assert!(took < Duration::from_secs(30), "{took:?}");
     let start = Instant::now();

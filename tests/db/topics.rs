@@ -7,36 +7,13 @@
 )]
 
 use crate::support::fork::{Forked, forked};
+use crate::support::topics::*;
 use crate::support::*;
 use multi_hyperbee::db::{
-    DatabaseOptions, Db, Event, Feed, FeedChoice, Location, Peer, PeerEvent, PeerOptions, Store,
-    StoreOptions, Transport,
+    Db, Event, Feed, FeedChoice, Location, Peer, PeerEvent, PeerOptions, Store, StoreOptions, Transport,
 };
 use multi_hyperbee::types::FeedKey;
 use std::sync::Arc;
-
-/// A connection of two whole stores.
-fn replicate(initiator: &Store, responder: &Store) -> Wire {
-    let a = initiator.replicate(options(Transport::Initiator)).unwrap();
-    let b = responder.replicate(options(Transport::Responder)).unwrap();
-    Wire { a, b }
-}
-
-fn named(store: &Store, name: &str, key: Option<FeedKey>) -> Db {
-    store.database(DatabaseOptions { key, name: Some(name.into()), ..database() }).wait().unwrap()
-}
-
-fn key_of(db: &Db) -> FeedKey {
-    db.info().unwrap().key
-}
-
-fn local(db: &Db) -> FeedKey {
-    db.info().unwrap().local
-}
-
-fn have(db: &Db, feed: FeedKey) -> u64 {
-    db.progress().unwrap().iter().find(|progress| progress.key == feed).map_or(0, |progress| progress.have)
-}
 
 /// Two databases that both stores have, `x` and `y`, each store a writer of both.
 struct Two {
@@ -87,17 +64,6 @@ fn close(two: &Two) {
 /// Whether anything of a database is spoken of over the connections of its store.
 fn is_spoken_of(db: &Db) -> bool {
     db.sync_status().unwrap().peers.iter().any(|peer| !peer.feeds.is_empty())
-}
-
-/// Carries until nothing moves.
-fn rest(wire: &Wire, stores: &[Store]) {
-    let mut quiet = 0;
-    while quiet < 3 {
-        for store in stores {
-            store.settled().wait().unwrap();
-        }
-        quiet = if wire.carry(usize::MAX) { 0 } else { quiet + 1 };
-    }
 }
 
 #[test]

@@ -9,6 +9,7 @@
 pub mod device;
 pub mod fork;
 pub mod needles;
+pub mod topics;
 
 use multi_hyperbee::db::{
     DatabaseOptions, Db, EncryptionKey, Expect, Live, Location, Peer, PeerEvent, PeerOptions, Store,

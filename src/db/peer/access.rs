@@ -21,8 +21,8 @@ use std::sync::Arc;
 pub(super) const REQUEST: u8 = 1;
 pub(super) const ANSWER: u8 = 2;
 
-/// New requests looked at per topic before time must pass, one a second: each may wake the user or the disk.
-const MAX_REQUESTS_AT_ONCE: u32 = 16;
+/// New requests looked at per topic, whatever numbers it has had, before time must pass, one a second: each may wake the user or the disk.
+pub(super) const MAX_REQUESTS_AT_ONCE: u32 = 16;
 
 /// What was said about access on a topic.
 pub(super) struct Talk {
@@ -42,18 +42,26 @@ pub(super) struct Talk {
 
 impl Default for Talk {
     fn default() -> Self {
+        Self::with_budget(MAX_REQUESTS_AT_ONCE)
+    }
+}
+
+impl Talk {
+    pub fn with_budget(budget: u32) -> Self {
         Self {
             proved: BTreeSet::new(),
             requests: BTreeMap::new(),
-            budget: MAX_REQUESTS_AT_ONCE,
+            budget,
             own: BTreeSet::new(),
             asked: BTreeMap::new(),
             answers: BTreeMap::new(),
         }
     }
-}
 
-impl Talk {
+    pub fn budget(&self) -> u32 {
+        self.budget
+    }
+
     /// A second has passed.
     pub fn tick(&mut self) {
         self.budget = MAX_REQUESTS_AT_ONCE.min(self.budget + 1);

@@ -38,13 +38,31 @@ pub(super) struct Own {
 }
 
 /// The half of one of our own digests: enough to know it again.
-type ShortDigest = [u8; 16];
+pub(super) type ShortDigest = [u8; 16];
 
 fn short(digest: &Hash) -> Option<ShortDigest> {
     digest.first_chunk().copied()
 }
 
+impl Own {
+    pub fn told(&self) -> Option<Box<ShortDigest>> {
+        self.told.clone()
+    }
+
+    pub fn told_before(&mut self, digest: Box<ShortDigest>) {
+        self.told = Some(digest);
+    }
+}
+
 impl Compared {
+    pub fn said_at(&self) -> Option<u32> {
+        self.said_at
+    }
+
+    pub fn said_before(&mut self, at: Option<u32>) {
+        self.said_at = at;
+    }
+
     fn may_say(&self, ticks: u32) -> bool {
         self.said_at.is_none_or(|at| ticks.saturating_sub(at) >= CLAIM_INTERVAL)
     }

@@ -1,10 +1,17 @@
-//! What the session's events do.
+//! **What.** What the session's events do, and what is done after any of them, or after anything has changed here.
+//!
+//! **Owns.** The order: what is said, asked and concluded follows from one place, [`State::refresh`].
+//!
+//! **Invariants.** 1. Events are taken in order, all of them, before anything follows from them. 2. Nothing is said about a
+//! topic before its forks are, which tell what the names of its feeds are.
+//!
+//! **Not here.** What is said of feeds (`growth`, `own`), what is asked for (`fetch`, `apart`), when all is here (`delivered`).
 
 use super::{Peer, PeerEvent, Shown, State};
 use crate::db::board::{OpenDatabase, PublishedFeed};
 use crate::db::error::{Code, Error};
 use crate::types::FeedKey;
-use crate::wire::{CloseReason, Event, FeedState, RequestId, Role, Topic, TopicId};
+use crate::wire::{CloseReason, Event, RequestId, Role, Topic, TopicId};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -126,25 +133,6 @@ impl State {
         }
     }
 
-    /// More of what there is to say about a topic has come: its databases look again, and all when that was the last of it.
-    fn tell_heard_of(&self, topic: TopicId, peer: &Peer) {
-        if self.watch.awaits_nothing() {
-            return self.tell_progress(peer);
-        }
-        let Some(shared) = &self.shared else { return };
-        for open in self.databases_of_topic(topic, peer) {
-            shared.board.send(open.id, &crate::db::events::Event::Progress);
-        }
-    }
-
-    /// Nothing was committed, and yet all that was announced may be here now: whoever waits for that looks again.
-    pub(super) fn tell_progress(&self, peer: &Peer) {
-        let Some(shared) = &self.shared else { return };
-        for open in self.databases(peer) {
-            shared.board.send(open.id, &crate::db::events::Event::Progress);
-        }
-    }
-
     fn closed(&mut self, reason: CloseReason) {
         let error = match reason {
             CloseReason::Finished | CloseReason::ShuttingDown => return self.push(PeerEvent::Closed),
@@ -159,7 +147,11 @@ impl State {
                 Error::new(Code::ClientMismatch, "the other side is another kind of program")
             }
             CloseReason::Timeout => Error::new(Code::Timeout, "the other side waited too long"),
-            CloseReason::Protocol | CloseReason::Busy | CloseReason::Other(_) => {
+            CloseReason::Busy => Error::new(
+                Code::Protocol,
+                "the other side has no room for more on this connection: connect again, a new one begins anew",
+            ),
+            CloseReason::Protocol | CloseReason::Other(_) => {
                 Error::new(Code::Protocol, format!("the other side ended the connection: {reason:?}"))
             }
         };
@@ -168,16 +160,17 @@ impl State {
 
     /// Everything was shown. A connection for one database that the other side does not have is over.
     fn shown(&mut self, opened: usize, is_all: bool, peer: &Peer) {
+        self.heard_round();
         self.offer_feeds_apart(peer);
         if !is_all || self.is_asking() {
             return;
         }
-        if !std::mem::replace(&mut self.shown_all, true) {
+        if !std::mem::replace(&mut self.shown_all, true) || self.session.owes_end() {
             // The responder does not conclude anything before it hears this.
             let _ = self.session.end_show();
         }
         // Of every topic that is open the first vector is awaited by itself.
-        self.is_new_no_more(peer);
+        self.heard_all_rounds(peer);
         // One that has it and closes it goes on being waited for.
         if opened == 0
             && !self.session.has_opened()
@@ -276,125 +269,4 @@ impl State {
         self.ask_wanted(peer);
         self.check_synced(peer);
     }
-
-    /// Announces what is new of a topic's feeds, pushes what has grown to whoever has all before it, and tells others how
-    /// long it is now. Own feeds only if they are allowed.
-    pub(super) fn say_growth(&mut self, id: TopicId, peer: &Peer) {
-        let databases = self.databases_of_topic(id, peer);
-        let Some(shown) = self.topics.get_mut(&id) else { return };
-        let mut later = BTreeSet::new();
-        let (mut new, mut grown) = (Vec::new(), Vec::new());
-        for key in std::mem::take(&mut shown.news) {
-            self.watch.looked += 1;
-            let feed = databases.iter().find_map(|open| open.feeds.read().get(&key).cloned());
-            let Some(feed) = feed else { continue };
-            if feed.writable && !self.own_allowed {
-                later.insert(key);
-                continue;
-            }
-            let length = feed.offered();
-            match self.spoken.said(id, &key) {
-                None if length > 0 => {
-                    self.spoken.say(id, key, length);
-                    self.remote.entry(key).or_default().told_partly = feed.partly.is_some();
-                    new.extend(state_of(key, &feed));
-                }
-                Some(said) if length > said => grown.push((key, said, feed)),
-                _ => {}
-            }
-        }
-        if !new.is_empty() {
-            let _ = self.session.announce(id, &new, false);
-        }
-        let is_second = !grown.is_empty() && self.is_second(id, peer);
-        for (key, before, feed) in grown {
-            if !self.say_grown(id, key, before, &feed, is_second) {
-                later.insert(key);
-            }
-        }
-        if let Some(shown) = self.topics.get_mut(&id) {
-            shown.news.append(&mut later);
-        }
-    }
-
-    /// False: the length that was said last has not left yet, so this one is said later.
-    fn say_grown(
-        &mut self,
-        id: TopicId,
-        key: FeedKey,
-        before: u64,
-        feed: &PublishedFeed,
-        is_second: bool,
-    ) -> bool {
-        let length = feed.offered();
-        let remote = self.remote.entry(key).or_default();
-        // What is being caught up is told of, not pushed: who has all before it is mostly catching up with the same.
-        if is_second || feed.partly.is_some() {
-            self.second.entry(id).or_default().insert(key);
-            return true;
-        }
-        let was_partly = std::mem::take(&mut remote.told_partly);
-        self.spoken.say(id, key, length);
-        let reached = remote.length.max(remote.sent);
-        if reached >= length {
-            return true;
-        }
-        if reached >= before
-            && !was_partly
-            && self.session.remote().is_some_and(|remote| remote.live && remote.download)
-        {
-            remote.sent = length;
-            self.serve_push(key, reached, length);
-        } else if let Some(state) = state_of(key, feed)
-            && self.session.have(&state) == Ok(false)
-        {
-            self.spoken.say(id, key, before);
-            self.owes_lengths = true;
-            return false;
-        }
-        true
-    }
-
-    /// Whether everything announced (of one database, or of all) is here and in the order.
-    pub(super) fn has_delivered(&mut self, database: Option<u32>, peer: &Peer) -> bool {
-        self.has_all(database, peer, PublishedFeed::is_up_to)
-    }
-
-    /// Whether no more topics will open for what is here now.
-    pub(super) fn is_all_shown(&self) -> bool {
-        (self.shown_all && !self.session.is_showing()) || self.heard_done
-    }
-
-    pub(super) fn check_synced(&mut self, peer: &Peer) {
-        self.tell_synced(peer);
-        if self.was_synced && peer.0.live {
-            return;
-        }
-        let (shared, is_all) = (!self.topics.is_empty(), self.is_all_shown());
-        if shared && is_all && !self.was_synced && self.has_delivered(None, peer) {
-            self.was_synced = true;
-            self.push(PeerEvent::Synced);
-        }
-        // What waits for a third device does not hold up the end: this connection has brought what it could. If nothing is
-        // shared, and all was shown, there is nothing to bring.
-        let all = !shared || self.has_all(None, peer, PublishedFeed::has);
-        // After that word nothing may be asked for.
-        let may_be_done = all && is_all && self.asks.is_empty() && !peer.0.live && !self.said_done;
-        if may_be_done && self.topics.values().all(|shown| shown.said_own) {
-            self.said_done = true;
-            let _ = self.session.done();
-        }
-        let idle = self.serving.is_empty() && self.unverified == 0;
-        if self.said_done && self.heard_done && idle && !self.finished {
-            self.finished = true;
-            self.push(PeerEvent::Finished);
-        }
-    }
-}
-
-/// What is announced of a feed.
-pub(super) fn state_of(key: FeedKey, feed: &PublishedFeed) -> Option<FeedState> {
-    let (length, root) = feed.shown().filter(|(length, _)| *length > 0)?;
-    let [root @ .., _, _, _, _, _, _, _, _, _, _, _, _, _, _, _, _] = root;
-    Some(FeedState { feed: key, length, root, signed: feed.tip.max(length) })
 }

@@ -2,25 +2,35 @@
 //! announcements. Everything here is called, never calls back into its caller: `receive` and `pull` by whoever has the
 //! stream, `notify` by the owner thread after a commit, `tick` by whoever has a clock.
 //!
+//! **Owns.** The state of a connection, in memory only; the session in it.
+//!
 //! **Invariants.** 1. Nothing is offered that is not synced; of an own feed nothing that was not noted as leaving
 //! before, and what was noted is asked of the transaction that is read from. 2. An own feed, or more of it, leaves only
-//! once the first vector of every open connection has come and what they show more of it is here (or
-//! [`OWN_FEED_PATIENCE`], [`CLAIM_PATIENCE`] ticks have passed): what others have of it is learned first. 3. No block
-//! is asked for over two connections, but where `db/windows` says so. 4. Blocks are verified and stored by the owner thread, in order; how many
-//! wait for it is bounded by [`MAX_UNVERIFIED`]. 5. No lock of another connection is taken while this one's is held.
+//! once every open connection has said which of what is offered its other side has, their first vectors have come, and what
+//! they show more of it is here (or [`OWN_FEED_PATIENCE`], [`CLAIM_PATIENCE`] ticks have passed): what others have of it is
+//! learned first. 3. No block is asked for over two connections, but where `db/windows` says so. 4. Blocks are verified and
+//! stored by the owner thread, in order; how many wait for it is bounded by [`MAX_UNVERIFIED`]. 5. No lock of another
+//! connection is taken while this one's is held.
 //!
-//! **Not here.** Bytes and limits of the protocol (`wire`), verification (`feed`), what blocks mean (`place`).
+//! **Not here.** Bytes and limits of the protocol (`wire`), verification (`feed`), what blocks mean (`place`), what other
+//! threads and connections call (`others`).
 
 mod access;
 mod apart;
+mod asking;
 mod compare;
+mod delivered;
 mod driver;
 mod fetch;
 mod forks;
+mod growth;
 mod inflight;
 mod io;
+mod kept;
 mod meet;
+mod offering;
 mod open;
+mod others;
 mod own;
 mod relay;
 mod remote;
@@ -30,6 +40,8 @@ mod spoken;
 mod stall;
 mod status;
 mod stored;
+#[cfg(test)]
+mod tests;
 mod transport;
 mod twice;
 mod watch;
@@ -48,7 +60,7 @@ use parking_lot::{Mutex, RwLock};
 use remote::RemoteFeed;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
 
 /// Bytes received and not yet stored, above which the caller is asked to hold back: a peer cannot fill our memory with
 /// what the disk has not taken.
@@ -60,7 +72,8 @@ const MAX_OUTGOING: usize = 256 << 10;
 /// Events kept for a caller who does not read them.
 const MAX_WAITING_EVENTS: usize = 256;
 
-/// Ticks (seconds) after which an own feed is offered although another open connection has said nothing yet.
+/// Ticks (seconds) after which an own feed is offered although another open connection has said nothing yet, or not whether
+/// it has what was opened here since.
 const OWN_FEED_PATIENCE: u32 = 5;
 
 /// Ticks after which it is offered although a connection claims more of it than is here and shows none of that: nobody's
@@ -86,7 +99,7 @@ struct Connection {
     wake: Wake,
     /// Open, and the other side's first vectors have not all come yet: own feeds wait for it.
     unheard: AtomicBool,
-    /// Nothing in common is known yet, and may soon be.
+    /// It is not known yet whether the other side has what is offered.
     fresh: AtomicBool,
     /// Own feeds that an open topic lets it speak of: they may leave over it.
     own: RwLock<BTreeSet<FeedKey>>,
@@ -108,6 +121,8 @@ struct State {
     spoken: spoken::Spoken,
     /// By topic, and by number: several databases of a store may have the topic's key.
     compared: BTreeMap<(TopicId, u32), compare::Own>,
+    /// By database, what was used up on topics that are over.
+    kept: kept::Kept,
     remote: BTreeMap<FeedKey, Box<RemoteFeed>>,
     /// Feeds that were refused and may be asked for again when others could have asked.
     yielding: BTreeSet<FeedKey>,
@@ -141,6 +156,7 @@ struct State {
     has_begun: bool,
     /// Ticks for which it could, and did not say who it is.
     nameless: u32,
+    asking: asking::Asking,
     own_allowed: bool,
     /// Ticks for which each topic's first vector was waited for, also if it was withdrawn and opened again.
     awaited: BTreeMap<Topic, u32>,
@@ -257,6 +273,7 @@ impl Peer {
             state.topics.values_mut().filter_map(|shown| shown.access.as_mut()).for_each(|talk| talk.tick());
             state.unsaid_topics_due();
             state.unopened_due();
+            state.offer_what_was_cut(peer);
             state.say_seconds(peer);
             if state.has_begun && state.session.remote().is_none() {
                 state.nameless = state.nameless.saturating_add(1);
@@ -289,144 +306,9 @@ impl Peer {
         self.leave();
     }
 
-    /// The store has failed.
-    pub(super) fn abort(&self, error: &Error) {
-        self.with_state(|state, _| {
-            state.session.finish(CloseReason::ShuttingDown);
-            state.fail(error.clone());
-        });
-        self.leave();
-    }
-
-    /// A session that is over, for whichever side ended it, holds nothing that others wait for.
-    fn leave_if_over(&self) {
-        let is_over = {
-            let state = self.0.state.lock();
-            state.shared.is_some() && (state.failed.is_some() || state.session.is_closed())
-        };
-        if is_over {
-            self.leave();
-        }
-    }
-
-    /// Lets the other connections fetch what this one has given up; what they do not want it may ask for again.
-    fn hand_over(&self) {
-        let shared = {
-            let mut state = self.0.state.lock();
-            if !std::mem::take(&mut state.released) {
-                return;
-            }
-            state.shared.clone()
-        };
-        if let Some(shared) = shared {
-            self.let_others_look(&shared);
-        }
-        self.with_state(State::fetch_refused);
-    }
-
-    /// What other connections wait for may be asked for.
-    fn let_others_look(&self, shared: &Shared) {
-        for peer in shared.board.peers().iter().filter(|peer| peer.id() != self.id()) {
-            peer.with_state(|state, peer| {
-                state.look_elsewhere();
-                state.fetch(peer);
-                state.ask_wanted(peer);
-            });
-        }
-    }
-
-    /// Takes the connection off the board: nothing more is fetched or told.
-    fn leave(&self) {
-        let shared = {
-            let mut state = self.0.state.lock();
-            state.serving.clear();
-            state.shared.take()
-        };
-        self.0.unheard.store(false, Ordering::Release);
-        self.0.claims.store(false, Ordering::Release);
-        self.0.fresh.store(false, Ordering::Release);
-        if let Some(shared) = shared {
-            shared.board.remove_peer(self.0.id);
-            // Others may fetch what this one held, and need not wait for it with their own feeds.
-            for peer in shared.board.peers() {
-                peer.with_state(|state, it| {
-                    state.look_elsewhere();
-                    // What went over this one may not have arrived.
-                    state.say_seconds(it);
-                    state.refresh(it);
-                });
-            }
-            // Whoever waits to be flushed waits for this connection no more.
-            let ids: Vec<u32> = shared.board.databases.read().keys().copied().collect();
-            for id in ids.into_iter().filter(|id| self.is_for(*id)) {
-                shared.board.send(id, &super::events::Event::Progress);
-            }
-        }
-        (self.0.wake)();
-    }
-
-    /// Something was published.
-    pub(super) fn notify(&self) {
-        self.with_state(State::refresh);
-        self.tell_heard();
-    }
-
-    /// A database, or feeds, may be held here no more: what nothing that is open is about is withdrawn. What follows from
-    /// that is done with the next notice.
-    pub(super) fn let_go(&self, database: Option<u32>, topics: &[Topic]) {
-        self.with_state(|state, peer| state.let_go(database, topics, peer));
-    }
-
-    /// Damaged blocks were taken out.
-    pub(super) fn look_for_holes(&self) {
-        self.with_state(|state, peer| {
-            state.holes_due();
-            state.ask_wanted(peer);
-        });
-    }
-
-    /// What is wanted of a feed without a database has changed.
-    pub(super) fn look_for_wanted(&self, feed: FeedKey) {
-        self.with_state(|state, peer| {
-            state.watch.apart.insert(feed);
-            state.ask_wanted(peer);
-        });
-    }
-
-    /// Whether the other side may yet show more of an own feed, to somebody who has waited for so many ticks.
-    pub(super) fn may_show_more(&self, waited: u32) -> bool {
-        let [unheard, fresh] = [&self.0.unheard, &self.0.fresh].map(|flag| flag.load(Ordering::Acquire));
-        let claims = self.0.claims.load(Ordering::Acquire);
-        ((unheard || fresh) && waited < OWN_FEED_PATIENCE) || (claims && waited < CLAIM_PATIENCE)
-    }
-
-    /// Whether an own feed may leave over this connection.
-    pub(super) fn may_carry(&self, feed: &FeedKey) -> bool {
-        self.0.own.read().contains(feed)
-    }
-
     /// Whether all that this connection announced of a database is here and placed.
     pub(super) fn has_delivered(&self, database: u32) -> bool {
         self.0.state.lock().has_delivered(Some(database), self)
-    }
-
-    /// What the other side says it has.
-    pub(super) fn announced(&self, mut each: impl FnMut(FeedKey, u64)) {
-        self.0.state.lock().remote.iter().for_each(|(feed, remote)| each(*feed, remote.length));
-    }
-
-    /// When the first vectors are in, or what was claimed, every connection looks again whether own feeds may be offered.
-    fn tell_heard(&self) {
-        let shared = {
-            let mut state = self.0.state.lock();
-            if self.0.unheard.load(Ordering::Acquire) || !std::mem::take(&mut state.is_heard_news) {
-                return;
-            }
-            state.shared.clone()
-        };
-        for peer in shared.iter().flat_map(|shared| shared.board.peers()) {
-            peer.with_state(State::refresh);
-        }
     }
 
     /// Works on the state, then wakes the caller if there is something for it.

@@ -1,5 +1,7 @@
 //! The beginning of a connection.
 
+use super::asking::Asking;
+use super::kept::Kept;
 use super::spoken::Spoken;
 use super::status::Meter;
 use super::transport::noise;
@@ -49,6 +51,7 @@ impl Peer {
             topics: BTreeMap::new(),
             spoken: Spoken::default(),
             compared: BTreeMap::new(),
+            kept: Kept::default(),
             remote: BTreeMap::new(),
             yielding: BTreeSet::new(),
             second: BTreeMap::new(),
@@ -68,6 +71,7 @@ impl Peer {
             ticks: 0,
             has_begun,
             nameless: 0,
+            asking: Asking::default(),
             own_allowed: false,
             awaited: BTreeMap::new(),
             claimed: 0,

@@ -28,11 +28,6 @@ impl State {
         self.awaited.get(topic).is_none_or(|ticks| *ticks < OWN_FEED_PATIENCE)
     }
 
-    /// All that both sides have to show for now was shown: nobody waits any more for what else may open.
-    pub(super) fn is_new_no_more(&mut self, peer: &Peer) {
-        self.is_heard_news |= peer.0.fresh.swap(false, Ordering::AcqRel);
-    }
-
     /// An own feed is fetched over another connection: what this one claims cannot come.
     fn is_another_asked(&self, peer: &Peer) -> bool {
         let Some(shared) = &self.shared else { return false };
@@ -148,9 +143,7 @@ impl State {
         if peer.0.claims.load(Ordering::Acquire) && !self.is_another_asked(peer) {
             self.claimed = self.claimed.saturating_add(1);
         }
-        if self.ticks >= OWN_FEED_PATIENCE {
-            self.is_new_no_more(peer);
-        }
+        self.wait_for_answer(peer);
         if !self.watch.leaving.is_empty() {
             self.waited = self.waited.saturating_add(1);
         }

@@ -37,7 +37,8 @@ pub(super) struct RemoteFeed {
     pub sent_blocks: u64,
     /// How far what we have sent reaches.
     pub sent: u64,
-    /// It was told last of a length up to which the feed is only partly here.
+    /// The length it was told last, on whichever topic, and whether the feed was only partly here then.
+    pub told: u64,
     pub told_partly: bool,
     pub inflight: Inflight,
 }
@@ -56,11 +57,18 @@ impl RemoteFeed {
         }
     }
 
-    /// It speaks of the feed no more: what it said is as if it had not. What is on its way, and was counted, stays.
+    /// It was told, on one topic or on all, how much of the feed is here.
+    pub fn tell(&mut self, length: u64, here: &PublishedFeed) {
+        self.told = self.told.max(length);
+        self.told_partly = here.partly.is_some();
+    }
+
+    /// It speaks of the feed no more: what it said is as if it had not. What is on its way, was counted, or is done
+    /// once, stays.
     pub fn unsay(&mut self) {
-        let Self { received_blocks, sent_blocks, is_no_key, inflight, .. } = std::mem::take(self);
+        let Self { received_blocks, sent_blocks, is_no_key, asked_at, inflight, .. } = std::mem::take(self);
         let inflight = inflight.unsaid();
-        *self = Self { is_no_key, received_blocks, sent_blocks, inflight, ..Self::default() };
+        *self = Self { is_no_key, asked_at, received_blocks, sent_blocks, inflight, ..Self::default() };
     }
 
     /// Nothing that it has tells more than is known: it is asked again once more is here, or it announces more.

@@ -1,9 +1,8 @@
 //! Which databases of its store a connection carries: more may join while it is under way.
 
-use super::{Peer, State};
+use super::Peer;
 use crate::db::database::{Db, Inner};
 use crate::db::error::{Code, Error};
-use crate::db::events::Event;
 use crate::db::store::{Shared, Store};
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -45,29 +44,5 @@ impl Peer {
 
     pub(super) fn is_for(&self, database: u32) -> bool {
         self.0.scope.read().as_ref().is_none_or(|scope| scope.contains(&database))
-    }
-}
-
-impl State {
-    /// Tells each database, once, that it has been delivered: later ones join a connection that is under way.
-    pub(super) fn tell_synced(&mut self, peer: &Peer) {
-        self.look(peer);
-        self.sort_touched(peer);
-        // Topics that are yet shown may be of more of its feeds.
-        if !self.is_all_shown() {
-            return;
-        }
-        for id in std::mem::take(&mut self.watch.databases) {
-            let Some(shared) = self.shared.clone() else { return };
-            let Some(open) = shared.board.database_or_raw(id) else { continue };
-            if self.told_synced.contains(&id)
-                || !self.is_spoken_of_any(&open)
-                || !self.has_delivered(Some(id), peer)
-            {
-                continue;
-            }
-            self.told_synced.insert(open.id);
-            shared.board.send(open.id, &Event::Synced { peer: peer.0.id });
-        }
     }
 }

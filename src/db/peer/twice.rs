@@ -136,10 +136,10 @@ impl State {
             return;
         }
         let has_left =
-            super::driver::state_of(key, &feed).is_none_or(|state| self.session.have(&state) != Ok(false));
+            super::growth::state_of(key, &feed).is_none_or(|state| self.session.have(&state) != Ok(false));
         if has_left {
             self.spoken.say(id, key, length);
-            self.remote.entry(key).or_default().told_partly = feed.partly.is_some();
+            self.remote.entry(key).or_default().tell(length, &feed);
         } else {
             self.second.entry(id).or_default().insert(key);
         }

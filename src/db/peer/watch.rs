@@ -1,23 +1,24 @@
-//! What a connection has to look at again: what the board says has changed, what the other side said, what was given up
-//! elsewhere. Everything else is as it was, so a look costs as much as has changed.
+//! **What.** What a connection has to look at again: what the board says has changed, what the other side said, what was
+//! given up elsewhere. *Touched* is a feed of which something has changed, here or on the other side; each is looked at once
+//! and sorted into the sets that the rest goes by: what may be asked for, what is not delivered, what of the own feeds waits
+//! or is claimed.
 //!
-//! *Touched* is a feed of which something has changed, here or on the other side; each is looked at once and sorted into the
-//! sets that the rest goes by: what may be asked for, what is not delivered, what of the own feeds waits or is claimed.
+//! **Owns.** Those sets; which topics are open.
+//!
+//! **Invariants.** 1. A look costs as much as has changed: everything else is as it was. 2. Of a topic that is over nothing is
+//! kept but what is allowed once (`kept`).
+//!
+//! **Not here.** What is offered (`offering`), what follows from the sets (`fetch`, `own`, `delivered`).
 
+use super::offering::DATABASE_TOPICS;
 use super::{Peer, Shown, State};
 use crate::db::board::{OpenDatabase, PublishedFeed};
 use crate::db::raw::RAW;
 use crate::types::FeedKey;
 use crate::wire::limits::MAX_TOPICS;
-use crate::wire::{Role, Topic, TopicId, TopicKind};
+use crate::wire::{Topic, TopicId, TopicKind};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-
-/// Ticks after which the other side is taken not to have a database that was opened here: it would have shown it.
-const ANSWER_PATIENCE: u32 = 5;
-
-/// Topics that are left to databases: those of one database's feeds take not all there are.
-const DATABASE_TOPICS: usize = MAX_TOPICS / 2;
 
 #[derive(Default)]
 pub(super) struct Watch {
@@ -25,8 +26,11 @@ pub(super) struct Watch {
     seen: u64,
     /// Open topics.
     topics: BTreeMap<Topic, TopicId>,
+    /// Something was not offered for want of room; and some of what was offered is no more since.
+    pub is_cut: bool,
+    pub has_room: bool,
     /// Databases whose feeds may be to be shown by themselves: new ones, and those whose topic was closed.
-    apart_due: BTreeSet<u32>,
+    pub apart_due: BTreeSet<u32>,
     /// Those to be looked at.
     pub due: BTreeSet<TopicId>,
     pub touched: BTreeSet<FeedKey>,
@@ -41,18 +45,18 @@ pub(super) struct Watch {
     /// Feeds of which damaged blocks may be asked for.
     pub holed: BTreeSet<FeedKey>,
     /// Feeds of which not all that was announced is here and in the order.
-    undelivered: BTreeSet<FeedKey>,
+    pub undelivered: BTreeSet<FeedKey>,
     /// Of the own feeds that an open topic lets this connection speak of: of which something waits to leave; that nobody has
     /// confirmed; of which the other side claims more.
     pub leaving: BTreeSet<FeedKey>,
     pub unconfirmed: BTreeSet<FeedKey>,
     pub claimed: BTreeSet<FeedKey>,
     /// Topics of which the other side has not said everything yet; and of which its first vector is not all here.
-    unheard: BTreeSet<TopicId>,
+    pub unheard: BTreeSet<TopicId>,
     pub unvectored: BTreeSet<TopicId>,
     /// Databases whose own topic has yet to open, as far as is known, or was closed by the other side: until that tick
     /// topics of their feeds alone do not tell that they are delivered.
-    unopened: BTreeMap<u32, u32>,
+    pub unopened: BTreeMap<u32, u32>,
     /// Databases that may have been delivered since.
     pub databases: BTreeSet<u32>,
     /// A topic is over: what was to be sent on it may have nobody who waits for it.
@@ -66,12 +70,6 @@ impl Watch {
     pub fn awaits_nothing(&self) -> bool {
         self.unheard.is_empty()
     }
-}
-
-/// Whether a feed is a database's by this replica's choice alone: who else has the database may hold it apart from it. Of
-/// a relay everything is so.
-fn is_added_here(open: &OpenDatabase, feed: &PublishedFeed) -> bool {
-    feed.added && !feed.granted && open.info.relay.is_none()
 }
 
 fn keep(set: &mut BTreeSet<FeedKey>, key: FeedKey, is_in: bool) {
@@ -111,6 +109,7 @@ impl State {
     pub(super) fn watch_topic(&mut self, id: TopicId, shown: Shown, peer: &Peer) {
         let topic = shown.topic;
         self.topics.insert(id, Box::new(shown));
+        self.take_used(id);
         self.watch.topics.insert(topic, id);
         self.watch.unheard.insert(id);
         self.watch.unvectored.insert(id);
@@ -164,6 +163,7 @@ impl State {
                 self.watch.touched.insert(feed);
             }
         }
+        self.keep_used(id);
         let compared: Vec<_> = self.compared.range((id, 0)..=(id, u32::MAX)).map(|(row, _)| *row).collect();
         for row in &compared {
             self.compared.remove(row);
@@ -202,8 +202,12 @@ impl State {
             }
             // Refused only by a session that is closed.
             let _ = self.session.withdraw(topic);
+            self.watch.has_room = true;
             if let Some(id) = self.topic_of(topic.kind, topic.key) {
                 self.unwatch_topic(id, peer);
+            }
+            if topic.kind == TopicKind::Database {
+                self.kept.forget(&topic.key);
             }
         }
         self.drop_unawaited();
@@ -246,15 +250,6 @@ impl State {
         self.watch.topics.get(&Topic { kind, key }).copied()
     }
 
-    /// Whether a topic of the database is open, or one of its feeds and no other is to be expected.
-    pub(super) fn is_spoken_of_any(&self, open: &OpenDatabase) -> bool {
-        if open.id != RAW && self.topic_of(TopicKind::Database, open.info.key).is_some() {
-            return true;
-        }
-        self.watch.unopened.get(&open.id).is_none_or(|until| *until <= self.ticks)
-            && open.feeds.read().keys().any(|key| self.topic_of(TopicKind::Feed, *key).is_some())
-    }
-
     /// Everything is looked at anew: the connection has become one for more databases.
     pub(super) fn look_at_all(&mut self) {
         self.watch.seen = 0;
@@ -273,9 +268,7 @@ impl State {
             if open.id != RAW {
                 let topic = Topic { kind: TopicKind::Database, key: open.info.key };
                 self.topic_changed(topic, &feeds);
-                if self.may_open_late(&topic) {
-                    self.watch.unopened.insert(open.id, self.ticks.saturating_add(ANSWER_PATIENCE));
-                }
+                self.note_late(open.id, &topic);
                 offer.push(topic);
             }
             for feed in &feeds {
@@ -290,7 +283,7 @@ impl State {
                 feeds_apart.push((open, feeds));
             }
         }
-        self.offer(&mut offer, MAX_TOPICS);
+        self.offer(&mut offer, MAX_TOPICS, peer);
         if self.is_asking() || self.session.has_events() {
             // What was answered may stand among what is yet to be taken.
             self.watch.apart_due.extend(feeds_apart.iter().map(|(open, _)| open.id));
@@ -299,103 +292,7 @@ impl State {
         for (open, feeds) in feeds_apart {
             self.add_apart(open, feeds, &mut offer);
         }
-        self.offer(&mut offer, DATABASE_TOPICS);
-    }
-
-    /// Whether a topic is offered only now, and by who is not told what of it the other side has: that shows it, or not.
-    fn may_open_late(&self, topic: &Topic) -> bool {
-        let is_asked = self.session.role() == Role::Responder && self.session.remote().is_some();
-        is_asked && !self.session.offers(topic)
-    }
-
-    /// A tick has passed: databases that nothing more is expected of may be delivered.
-    pub(super) fn unopened_due(&mut self) {
-        let due: Vec<u32> = self
-            .watch
-            .unopened
-            .iter()
-            .filter(|(_, until)| **until == self.ticks)
-            .map(|(id, _)| *id)
-            .collect();
-        self.watch.databases.extend(due);
-    }
-
-    /// Offers topics that are not offered yet, as long as fewer than so many are.
-    fn offer(&mut self, topics: &mut Vec<Topic>, limit: usize) {
-        topics.retain(|topic| !self.session.offers(topic));
-        topics.sort_unstable();
-        topics.dedup();
-        topics.truncate(limit.saturating_sub(self.session.offered()));
-        if !topics.is_empty() {
-            // Refused only by a session that is closed.
-            let _ = self.session.offer(topics);
-        }
-        topics.clear();
-    }
-
-    /// Whether it is not known yet which databases the other side has: only the initiator finds out by asking.
-    pub(super) fn is_asking(&self) -> bool {
-        self.session.role() == Role::Initiator && self.session.is_showing()
-    }
-
-    /// Whether all of a database's feeds that its writers have made part of it are spoken of on its own topic. Topics of theirs are for who has not the database:
-    /// the initiator shows them where that is so. The responder waits to be shown them.
-    fn is_carried_whole(&self, open: &OpenDatabase) -> bool {
-        // Who downloads nothing does not learn which feeds are the database's.
-        let learns = self.session.remote().is_some_and(|remote| remote.download);
-        let is_open = self.topic_of(TopicKind::Database, open.info.key).is_some();
-        self.session.role() == Role::Initiator && learns && is_open
-    }
-
-    /// It is known which databases the other side has: of the others the feeds are offered, each by itself. Once for all that
-    /// are new or closed together.
-    pub(super) fn offer_feeds_apart(&mut self, peer: &Peer) {
-        if self.is_asking() {
-            return;
-        }
-        let due = std::mem::take(&mut self.watch.apart_due);
-        let Some(shared) = self.shared.clone().filter(|_| !due.is_empty()) else { return };
-        let mut offer = Vec::new();
-        for open in due.into_iter().filter(|id| peer.is_for(*id)).filter_map(|id| shared.board.database(id)) {
-            let feeds: Vec<FeedKey> = open.feeds.read().keys().copied().collect();
-            self.add_apart(&open, feeds, &mut offer);
-        }
-        self.offer(&mut offer, DATABASE_TOPICS);
-    }
-
-    /// Those of a database's feeds that are to be shown by themselves.
-    fn add_apart(&mut self, open: &OpenDatabase, feeds: Vec<FeedKey>, offer: &mut Vec<Topic>) {
-        self.watch.looked += feeds.len() as u64;
-        let is_whole = self.is_carried_whole(open);
-        let here = open.feeds.read();
-        let is_apart =
-            |key: &FeedKey| !is_whole || here.get(key).is_some_and(|feed| is_added_here(open, feed));
-        offer.extend(feeds.into_iter().filter(is_apart).map(|key| Topic { kind: TopicKind::Feed, key }));
-    }
-
-    /// A database's topic has opened: those of its feeds that were offered by themselves and are carried on it are so no
-    /// more, but where they are open already.
-    pub(super) fn take_back_feeds(&mut self, topic: &Topic, peer: &Peer) {
-        if topic.kind != TopicKind::Database || self.session.role() == Role::Responder {
-            return;
-        }
-        for open in self.databases_of(topic, peer) {
-            let feeds: Vec<FeedKey> = open.feeds.read().keys().copied().collect();
-            for key in feeds {
-                let topic = Topic { kind: TopicKind::Feed, key };
-                if self.session.offers(&topic)
-                    && self.holders(&key, peer).iter().all(|open| self.carries(open, &key))
-                {
-                    self.session.take_back(&topic);
-                }
-            }
-        }
-    }
-
-    /// Whether a feed of a database is spoken of on the database's own topic, and need not be shown by itself.
-    fn carries(&self, open: &OpenDatabase, key: &FeedKey) -> bool {
-        let is_apart = |feed: &PublishedFeed| is_added_here(open, feed);
-        open.id != RAW && self.is_carried_whole(open) && !open.feeds.read().get(key).is_some_and(is_apart)
+        self.offer(&mut offer, DATABASE_TOPICS, peer);
     }
 
     fn topic_changed(&mut self, topic: Topic, feeds: &[FeedKey]) {
@@ -465,45 +362,5 @@ impl State {
     pub(super) fn look_elsewhere(&mut self) {
         self.watch.wanting.append(&mut self.watch.elsewhere);
         self.watch.apart.append(&mut self.watch.apart_elsewhere);
-    }
-
-    /// Whether the other side has more to say first, of one database or of any.
-    fn is_anything_unsaid(&self, database: Option<u32>, peer: &Peer) -> bool {
-        let Some(shared) = self.shared.as_ref().filter(|_| !self.watch.unheard.is_empty()) else {
-            return false;
-        };
-        let mut unheard = self.watch.unheard.iter().filter_map(|id| self.topics.get(id));
-        let Some(database) = database else {
-            return unheard.any(|shown| !self.databases_of(&shown.topic, peer).is_empty());
-        };
-        let Some(open) = shared.board.database_or_raw(database).filter(|open| peer.is_for(open.id)) else {
-            return false;
-        };
-        let feeds = open.feeds.read();
-        unheard.any(|shown| match shown.topic.kind {
-            TopicKind::Database => open.id != RAW && shown.topic.key == open.info.key,
-            TopicKind::Feed => feeds.contains_key(&shown.topic.key),
-        })
-    }
-
-    /// Whether everything announced is `enough` here.
-    pub(super) fn has_all(
-        &mut self,
-        database: Option<u32>,
-        peer: &Peer,
-        enough: impl Fn(&PublishedFeed, u64) -> bool,
-    ) -> bool {
-        self.look(peer);
-        self.sort_touched(peer);
-        let is_meant = |open: &Arc<OpenDatabase>| database.is_none_or(|id| id == open.id);
-        if self.is_anything_unsaid(database, peer) {
-            return false;
-        }
-        self.watch.undelivered.iter().all(|key| {
-            let length = self.remote.get(key).map_or(0, |remote| remote.length);
-            let holders = self.holders(key, peer);
-            let mut here = holders.iter().filter(|open| is_meant(open));
-            here.all(|open| open.feeds.read().get(key).is_none_or(|feed| enough(feed, length)))
-        })
     }
 }

@@ -1,0 +1,113 @@
+//! **What.** What a connection says of the feeds that are here: announcements of what is new on a topic, pushes of what has
+//! grown, and lengths where nothing is pushed.
+//!
+//! **Invariants.** 1. Of a feed a topic is told the same length once. 2. Pushed is only to who has all before it, and never
+//! what is yet to be caught up here, or was told on another topic. 3. Of own feeds nothing is said before it is allowed.
+//! 4. What cannot be named ends the connection.
+//!
+//! **Not here.** When own feeds are allowed (`own`), which of several connections is pushed to (`twice`), the blocks
+//! themselves (`serve`), what was said (`spoken`).
+
+use super::{Peer, State};
+use crate::db::board::PublishedFeed;
+use crate::types::FeedKey;
+use crate::wire::{CloseReason, CommandError, FeedState, ProtocolError, TopicId};
+use std::collections::BTreeSet;
+
+impl State {
+    /// Announces what is new of a topic's feeds, pushes what has grown to whoever has all before it, and tells others how
+    /// long it is now. Own feeds only if they are allowed.
+    pub(super) fn say_growth(&mut self, id: TopicId, peer: &Peer) {
+        let databases = self.databases_of_topic(id, peer);
+        let Some(shown) = self.topics.get_mut(&id) else { return };
+        let mut later = BTreeSet::new();
+        let (mut new, mut grown) = (Vec::new(), Vec::new());
+        for key in std::mem::take(&mut shown.news) {
+            self.watch.looked += 1;
+            let feed = databases.iter().find_map(|open| open.feeds.read().get(&key).cloned());
+            let Some(feed) = feed else { continue };
+            if feed.writable && !self.own_allowed {
+                later.insert(key);
+                continue;
+            }
+            let length = feed.offered();
+            match self.spoken.said(id, &key) {
+                None if length > 0 => {
+                    self.spoken.say(id, key, length);
+                    self.remote.entry(key).or_default().tell(length, &feed);
+                    new.extend(state_of(key, &feed));
+                }
+                Some(said) if length > said => grown.push((key, said, feed)),
+                _ => {}
+            }
+        }
+        if !new.is_empty()
+            && let Err(CommandError::TooMany { what, limit }) = self.session.announce(id, &new, false)
+        {
+            return self.end_spent(what, limit);
+        }
+        let is_second = !grown.is_empty() && self.is_second(id, peer);
+        for (key, before, feed) in grown {
+            if !self.say_grown(id, key, before, &feed, is_second) {
+                later.insert(key);
+            }
+        }
+        if let Some(shown) = self.topics.get_mut(&id) {
+            shown.news.append(&mut later);
+        }
+    }
+
+    /// What cannot be named is not kept silent about: the other side would take it that it has all. A connection that
+    /// begins anew has numbers for as many.
+    fn end_spent(&mut self, what: &'static str, limit: usize) {
+        self.session.finish(CloseReason::Busy);
+        self.fail(ProtocolError::Spent { what, limit }.into());
+    }
+
+    /// False: the length that was said last has not left yet, so this one is said later.
+    fn say_grown(
+        &mut self,
+        id: TopicId,
+        key: FeedKey,
+        before: u64,
+        feed: &PublishedFeed,
+        is_second: bool,
+    ) -> bool {
+        let length = feed.offered();
+        let remote = self.remote.entry(key).or_default();
+        // What is being caught up is told of, not pushed: who has all before it is mostly catching up with the same.
+        if is_second || feed.partly.is_some() {
+            self.second.entry(id).or_default().insert(key);
+            return true;
+        }
+        self.spoken.say(id, key, length);
+        let reached = remote.length.max(remote.sent);
+        // What was told on another topic is not told again, and not pushed either.
+        if reached.max(remote.told) >= length {
+            remote.told_partly = false;
+            return true;
+        }
+        if reached >= before
+            && !remote.told_partly
+            && self.session.remote().is_some_and(|remote| remote.live && remote.download)
+        {
+            remote.sent = length;
+            self.serve_push(key, reached, length);
+        } else if let Some(state) = state_of(key, feed) {
+            if self.session.have(&state) == Ok(false) {
+                self.spoken.say(id, key, before);
+                self.owes_lengths = true;
+                return false;
+            }
+            remote.tell(length, feed);
+        }
+        true
+    }
+}
+
+/// What is announced of a feed.
+pub(super) fn state_of(key: FeedKey, feed: &PublishedFeed) -> Option<FeedState> {
+    let (length, root) = feed.shown().filter(|(length, _)| *length > 0)?;
+    let [root @ .., _, _, _, _, _, _, _, _, _, _, _, _, _, _, _, _] = root;
+    Some(FeedState { feed: key, length, root, signed: feed.tip.max(length) })
+}
