@@ -249,3 +249,28 @@ fn who_shows_blocks_that_contradict_a_head_alone_is_not_asked_for_them_again_and
     ];
     super::world::run(&setup, &steps).unwrap();
 }
+
+/// It takes its own right to grant while another, who has not heard that, grants it anew: what it grants next would make
+/// the former act and have no effect, and is refused.
+#[test]
+fn a_grant_that_would_make_the_writer_s_own_demotion_act_is_refused() {
+    let steps = [
+        Step::Grant { by: 0, who: 1, indexer: true },
+        Step::Meet { a: 0, b: 1, once: false },
+        Step::Grant { by: 0, who: 2, indexer: true },
+        Step::Meet { a: 0, b: 2, once: false },
+        Step::Grant { by: 2, who: 0, indexer: false },
+        Step::Grant { by: 0, who: 0, indexer: false },
+        Step::Grant { by: 1, who: 0, indexer: true },
+        Step::Meet { a: 2, b: 0, once: true },
+        Step::Meet { a: 1, b: 0, once: false },
+        Step::Grant { by: 0, who: 2, indexer: false },
+        Step::Grant { by: 0, who: 0, indexer: true },
+        Step::Revoke { by: 0, who: 0 },
+        Step::Meet { a: 1, b: 0, once: false },
+        Step::Grant { by: 1, who: 0, indexer: true },
+        Step::Meet { a: 1, b: 0, once: false },
+        Step::Grant { by: 0, who: 2, indexer: true },
+    ];
+    super::world::run(&Setup::plain(3), &steps).unwrap();
+}
