@@ -290,6 +290,12 @@ impl Replica {
         Ok(self.encrypted && !has_it)
     }
 
+    /// Blocks of a feed that are here, if it is one of the database's.
+    pub fn have(&self, feed: FeedKey) -> Result<u64, String> {
+        let feeds = self.db().progress().map_err(|error| format!("progress: {error}"))?;
+        Ok(feeds.iter().find(|known| known.key == feed).map_or(0, |known| known.have))
+    }
+
     /// Whether a feed is one of the database's.
     pub fn knows(&self, feed: FeedKey) -> Result<bool, String> {
         let members = self.db().members().map_err(|error| format!("members: {error}"))?;
