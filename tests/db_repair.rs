@@ -448,7 +448,7 @@ fn a_leaf_and_another_block_damaged_are_told_apart_or_asked_for() {
     // In one row of leaves; in two; in the last, which no node stands above; more than one transaction mends.
     let everywhere = (&[1, 17, 20, 33, 50][..], &(2..55).step_by(2).collect::<Vec<u64>>()[..]);
     let few: [(&[u64], &[u64]); 6] =
-        [(&[5], &[9]), (&[5], &[20]), (&[40], &[3]), (&[], &[50]), (&[57], &[]), (&[57], &[58])];
+        [(&[5], &[9]), (&[5], &[20]), (&[40], &[3]), (&[], &[50]), (&[65], &[]), (&[65], &[66])];
     for (leaves, blocks) in few.into_iter().chain([everywhere]) {
         let dir = world.copy();
         tamper(dir.path(), |txn| {
@@ -699,6 +699,72 @@ fn a_block_that_came_back_since_it_was_found_damaged_stays() {
         });
     }
     must_be_mended(&world, dir.path(), "nothing");
+}
+
+/// What a peer does that has one block of those in doubt: the block is what its leaf says.
+fn bring_back(txn: &mut WriteTxn<'_>, seq: u64, block: &[u8]) {
+    txn.put(Table::Blocks, &block_key(0, seq), block).unwrap();
+    assert!(txn.delete(Table::Holes, &block_key(0, seq)).unwrap());
+}
+
+#[test]
+fn a_block_that_was_in_doubt_is_no_hole_any_more_once_what_was_wrong_beside_it_is_back() {
+    let kind = KINDS[0];
+    let world = world(kind);
+    let dir = world.copy();
+    // Of the last row of leaves, which no node stands above.
+    let mut block = Vec::new();
+    tamper(dir.path(), |txn| {
+        let length = feed::load(&*txn, &world.local).unwrap().unwrap().length;
+        assert!((67..80).contains(&length), "{length}");
+        block = txn.get(Table::Blocks, &block_key(0, 66))?.unwrap().to_vec();
+        spoil_leaf(txn, 65);
+        spoil(txn, 0, 66);
+        Ok(())
+    });
+    let contiguous =
+        |store: &Store| store.feed(FeedChoice::Key(world.local)).wait().unwrap().info().unwrap().contiguous;
+    let store = open(dir.path());
+    kind.repair(&store);
+    assert_eq!(contiguous(&store), 65);
+    store.close().wait().unwrap();
+    tamper(dir.path(), |txn| {
+        bring_back(txn, 66, &block);
+        Ok(())
+    });
+    let store = open(dir.path());
+    let repaired = kind.repair(&store);
+    assert_eq!((repaired.waiting, repaired.remaining), (vec![], vec![]), "{:?}", repaired.done);
+    assert!(contiguous(&store) > 66, "{}", contiguous(&store));
+    assert_eq!(said(&kind.verify(&store, false)), [""; 0]);
+}
+
+#[test]
+fn of_many_in_doubt_those_are_holes_no_more_that_the_node_above_tells_apart_once_few_are_left() {
+    let world = world(KINDS[0]);
+    let dir = world.copy();
+    tamper(dir.path(), |txn| {
+        let record = feed::load(&*txn, &world.local).unwrap().unwrap();
+        let block_of =
+            |txn: &WriteTxn<'_>, seq| txn.get(Table::Blocks, &block_key(0, seq)).unwrap().unwrap().to_vec();
+        let damaged: Vec<(u64, Vec<u8>)> = (4..15).map(|seq| (seq, block_of(txn, seq))).collect();
+        spoil_leaf(txn, 3);
+        for (seq, _) in &damaged {
+            spoil(txn, 0, *seq);
+        }
+        let flaws = |seqs: std::ops::Range<u64>| seqs.map(|seq| Flaw::Block { seq }).collect::<Vec<_>>();
+        // One more than are tried.
+        feed::mend(txn, &record, &flaws(3..15), true).unwrap();
+        let all: Vec<_> = (3..15).map(|seq| (seq, true)).collect();
+        assert_eq!(feed::holes(&*txn, &record, 0, 99).unwrap(), all);
+        for (seq, block) in &damaged[2..] {
+            bring_back(txn, *seq, block);
+        }
+        feed::mend(txn, &record, &flaws(3..6), true).unwrap();
+        assert_eq!(feed::holes(&*txn, &record, 0, 99).unwrap(), [(4, false), (5, false)]);
+        Ok(())
+    });
+    must_be_mended(&world, dir.path(), "two blocks");
 }
 
 #[test]
