@@ -768,6 +768,66 @@ fn of_many_in_doubt_those_are_holes_no_more_that_the_node_above_tells_apart_once
 }
 
 #[test]
+fn a_repair_says_all_that_was_mended_and_all_that_was_lost_where_one_feed_has_both() {
+    type Change = fn(&mut WriteTxn<'_>);
+    fn flip(txn: &mut WriteTxn<'_>, table: Table, key: &[u8]) {
+        let mut row = txn.get(table, key).unwrap().unwrap().to_vec();
+        row[9] ^= 1;
+        txn.put(table, key, &row).unwrap();
+    }
+    let kind = KINDS[0];
+    let world = world(kind);
+    let cases: [(Change, &[&str]); 4] = [
+        // A block that nobody has, another with a flipped bit, and a row of the tree.
+        (
+            |txn| {
+                spoil(txn, 0, 7);
+                flip(txn, Table::Blocks, &block_key(0, 8));
+                flip(txn, Table::Tree, &tree_key(0, 1, 0));
+            },
+            &["2 damages of feed", "1 damaged blocks of feed"],
+        ),
+        // Two of which it cannot be told, and a flipped bit.
+        (
+            |txn| {
+                spoil_leaf(txn, 65);
+                spoil(txn, 0, 66);
+                flip(txn, Table::Blocks, &block_key(0, 64));
+            },
+            &["1 damages of feed", "2 blocks of feed"],
+        ),
+        // A database whose row of its state is damaged, and that waits for a block.
+        (
+            |txn| {
+                spoil(txn, 0, 7);
+                let key = [&[1][..], &1_u32.to_be_bytes()].concat();
+                txn.put(Table::Databases, &key, b"short").unwrap();
+            },
+            &["1 damaged blocks of feed", "the version and the clock of database number 1"],
+        ),
+        (
+            |txn| txn.put(Table::Blocks, &block_key(0, 1_000), b"x").unwrap(),
+            &["1 damages", "1 blocks of feed"],
+        ),
+    ];
+    for (change, says) in cases {
+        let dir = world.copy();
+        tamper(dir.path(), |txn| {
+            change(txn);
+            Ok(())
+        });
+        let store = open(dir.path());
+        let done = kind.repair(&store).done;
+        let is_said = |what: &&str| done.iter().any(|line| line.starts_with(what));
+        assert!(done.len() == says.len() && says.iter().all(is_said), "{done:#?}, not {says:?}");
+        // A repair that finds no more to do says nothing.
+        assert_eq!(kind.repair(&store).done, [""; 0]);
+        store.close().wait().unwrap();
+        must_be_mended(&world, dir.path(), says[0]);
+    }
+}
+
+#[test]
 fn rows_that_stand_alone_are_mended_or_taken_out() {
     type Change = fn(&mut WriteTxn<'_>);
     fn alter(txn: &mut WriteTxn<'_>, table: Table, from: &[u8], change: impl Fn(&mut Vec<u8>)) {
