@@ -37,6 +37,8 @@ pub struct FeedProgress {
     pub placed: u64,
     /// The most that anyone connected, or a signed head, says there is.
     pub want: u64,
+    /// More of it is passed on than the last head signs that is complete here.
+    pub partly: bool,
 }
 
 impl Work<'_, '_> {
@@ -183,6 +185,7 @@ pub(super) fn progress(inner: &Inner) -> Vec<FeedProgress> {
         have: feed.length,
         placed: feed.placed,
         want: feed.tip.max(announced.get(key).copied().unwrap_or(0).min(feed.until)),
+        partly: feed.partly.is_some(),
     };
     feeds.iter().filter(|(_, feed)| feed.halt != Halt::Branch).map(feed).collect()
 }

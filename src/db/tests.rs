@@ -1,10 +1,14 @@
-//! What no caller of the API can provoke: a panic in the owner thread.
+//! What no caller of the API can provoke, or not at will: a panic in the owner thread; what was on its way when a fork was
+//! heard of.
 
 use super::{
     Code, DatabaseOptions, EncryptionKey, Expect, FeedChoice, Location, Peer, PeerEvent, PeerOptions, Store,
     StoreOptions, Transport, Write,
 };
+use crate::feed::{self, FeedError, FeedRecord, Received};
+use crate::merkle::{Head, Known, Node};
 use crate::store::{Table, block_key};
+use crate::types::FeedKey;
 use std::sync::Arc;
 
 fn memory() -> Store {
@@ -139,4 +143,90 @@ fn sealed_blocks_that_were_set_aside_wait_until_the_database_whose_they_are_is_o
     assert_eq!(feed.info().unwrap().length, length + 1);
     assert_eq!(feed.get(length).unwrap().as_deref(), Some(b"what it says".as_slice()));
     drop(db);
+}
+
+/// Blocks as they were sent, with a complete proof under the longest head there.
+struct Sent {
+    start: u64,
+    head: Head,
+    nodes: Vec<Node>,
+    blocks: Vec<Vec<u8>>,
+}
+
+impl Sent {
+    fn of(store: &Store, key: FeedKey, range: (u64, u64)) -> Self {
+        let job = move |work: &mut super::engine::Work<'_, '_>| {
+            let record = feed::load(&*work.txn, &key)?.unwrap();
+            let head = record.head.unwrap();
+            let sent = feed::prove(&*work.txn, &record, range, u64::MAX, &head, Known::Nothing)?;
+            let blocks = sent.blocks.iter().map(|block| block.to_vec()).collect();
+            Ok(Self { start: sent.start, head, nodes: sent.nodes, blocks })
+        };
+        store.shared().unwrap().job(job).wait().unwrap()
+    }
+
+    fn received(&self) -> Received<'_> {
+        let Head { length, byte_length, signature, .. } = self.head;
+        let (nodes, blocks) = (self.nodes.clone(), self.blocks.iter().map(Vec::as_slice).collect());
+        Received { start: self.start, length, byte_length, signature, nodes, blocks, extending: false }
+    }
+
+    /// What comes of it elsewhere, and of the feed's record there.
+    fn to(self, store: &Store, key: FeedKey) -> (Result<(), FeedError>, FeedRecord) {
+        let job = move |work: &mut super::engine::Work<'_, '_>| {
+            let taken = work.ingest(key, &self.received())?;
+            let record = feed::load(&*work.txn, &key)?.unwrap();
+            assert_eq!(work.feed(&key)?, Some(&mut record.clone()));
+            Ok((taken, record))
+        };
+        store.shared().unwrap().job(job).wait().unwrap()
+    }
+}
+
+#[test]
+fn what_was_on_its_way_when_a_fork_was_heard_of_leaves_what_is_here_covered() {
+    const COMMON: u64 = 15;
+    let [one, two, here] = [memory(), memory(), memory()];
+    let feeds = [&one, &two].map(|store| store.feed(FeedChoice::Secret([7; 32])).wait().unwrap());
+    let key = feeds[0].key();
+    let blocks = |branch: u8| (0..20).map(move |n| vec![if u64::from(n) < COMMON { 0 } else { branch }, n]);
+    feeds[0].append(blocks(1).take(5).collect()).wait().unwrap();
+    let early = Sent::of(&one, key, (0, 5));
+    feeds[0].append(blocks(1).skip(5).collect()).wait().unwrap();
+    feeds[1].append(blocks(2).collect()).wait().unwrap();
+    let _open = here.feed(FeedChoice::Key(key)).wait().unwrap();
+    let (taken, record) = Sent::of(&one, key, (0, 10)).to(&here, key);
+    taken.unwrap();
+    assert_eq!((record.length, record.complete(), record.served()), (10, 0, 10));
+    // Less than what is common is here.
+    let other = Sent::of(&two, key, (COMMON, COMMON + 1));
+    let parting = one.shared().unwrap().job(move |work| {
+        let record = feed::load(&*work.txn, &key)?.unwrap();
+        Ok(feed::parting(&*work.txn, &record, &other.received())?)
+    });
+    let parting = parting.wait().unwrap();
+    let told = here.shared().unwrap().job(move |work| work.hear_fork(key, &parting));
+    told.wait().unwrap().unwrap();
+    let forked = FeedRecord { forked: true, ..record };
+    // Blocks that are here already, under a longer head of either history, say nothing new.
+    for from in [&one, &two] {
+        let (taken, record) = Sent::of(from, key, (0, 5)).to(&here, key);
+        taken.unwrap();
+        assert_eq!(record, forked);
+    }
+    // Under a head that is complete here they bring that, and the rest stays covered as it was.
+    let head = early.head;
+    let (taken, record) = early.to(&here, key);
+    taken.unwrap();
+    assert_eq!(record, FeedRecord { head: Some(head), ..forked });
+    assert_eq!((record.complete(), record.served()), (5, 10));
+    // More of what is common comes under the other history's head, and is covered by that.
+    let sent = Sent::of(&two, key, (10, 12));
+    let head = sent.head;
+    let (taken, record) = sent.to(&here, key);
+    taken.unwrap();
+    assert_eq!((record.length, record.complete(), record.served()), (12, 5, 12));
+    assert_eq!(record.cover, Some(head));
+    let report = here.verify(|_| ()).wait().unwrap();
+    assert!(report.is_clean(), "{:?}", report.damages);
 }

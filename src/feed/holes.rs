@@ -60,6 +60,18 @@ pub(super) fn forget_holes(txn: &mut WriteTxn<'_>, record: &FeedRecord, from: u6
     Ok(())
 }
 
+/// Holes that were in doubt, and whose blocks fit their leaves: where either blocks or leaves lead to the signed head, what
+/// both say is right.
+pub(super) fn forget_right(txn: &mut WriteTxn<'_>, record: &FeedRecord) -> Result<(), FeedError> {
+    for (seq, doubt) in holes(&*txn, record, 0, usize::MAX)? {
+        let block = txn.get(Table::Blocks, &block_key(record.id, seq))?.map(Node::leaf);
+        if doubt && block.is_some() && block == mend::leaf_at(&*txn, record.id, seq)? {
+            txn.delete(Table::Holes, &block_key(record.id, seq))?;
+        }
+    }
+    Ok(())
+}
+
 /// Blocks here from the first on without a gap.
 pub fn contiguous(txn: &impl Read, record: &FeedRecord) -> Result<u64, FeedError> {
     Ok(holes(txn, record, 0, 1)?.first().map_or(record.length, |(seq, _)| (*seq).min(record.length)))

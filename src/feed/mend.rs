@@ -1,7 +1,7 @@
 //! What `check` finds of a feed, mended from what is whole. What is left comes from peers (`holes`).
 
 use super::cover;
-use super::holes::note_hole;
+use super::holes::{forget_right, note_hole};
 use super::record::{each, save};
 use super::tree::{PACK, StoredTree, tier_length, tiers};
 use super::{FeedError, FeedRecord, Flaw};
@@ -168,8 +168,6 @@ pub fn mend(
         }
         if !mend_block(txn, record, seq)? {
             left.push(seq);
-        } else if !is_mixed {
-            txn.delete(Table::Holes, &block_key(record.id, seq))?;
         }
     }
     if is_mixed {
@@ -195,7 +193,7 @@ pub fn mend(
     for (tier, group) in rows {
         row_of_lower(txn, record, tier, group)?;
     }
-    Ok(())
+    if is_mixed { Ok(()) } else { forget_right(txn, record) }
 }
 
 /// Turns a bit of a block back, if that makes it what its leaf says. It may be that already: a peer may have brought it

@@ -143,21 +143,27 @@ impl FeedRecord {
         let branch = (flags & BRANCH != 0).then(|| BranchOf::decode(&mut reader)).transpose()?;
         reader.finish("feed record")?;
         let (forked, unconfirmed) = (flags & FORKED != 0, flags & UNCONFIRMED != 0);
-        Ok(Self {
+        let empty = Self::empty(key, id, secret);
+        Ok(Self { length, byte_length, head, cover, tip, left, forked, unconfirmed, branch, ..empty })
+    }
+
+    /// Of a feed of which nothing is known but its key.
+    fn empty(key: FeedKey, id: u32, secret: Option<Secret>) -> Self {
+        Self {
             key,
             id,
-            length,
-            byte_length,
-            head,
-            cover,
+            length: 0,
+            byte_length: 0,
+            head: None,
+            cover: None,
             covered: None,
-            tip,
-            left,
+            tip: None,
+            left: 0,
             secret,
-            forked,
-            unconfirmed,
-            branch,
-        })
+            forked: false,
+            unconfirmed: false,
+            branch: None,
+        }
     }
 }
 
@@ -208,23 +214,7 @@ pub fn create(txn: &mut WriteTxn<'_>, key: FeedKey, secret: Option<Secret>) -> R
     };
     let next = id.checked_add(1).ok_or(corrupt("feed ids are used up"))?;
     txn.put(Table::Meta, NEXT_FEED, &next.to_be_bytes())?;
-    let (head, cover, tip) = (None, None, None);
-    let (forked, unconfirmed, left) = (false, false, 0);
-    let record = FeedRecord {
-        key,
-        id,
-        length: 0,
-        byte_length: 0,
-        head,
-        cover,
-        covered: None,
-        tip,
-        left,
-        secret,
-        forked,
-        unconfirmed,
-        branch: None,
-    };
+    let record = FeedRecord::empty(key, id, secret);
     save(txn, &record)?;
     Ok(record)
 }

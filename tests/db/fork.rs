@@ -160,6 +160,51 @@ fn an_own_feed_with_a_damaged_block_that_meets_only_the_other_history_knows_that
     assert_eq!((left.waiting, left.remaining), (vec![], vec![]));
 }
 
+/// While any block is missing no branch is exchanged for the other; with the last that comes back it is, though nothing is
+/// heard of the fork then.
+#[test]
+fn the_last_damaged_block_that_comes_back_settles_which_branch_counts() {
+    let Forked { creator, one, other, stores, dir, .. } = forked();
+    let (key, feed, theirs) = (creator.info().unwrap().key, local(&one), local(&other));
+    put(&other, "other saw more", "{}");
+    // It has what the other has, and hears of the fork, but of nobody who has linked the other branch.
+    let path = dir.path().join("late");
+    let store = open(&path);
+    let late = join(&store, key);
+    sync(&late, &other, &[key, feed, theirs]);
+    let heard = listen(&late);
+    let wire = connect(&late, &one);
+    let mut found = None;
+    carry_until(&[&wire], || {
+        found = found.or(fork(&heard, feed));
+        found.is_some()
+    });
+    carry_in_steps(&[&wire], &[&store, &stores[1]]);
+    wire.close();
+    // Then it loses a block that the creator does not have, and hears the creator, who is believed before others.
+    let there = have(&late, theirs);
+    assert!(there > have(&creator, theirs) + 1);
+    drop(heard);
+    late.close().wait().unwrap();
+    store.close().wait().unwrap();
+    spoil(&path, theirs, there - 2);
+    let store = open(&path);
+    assert!(!repair(&store).waiting.is_empty());
+    let late = join(&store, key);
+    let wire = connect(&late, &creator);
+    carry_in_steps(&[&wire], &[&store, &stores[0]]);
+    wire.close();
+    assert_eq!(have(&late, key), have(&creator, key));
+    // The creator has linked the other branch.
+    assert!(get(&late, "two/2").is_some() && get(&late, "one/2").is_none());
+    let wire = connect(&late, &other);
+    carry_until(&[&wire], || get(&late, "two/2").is_none() && agree(&[&late, &other]));
+    wire.close();
+    assert!(get(&late, "one/2").is_some() && get(&late, "other saw").is_some());
+    let left = repair(&store);
+    assert_eq!((left.waiting, left.remaining), (vec![], vec![]));
+}
+
 #[test]
 fn a_fork_that_is_known_is_still_known_after_a_restart() {
     let Forked { creator, one, other, stores, dir, .. } = forked();

@@ -445,7 +445,7 @@ fn a_leaf_and_another_block_damaged_are_told_apart_or_asked_for() {
     // In one row of leaves; in two; in the last, which no node stands above; more than one transaction mends.
     let everywhere = (&[1, 17, 20, 33, 50][..], &(2..55).step_by(2).collect::<Vec<u64>>()[..]);
     let few: [(&[u64], &[u64]); 6] =
-        [(&[5], &[9]), (&[5], &[20]), (&[40], &[3]), (&[], &[50]), (&[57], &[]), (&[57], &[58])];
+        [(&[5], &[9]), (&[5], &[20]), (&[40], &[3]), (&[], &[50]), (&[65], &[]), (&[65], &[66])];
     for (leaves, blocks) in few.into_iter().chain([everywhere]) {
         let dir = world.copy();
         tamper(dir.path(), |txn| {
@@ -696,6 +696,132 @@ fn a_block_that_came_back_since_it_was_found_damaged_stays() {
         });
     }
     must_be_mended(&world, dir.path(), "nothing");
+}
+
+/// What a peer does that has one block of those in doubt: the block is what its leaf says.
+fn bring_back(txn: &mut WriteTxn<'_>, seq: u64, block: &[u8]) {
+    txn.put(Table::Blocks, &block_key(0, seq), block).unwrap();
+    assert!(txn.delete(Table::Holes, &block_key(0, seq)).unwrap());
+}
+
+#[test]
+fn a_block_that_was_in_doubt_is_no_hole_any_more_once_what_was_wrong_beside_it_is_back() {
+    let kind = KINDS[0];
+    let world = world(kind);
+    let dir = world.copy();
+    // Of the last row of leaves, which no node stands above.
+    let mut block = Vec::new();
+    tamper(dir.path(), |txn| {
+        let length = feed::load(&*txn, &world.local).unwrap().unwrap().length;
+        assert!((67..80).contains(&length), "{length}");
+        block = txn.get(Table::Blocks, &block_key(0, 66))?.unwrap().to_vec();
+        spoil_leaf(txn, 65);
+        spoil(txn, 0, 66);
+        Ok(())
+    });
+    let contiguous =
+        |store: &Store| store.feed(FeedChoice::Key(world.local)).wait().unwrap().info().unwrap().contiguous;
+    let store = open(dir.path());
+    kind.repair(&store);
+    assert_eq!(contiguous(&store), 65);
+    store.close().wait().unwrap();
+    tamper(dir.path(), |txn| {
+        bring_back(txn, 66, &block);
+        Ok(())
+    });
+    let store = open(dir.path());
+    let repaired = kind.repair(&store);
+    assert_eq!((repaired.waiting, repaired.remaining), (vec![], vec![]), "{:?}", repaired.done);
+    assert!(contiguous(&store) > 66, "{}", contiguous(&store));
+    assert_eq!(said(&kind.verify(&store, false)), [""; 0]);
+}
+
+#[test]
+fn of_many_in_doubt_those_are_holes_no_more_that_the_node_above_tells_apart_once_few_are_left() {
+    let world = world(KINDS[0]);
+    let dir = world.copy();
+    tamper(dir.path(), |txn| {
+        let record = feed::load(&*txn, &world.local).unwrap().unwrap();
+        let block_of =
+            |txn: &WriteTxn<'_>, seq| txn.get(Table::Blocks, &block_key(0, seq)).unwrap().unwrap().to_vec();
+        let damaged: Vec<(u64, Vec<u8>)> = (4..15).map(|seq| (seq, block_of(txn, seq))).collect();
+        spoil_leaf(txn, 3);
+        for (seq, _) in &damaged {
+            spoil(txn, 0, *seq);
+        }
+        let flaws = |seqs: std::ops::Range<u64>| seqs.map(|seq| Flaw::Block { seq }).collect::<Vec<_>>();
+        // One more than are tried.
+        feed::mend(txn, &record, &flaws(3..15), true).unwrap();
+        let all: Vec<_> = (3..15).map(|seq| (seq, true)).collect();
+        assert_eq!(feed::holes(&*txn, &record, 0, 99).unwrap(), all);
+        for (seq, block) in &damaged[2..] {
+            bring_back(txn, *seq, block);
+        }
+        feed::mend(txn, &record, &flaws(3..6), true).unwrap();
+        assert_eq!(feed::holes(&*txn, &record, 0, 99).unwrap(), [(4, false), (5, false)]);
+        Ok(())
+    });
+    must_be_mended(&world, dir.path(), "two blocks");
+}
+
+#[test]
+fn a_repair_says_all_that_was_mended_and_all_that_was_lost_where_one_feed_has_both() {
+    type Change = fn(&mut WriteTxn<'_>);
+    fn flip(txn: &mut WriteTxn<'_>, table: Table, key: &[u8]) {
+        let mut row = txn.get(table, key).unwrap().unwrap().to_vec();
+        row[9] ^= 1;
+        txn.put(table, key, &row).unwrap();
+    }
+    let kind = KINDS[0];
+    let world = world(kind);
+    let cases: [(Change, &[&str]); 4] = [
+        // A block that nobody has, another with a flipped bit, and a row of the tree.
+        (
+            |txn| {
+                spoil(txn, 0, 7);
+                flip(txn, Table::Blocks, &block_key(0, 8));
+                flip(txn, Table::Tree, &tree_key(0, 1, 0));
+            },
+            &["2 damages of feed", "1 damaged blocks of feed"],
+        ),
+        // Two of which it cannot be told, and a flipped bit.
+        (
+            |txn| {
+                spoil_leaf(txn, 65);
+                spoil(txn, 0, 66);
+                flip(txn, Table::Blocks, &block_key(0, 64));
+            },
+            &["1 damages of feed", "2 blocks of feed"],
+        ),
+        // A database whose row of its state is damaged, and that waits for a block.
+        (
+            |txn| {
+                spoil(txn, 0, 7);
+                let key = [&[1][..], &1_u32.to_be_bytes()].concat();
+                txn.put(Table::Databases, &key, b"short").unwrap();
+            },
+            &["1 damaged blocks of feed", "the version and the clock of database number 1"],
+        ),
+        (
+            |txn| txn.put(Table::Blocks, &block_key(0, 1_000), b"x").unwrap(),
+            &["1 damages", "1 blocks of feed"],
+        ),
+    ];
+    for (change, says) in cases {
+        let dir = world.copy();
+        tamper(dir.path(), |txn| {
+            change(txn);
+            Ok(())
+        });
+        let store = open(dir.path());
+        let done = kind.repair(&store).done;
+        let is_said = |what: &&str| done.iter().any(|line| line.starts_with(what));
+        assert!(done.len() == says.len() && says.iter().all(is_said), "{done:#?}, not {says:?}");
+        // A repair that finds no more to do says nothing.
+        assert_eq!(kind.repair(&store).done, [""; 0]);
+        store.close().wait().unwrap();
+        must_be_mended(&world, dir.path(), says[0]);
+    }
 }
 
 #[test]

@@ -188,7 +188,6 @@ fn who_removed_itself_where_that_takes_effect_with_its_next_write_is_told_that_i
     assert_eq!(other.db.status().unwrap().version, before.version);
     // Granted again by who has seen all that, it writes.
     creator.at(140);
-    creator.db.remove_writer(other.local(), false).wait().unwrap();
     creator.db.add_writer(other.local(), false).wait().unwrap();
     meet(&creator, &other);
     other.at(150);
@@ -196,4 +195,52 @@ fn who_removed_itself_where_that_takes_effect_with_its_next_write_is_told_that_i
     meet(&creator, &other);
     assert!(there(&creator, "again"));
     agree(&[&creator, &other]);
+}
+
+#[test]
+fn who_took_its_own_right_to_grant_where_that_takes_effect_with_its_next_grant_is_told_what_to_do() {
+    let (creator, other) = pair(true);
+    let third = Device::new("third", Some(creator.local()));
+    creator.at(90);
+    creator.db.add_writer(third.local(), true).wait().unwrap();
+    meet(&creator, &third);
+    // Three say something that none of the others has seen.
+    other.at(100);
+    other.db.add_writer(creator.local(), false).wait().unwrap();
+    creator.at(110);
+    creator.db.add_writer(creator.local(), false).wait().unwrap();
+    third.at(120);
+    third.db.add_writer(creator.local(), true).wait().unwrap();
+    meet(&other, &creator);
+    meet(&third, &creator);
+    let before = creator.db.status().unwrap();
+    assert!(before.indexer);
+    creator.at(130);
+    // Each of them would stand behind its own word of before, which acts then: none would have an effect.
+    let refused = [
+        creator.db.add_writer(other.local(), false).wait(),
+        creator.db.add_writer(creator.local(), true).wait(),
+        creator.db.remove_writer(creator.local(), false).wait(),
+    ];
+    for reply in refused {
+        let error = reply.unwrap_err();
+        assert_eq!(error.code, Code::NotPermitted);
+        assert!(error.message.contains("call addWriter with its key once more"), "{}", error.message);
+    }
+    assert_eq!(creator.db.status().unwrap(), before);
+    // An indexer that has seen all of it does.
+    third.at(140);
+    meet(&creator, &third);
+    third.db.add_writer(creator.local(), true).wait().unwrap();
+    meet(&creator, &third);
+    creator.at(150);
+    creator.db.add_writer(other.local(), true).wait().unwrap();
+    meet(&creator, &third);
+    meet(&creator, &other);
+    meet(&creator, &third);
+    for device in [&creator, &other, &third] {
+        let members = device.db.members().unwrap();
+        assert!(members.iter().all(|member| member.indexer), "at {}: {members:?}", device.name);
+    }
+    agree(&[&creator, &other, &third]);
 }

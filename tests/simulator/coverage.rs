@@ -5,7 +5,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Everything that is counted. A name that is missing here is a panic where it is counted.
-const NAMES: [&str; 73] = [
+const NAMES: [&str; 75] = [
     "seed: merge mode",
     "seed: apply mode",
     "seed: one of each",
@@ -43,8 +43,10 @@ const NAMES: [&str; 73] = [
     "connect",
     "carry",
     "bytes: a few at a time",
+    "a feed passed on in part",
     "meet",
     "meet once",
+    "chain",
     "cut",
     "cut after so many bytes",
     "goodbye",

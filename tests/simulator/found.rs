@@ -49,6 +49,11 @@ fn get(db: &Db, key: &str) -> Option<String> {
     db.get_entry(key.as_bytes(), None).unwrap().map(|entry| String::from_utf8(entry.value).unwrap())
 }
 
+/// Of two devices, from hex.
+fn secrets(texts: [&str; 2]) -> Vec<[u8; 32]> {
+    texts.map(|text| hex::decode(text).unwrap().try_into().unwrap()).to_vec()
+}
+
 #[test]
 fn two_puts_of_an_array_in_one_batch_leave_what_the_second_says() {
     let store = store(1);
@@ -188,16 +193,10 @@ fn who_writes_another_feed_is_told_that_it_may_not_write_yet() {
 #[test]
 fn what_links_the_rest_of_a_feed_waits_for_it_not_for_what_an_older_copy_wrote() {
     let setup = Setup {
-        secrets: vec![
-            [
-                162, 0, 201, 140, 97, 144, 103, 70, 6, 137, 130, 210, 246, 118, 179, 203, 174, 193, 65, 114,
-                228, 71, 131, 244, 38, 140, 96, 212, 251, 34, 131, 186,
-            ],
-            [
-                20, 165, 76, 239, 58, 135, 144, 76, 172, 192, 253, 50, 57, 67, 38, 197, 219, 253, 247, 172,
-                67, 73, 95, 167, 94, 164, 125, 189, 255, 182, 215, 182,
-            ],
-        ],
+        secrets: secrets([
+            "a200c98c61906746068982d2f676b3cbaec14172e44783f4268c60d4fb2283ba",
+            "14a54cef3a87904cacc0fd32394326c5dbfdf7ac43495fa75ea47dbdffb6d7b6",
+        ]),
         lying: true,
         ..Setup::plain(2)
     };
@@ -223,19 +222,14 @@ fn what_links_the_rest_of_a_feed_waits_for_it_not_for_what_an_older_copy_wrote()
 /// that, and asking again and again brings nothing else.
 #[test]
 fn who_shows_blocks_that_contradict_a_head_alone_is_not_asked_for_them_again_and_again() {
-    let setup = Setup { forking: Some(1), maps: vec![Some(65_536), None], ..Setup::plain(2) };
     let setup = Setup {
-        secrets: vec![
-            [
-                105, 21, 75, 161, 75, 115, 49, 122, 244, 206, 103, 82, 85, 178, 237, 203, 50, 98, 184, 232,
-                113, 42, 69, 103, 126, 0, 39, 111, 23, 60, 127, 248,
-            ],
-            [
-                2, 244, 176, 104, 42, 58, 41, 73, 108, 249, 164, 247, 194, 191, 113, 51, 183, 166, 196, 89,
-                8, 184, 63, 225, 169, 23, 214, 16, 243, 160, 255, 247,
-            ],
-        ],
-        ..setup
+        forking: Some(1),
+        maps: vec![Some(65_536), None],
+        secrets: secrets([
+            "69154ba14b73317af4ce675255b2edcb3262b8e8712a45677e00276f173c7ff8",
+            "02f4b0682a3a29496cf9a4f7c2bf7133b7a6c45908b83fe1a917d610f3a0fff7",
+        ]),
+        ..Setup::plain(2)
     };
     let steps = [
         Step::Grant { by: 0, who: 1, indexer: false },
@@ -254,4 +248,29 @@ fn who_shows_blocks_that_contradict_a_head_alone_is_not_asked_for_them_again_and
         Step::Meet { a: 0, b: 2, once: false },
     ];
     super::world::run(&setup, &steps).unwrap();
+}
+
+/// It takes its own right to grant while another, who has not heard that, grants it anew: what it grants next would make
+/// the former act and have no effect, and is refused.
+#[test]
+fn a_grant_that_would_make_the_writer_s_own_demotion_act_is_refused() {
+    let steps = [
+        Step::Grant { by: 0, who: 1, indexer: true },
+        Step::Meet { a: 0, b: 1, once: false },
+        Step::Grant { by: 0, who: 2, indexer: true },
+        Step::Meet { a: 0, b: 2, once: false },
+        Step::Grant { by: 2, who: 0, indexer: false },
+        Step::Grant { by: 0, who: 0, indexer: false },
+        Step::Grant { by: 1, who: 0, indexer: true },
+        Step::Meet { a: 2, b: 0, once: true },
+        Step::Meet { a: 1, b: 0, once: false },
+        Step::Grant { by: 0, who: 2, indexer: false },
+        Step::Grant { by: 0, who: 0, indexer: true },
+        Step::Revoke { by: 0, who: 0 },
+        Step::Meet { a: 1, b: 0, once: false },
+        Step::Grant { by: 1, who: 0, indexer: true },
+        Step::Meet { a: 1, b: 0, once: false },
+        Step::Grant { by: 0, who: 2, indexer: true },
+    ];
+    super::world::run(&Setup::plain(3), &steps).unwrap();
 }

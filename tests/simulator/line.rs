@@ -4,6 +4,7 @@ use super::coverage::{count, count_if};
 use super::device::Device;
 use super::random::Random;
 use multi_hyperbee::db::{Peer, PeerEvent, PeerOptions, Transport};
+use multi_hyperbee::types::FeedKey;
 use std::collections::VecDeque;
 use std::sync::Arc;
 
@@ -137,6 +138,20 @@ impl Line {
         Ok(())
     }
 
+    /// Of each feed that an end has, and passes on, in part: the other end, the database, the feed, and how much is there.
+    fn parts(&self, devices: &[Device]) -> Result<Vec<(usize, usize, FeedKey, u64)>, String> {
+        let mut found = Vec::new();
+        for (from, to) in [(self.ends[0], self.ends[1]), (self.ends[1], self.ends[0])] {
+            for (number, replica) in devices[from].replicas.iter().enumerate() {
+                let feeds = replica.db().progress().map_err(|error| format!("progress: {error}"))?;
+                for feed in feeds.iter().filter(|feed| feed.partly) {
+                    found.push((to, number, feed.key, devices[to].replicas[number].have(feed.key)?));
+                }
+            }
+        }
+        Ok(found)
+    }
+
     /// At rest: whether a connection that ends by itself has.
     pub fn must_be_finished(&self) -> Result<(), String> {
         if self.kind != Kind::Once || self.finished == [true; 2] {
@@ -147,6 +162,29 @@ impl Line {
 
     /// Carries some of what there is, in odd pieces.
     pub fn carry(&mut self, devices: &[Device], random: &mut Random) -> Result<(), String> {
+        self.noting_parts(devices, |line| line.carry_some(devices, random))
+    }
+
+    /// Carries everything there is now.
+    pub fn carry_whole(&mut self, devices: &[Device]) -> Result<(), String> {
+        self.noting_parts(devices, |line| line.carry_all(devices).map(drop))
+    }
+
+    /// Counts what goes from an end that has it only in part.
+    fn noting_parts(
+        &mut self,
+        devices: &[Device],
+        carry: impl FnOnce(&mut Self) -> Result<(), String>,
+    ) -> Result<(), String> {
+        let parts = self.parts(devices)?;
+        carry(self)?;
+        for (to, number, feed, had) in parts {
+            count_if(devices[to].replicas[number].have(feed)? > had, "a feed passed on in part");
+        }
+        Ok(())
+    }
+
+    fn carry_some(&mut self, devices: &[Device], random: &mut Random) -> Result<(), String> {
         for _ in 0..=random.below(6) {
             let side = random.below(2);
             self.pull(side, 1 + random.below(4_000));

@@ -36,6 +36,7 @@
 #[path = "../naive/apply_fn.rs"]
 mod apply_fn;
 mod apply_user;
+mod chain;
 mod check;
 mod check_apply;
 mod compaction;

@@ -63,21 +63,27 @@ impl World {
 
 fn control(replica: &mut Replica, writer: FeedKey, grant: Option<bool>) -> Result<(), String> {
     let may = replica.db().status().map_err(text)?.indexer;
+    // Only what it has said of itself can take its right with its next entry.
+    let right = if may && replica.spoke_of_itself() { replica.right_of_next()? } else { may.then_some(true) };
+    let says_so = writer == replica.local() && right == grant;
+    let acts = may && (right == Some(true) || says_so);
     let reply = match grant {
         Some(indexer) => replica.db().add_writer(writer, indexer),
         None => replica.db().remove_writer(writer, false),
     };
     match reply.wait() {
-        Ok(Written::Yes { length, .. }) if may && length == replica.ledger.len() as u64 + 1 => {
+        Ok(Written::Yes { length, .. }) if acts && length == replica.ledger.len() as u64 + 1 => {
             count(if grant.is_some() { "grant" } else { "revoke" });
-            replica.removed_itself |= grant.is_none() && writer == replica.local();
             replica.learn_own()
         }
-        Err(error) if (!may || replica.removed_itself) && error.code == Code::NotPermitted => {
+        Err(error) if !acts && error.code == Code::NotPermitted => {
             count("grant: refused");
             Ok(())
         }
-        other => Err(format!("an indexer: {may}, length {}: {other:?}", replica.ledger.len())),
+        other => Err(format!(
+            "an indexer: {may}, with its next entry: {right:?}, length {}: {other:?}",
+            replica.ledger.len()
+        )),
     }
 }
 

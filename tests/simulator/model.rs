@@ -1,10 +1,10 @@
 //! What a replica must show: a function of the blocks it has and the feeds it added, written from the design document
-//! alone. Slow and direct; of the code under test it uses the entry decoder and the newtypes, nothing else.
+//! alone. Slow and direct; of the code under test it uses entries' bytes and the newtypes, nothing else.
 
 use super::fold::{Key, Kind};
 use super::links::Links;
-use multi_hyperbee::entry::{Change, Entry, Op, Place};
-use multi_hyperbee::types::{Effective, FeedKey, Position, Stamp};
+use multi_hyperbee::entry::{BatchHead, Change, Entry, Op, Place};
+use multi_hyperbee::types::{Effective, FeedKey, Link, Position, Stamp};
 use std::collections::{BTreeMap, BTreeSet};
 
 struct Batch {
@@ -54,6 +54,25 @@ pub struct Expected {
     pub counted: BTreeSet<(FeedKey, u64)>,
     /// Granted writers; true: an indexer.
     pub writers: BTreeMap<FeedKey, bool>,
+}
+
+/// The right that a writer has where its next batch stands, which has all in its past that counts: what it said of itself
+/// may act only then. None: that batch counts nowhere. True: it is an indexer's.
+pub fn right_of_next(
+    database: FeedKey,
+    mut feeds: BTreeMap<FeedKey, Vec<Vec<u8>>>,
+    links: &Links,
+    writer: FeedKey,
+) -> Option<bool> {
+    let now = expect(database, &feeds, links, &Lengths::new());
+    let counts = |feed: &FeedKey| *feed != writer && now.counted.iter().any(|(of, _)| of == feed);
+    let seen = now.placed.iter().filter(|(feed, _)| counts(feed));
+    let seen = seen.map(|(feed, length)| Link { feed: *feed, length: *length, root: [0; 16] }).collect();
+    let head = BatchHead { timestamp: 0, length: 1, links: seen, optimistic: false };
+    let mut block = Vec::new();
+    Entry { place: Place::First(head), op: Op::Acknowledgement }.encode_into(&mut block);
+    feeds.entry(writer).or_default().push(block);
+    expect(database, &feeds, links, &Lengths::new()).writers.get(&writer).copied()
 }
 
 /// `chosen`: how much of a feed counts by this replica's own choice.

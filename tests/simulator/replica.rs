@@ -1,5 +1,6 @@
 //! A replica of one database, and what its user remembers.
 
+use super::links::Links;
 use super::memory::Kept;
 use super::random::Random;
 use super::schedule::{Mode, Setup};
@@ -7,6 +8,7 @@ use multi_hyperbee::db::{
     Code, DatabaseOptions, Db, DbStatus, Done, EncryptionKey, FeedChoice, Held, Range, Store, Subscription,
     ViewEntry,
 };
+use multi_hyperbee::entry::{Entry, Op};
 use multi_hyperbee::types::{FeedKey, Hash, Stamp};
 use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet};
@@ -59,8 +61,6 @@ pub struct Replica {
     pub lied_to: Cell<bool>,
     /// It was put back once.
     pub restored: bool,
-    /// It has taken its own right to write: what it writes next may be what makes that act.
-    pub removed_itself: bool,
     /// Feeds it wrote before, whole.
     pub past: Vec<(FeedKey, Vec<Vec<u8>>)>,
     /// Its key signs, or may sign, two histories: of its own feed nothing is certain any more.
@@ -131,7 +131,6 @@ impl Replica {
             is_full: false,
             lied_to: Cell::new(false),
             restored: false,
-            removed_itself: false,
             past: Vec::new(),
             forks: false,
             is_weak: false,
@@ -166,7 +165,7 @@ impl Replica {
         self.secret = secret;
         let before = std::mem::replace(&mut self.open.as_mut().unwrap().local, local);
         self.past.push((before, std::mem::take(&mut self.ledger)));
-        (self.restored, self.removed_itself) = (false, false);
+        self.restored = false;
     }
 
     /// What was put back is taken for the newest, wrongly.
@@ -291,6 +290,12 @@ impl Replica {
         Ok(self.encrypted && !has_it)
     }
 
+    /// Blocks of a feed that are here, if it is one of the database's.
+    pub fn have(&self, feed: FeedKey) -> Result<u64, String> {
+        let feeds = self.db().progress().map_err(|error| format!("progress: {error}"))?;
+        Ok(feeds.iter().find(|known| known.key == feed).map_or(0, |known| known.have))
+    }
+
     /// Whether a feed is one of the database's.
     pub fn knows(&self, feed: FeedKey) -> Result<bool, String> {
         let members = self.db().members().map_err(|error| format!("members: {error}"))?;
@@ -319,6 +324,21 @@ impl Replica {
     pub fn readable(&self) -> Result<BTreeMap<FeedKey, Vec<Vec<u8>>>, String> {
         let is_unsure = self.is_unsure().map_err(|error| error.to_string())?;
         if is_unsure { Ok(BTreeMap::new()) } else { self.feeds() }
+    }
+
+    /// Whether its feed has a grant or a revoke of itself.
+    pub fn spoke_of_itself(&self) -> bool {
+        let is_of_itself = |block: &Vec<u8>| match Entry::decode(block).unwrap().op {
+            Op::Grant { writer, .. } | Op::Revoke { writer, .. } => writer == self.local(),
+            _ => false,
+        };
+        !self.is_weak && self.ledger.iter().any(is_of_itself)
+    }
+
+    /// What the model says of the right that it has where its next batch stands: none, a writer's (false), an indexer's.
+    pub fn right_of_next(&self) -> Result<Option<bool>, String> {
+        let (feeds, links) = (self.readable()?, Links::of(self)?);
+        Ok(super::model::right_of_next(self.database(), feeds, &links, self.local()))
     }
 
     /// Looks at a key and remembers what was there.

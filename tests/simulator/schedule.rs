@@ -6,6 +6,10 @@ use super::random::Random;
 /// Devices, at most.
 pub const MOST: usize = 8;
 
+/// Of a hundred times that something is carried a second has passed after so many: what is only partly here is told of
+/// with the seconds.
+const TICKS: usize = 25;
+
 /// How a database makes its view.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mode {
@@ -36,7 +40,9 @@ impl Step {
             | Self::Local { at, .. }
             | Self::Lost { by: at }
             | Self::Restore { at } => [Some(at), None],
-            Self::Connect { a, b, .. } | Self::Meet { a, b, .. } => [Some(a), Some(b)],
+            Self::Connect { a, b, .. } | Self::Meet { a, b, .. } | Self::Chain { a, b, .. } => {
+                [Some(a), Some(b)]
+            }
             Self::Grant { by: at, who, .. }
             | Self::Revoke { by: at, who }
             | Self::Wake { at, who }
@@ -130,6 +136,12 @@ pub enum Step {
         a: usize,
         b: usize,
         once: bool,
+    },
+    /// Much that one has written comes in parts to another, and from there to a third, for a while.
+    Chain {
+        a: usize,
+        b: usize,
+        seed: u64,
     },
     Cut {
         seed: u64,
@@ -310,7 +322,9 @@ pub fn steps(setup: &Setup, random: &mut Random) -> Vec<Step> {
             _ => None,
         };
         steps.extend(left.map(|at| Step::Meet { a: 0, b: at, once: false }));
+        let is_second = matches!(next, Step::Carry { .. }) && random.chance(TICKS);
         steps.push(next);
+        steps.extend(is_second.then_some(Step::Tick));
         steps.extend(left.map(|_| Step::Lost { by: 0 }));
     }
     if let Some(forking) = setup.forking {
@@ -367,7 +381,8 @@ fn step(setup: &Setup, random: &mut Random) -> Step {
         94 => Step::Full { at, seed, crash: random.chance(50) },
         95 if random.chance(75) => Step::Backup { at, made: random.chance(60) },
         95 => Step::Part { groups: random.next() },
-        96 => Step::Heal,
+        96 if random.chance(60) => Step::Heal,
+        96 => Step::Chain { a: at, b: who, seed },
         97 => Step::Compact { at, seed },
         98 if random.chance(60) => Step::Compact { at, seed },
         99 if random.chance(75) => Step::Restore { at },

@@ -121,6 +121,9 @@ pub fn act(replica: &mut Replica, write: &Write) -> Result<(), String> {
             result => result.map(drop).map_err(wrong),
         };
     }
+    let is_refused = matches!(&result, Err(error) if error.code == Code::NotWritable);
+    // What it has said of itself may act with this write, and then it would count nowhere.
+    let next_counts = !is_refused || !replica.spoke_of_itself() || replica.right_of_next()?.is_some();
     let written = match result {
         Err(error) if error.code == Code::Restored && may_refuse => Written::Conflict,
         Ok(Written::Yes { .. }) if is_older && replica.cautious && replica.unconfirmed => {
@@ -132,7 +135,7 @@ pub fn act(replica: &mut Replica, write: &Write) -> Result<(), String> {
             return if is_nowhere { Err(format!("{write:?} is nowhere")) } else { Ok(()) };
         }
         Err(error) if error.code == Code::DiskFull && replica.is_full => Written::Conflict,
-        Err(error) if error.code == Code::NotWritable && (!before.writable || replica.removed_itself) => {
+        Err(error) if error.code == Code::NotWritable && (!before.writable || !next_counts) => {
             Written::Conflict
         }
         Err(error) => return Err(format!("{write:?}: {}", wrong(error))),

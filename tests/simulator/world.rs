@@ -108,6 +108,7 @@ impl World {
                 self.end_lines(random, Line::is_broken)
             }
             Step::Meet { a, b, once } => self.meet(a, b, once),
+            Step::Chain { a, b, seed } => self.chain(a, b, &mut Random::new(seed)),
             Step::Cut { seed } => {
                 let random = &mut Random::new(seed);
                 let ends = [random.below(self.setup.devices), random.below(self.setup.devices)];

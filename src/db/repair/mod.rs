@@ -77,6 +77,65 @@ pub(super) fn repair(
     Ok(Report { repair: Some(Repaired { done: mender.done, waiting, remaining }), ..report })
 }
 
+/// Holes of a feed, and whether each is in doubt.
+type Holes = BTreeMap<u64, bool>;
+
+/// What became of flaws of a feed.
+#[derive(Clone, Copy, Debug, Default)]
+struct Became {
+    mended: usize,
+    /// Blocks that were taken out.
+    taken: usize,
+    /// Blocks that are here, and believed again only when they come from a peer.
+    doubted: usize,
+    /// Blocks that were in doubt, and are right.
+    cleared: usize,
+    /// Blocks beyond what is signed, which are gone.
+    beyond: u64,
+}
+
+impl Became {
+    /// `gone`: how many blocks fewer there are. A hole that was there before is no news.
+    fn of(flaws: &[Flaw], length: u64, gone: u64, before: &Holes, after: &Holes) -> Self {
+        let news = |doubt: bool| {
+            after.iter().filter(|(seq, now)| **now == doubt && before.get(seq) != Some(now)).count()
+        };
+        let is_mended = |flaw: &&Flaw| match flaw {
+            Flaw::Block { seq } => *seq < length && !after.contains_key(seq),
+            Flaw::Head { .. } => !after.values().any(|doubt| *doubt),
+            _ => true,
+        };
+        let is_named =
+            |seq: &u64| flaws.iter().any(|flaw| matches!(flaw, Flaw::Block { seq: of } if of == seq));
+        let taken = news(false);
+        Self {
+            mended: flaws.iter().filter(is_mended).count(),
+            taken,
+            doubted: news(true),
+            cleared: before.keys().filter(|seq| !after.contains_key(seq) && !is_named(seq)).count(),
+            beyond: gone.saturating_sub(u64::try_from(taken).unwrap_or(u64::MAX)),
+        }
+    }
+
+    fn said(self, key: FeedKey) -> Vec<String> {
+        let Self { mended, taken, doubted, cleared, beyond } = self;
+        let all = [
+            (mended as u64, format!("{mended} damages of feed {key} were mended from what is whole of it")),
+            (
+                taken as u64,
+                format!("{taken} damaged blocks of feed {key} were taken out, and are asked for at peers"),
+            ),
+            (
+                doubted as u64,
+                format!("{doubted} blocks of feed {key} may be damaged, and are asked for at peers"),
+            ),
+            (cleared as u64, format!("{cleared} blocks of feed {key} that were in doubt are right")),
+            (beyond, format!("{beyond} blocks of feed {key} beyond what is signed were taken out")),
+        ];
+        all.into_iter().filter(|(count, _)| *count > 0).map(|(_, what)| what).collect()
+    }
+}
+
 struct Mender<'r> {
     store: &'r Weak<Shared>,
     options: &'r VerifyOptions,
@@ -141,21 +200,21 @@ impl Mender<'_> {
             check.flaws.iter().cloned().partition(feed::is_of_record);
         let is_mixed = of_record.iter().any(|flaw| matches!(flaw, Flaw::Head { .. }));
         if !of_record.is_empty() {
-            let flaws = of_record.len();
-            let is_other = self
-                .feed_job(key, flaws, move |work, record| feed::mend_record(work.txn, record, &of_record))?;
+            let of = of_record.clone();
+            let is_other =
+                self.feed_job(key, of, move |work, record| feed::mend_record(work.txn, record, &of_record))?;
             if is_other {
                 return Ok(());
             }
         }
         for flaws in parts(&of_rows) {
             let part = flaws.to_vec();
-            self.feed_job(key, flaws.len(), move |work, record| {
+            self.feed_job(key, flaws.to_vec(), move |work, record| {
                 feed::mend(work.txn, record, &part, is_mixed)
             })?;
         }
         if is_mixed && check.more == 0 {
-            self.feed_job(key, 1, move |work, record| {
+            self.feed_job(key, vec![Flaw::Head { length: 0 }], move |work, record| {
                 let holes = feed::holes(&*work.txn, record, 0, usize::MAX)?;
                 if !holes.iter().any(|(_, doubt)| *doubt) {
                     feed::tree_of_leaves(work.txn, record)?;
@@ -169,36 +228,39 @@ impl Mender<'_> {
         Ok(())
     }
 
-    /// Mends something of a feed in one transaction, and says so. Returns whether its record is another.
+    /// Mends something of a feed in one transaction, and says what became of it. Returns whether its record is another.
     fn feed_job(
         &mut self,
         key: FeedKey,
-        flaws: usize,
+        flaws: Vec<Flaw>,
         mend: impl Fn(&mut Work<'_, '_>, &mut FeedRecord) -> Result<(), FeedError> + Send + 'static,
     ) -> Result<bool, Error> {
         let job = move |work: &mut Work<'_, '_>| {
             work.finish_feeds()?;
             work.engine.feeds.remove(&key);
-            let Some(mut record) = feed::load(&*work.txn, &key)? else { return Ok((0, false, false)) };
+            let Some(mut record) = feed::load(&*work.txn, &key)? else {
+                return Ok((Became::default(), false));
+            };
             let (old, writes) = (record.clone(), work.writes());
-            let before = feed::holes(&*work.txn, &old, 0, usize::MAX)?.len();
+            let blocks = work.txn.entries(Table::Blocks)?;
+            let before: Holes = feed::holes(&*work.txn, &old, 0, usize::MAX)?.into_iter().collect();
             mend(work, &mut record)?;
-            let after = feed::holes(&*work.txn, &old, 0, usize::MAX)?.len();
-            work.engine.board.has_holes.fetch_or(after > 0, Ordering::AcqRel);
+            let after: Holes = feed::holes(&*work.txn, &old, 0, usize::MAX)?.into_iter().collect();
+            work.engine.board.has_holes.fetch_or(!after.is_empty(), Ordering::AcqRel);
             work.engine.effects.feeds.insert(key);
-            // A hole that is noted again is no news.
-            let news = old != record || after != before || work.writes() - writes > 2 * after as u64;
-            Ok((after.saturating_sub(before), news, old != record))
+            let gone = blocks.saturating_sub(work.txn.entries(Table::Blocks)?);
+            let became = if work.writes() == writes {
+                Became::default()
+            } else {
+                Became::of(&flaws, record.length, gone, &before, &after)
+            };
+            Ok((became, old != record))
         };
-        let (holes, changed, is_other) = self.shared()?.job(job).wait()?;
-        if holes > 0 {
+        let (became, is_other) = self.shared()?.job(job).wait()?;
+        if became.taken + became.doubted > 0 {
             self.shared()?.board.has_holes.store(true, Ordering::Release);
-            self.done.push(format!(
-                "{holes} damaged blocks of feed {key} were taken out, and are asked for at peers"
-            ));
-        } else if changed {
-            self.done.push(format!("{flaws} damages of feed {key} were mended from what is whole of it"));
         }
+        self.done.extend(became.said(key));
         Ok(is_other)
     }
 

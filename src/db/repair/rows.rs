@@ -20,8 +20,8 @@ const ROWS: usize = 256;
 /// What became of a row.
 enum Outcome {
     Mended(String),
-    /// It follows from others: this database is made anew.
-    Anew(u32),
+    /// It follows from others: this database is made anew. What was done at once is said, for that may have to wait.
+    Anew(u32, Option<String>),
     Stays,
 }
 
@@ -48,7 +48,10 @@ pub(super) fn mend(
         for outcome in outcomes.wait()? {
             match outcome {
                 Outcome::Mended(what) => done.push(what),
-                Outcome::Anew(id) => drop(anew.insert(id)),
+                Outcome::Anew(id, what) => {
+                    anew.insert(id);
+                    done.extend(what);
+                }
                 Outcome::Stays => {}
             }
         }
@@ -68,7 +71,8 @@ impl Work<'_, '_> {
                 self.let_go_of(id)?;
                 let state = state_of(&*self.txn, id)?;
                 self.txn.put(Table::Databases, &StateRow::key_of(id), &state.encode())?;
-                Outcome::Anew(id)
+                let what = format!("the version and the clock of database number {id} are what its log says");
+                Outcome::Anew(id, Some(what))
             }
             Table::Members => return self.mend_member(key),
             Table::Invites => {
@@ -104,13 +108,13 @@ impl Work<'_, '_> {
             | Table::Log
             | Table::Commits
             | Table::Sequence
-            | Table::Applied => Outcome::Anew(database_of(key)),
+            | Table::Applied => Outcome::Anew(database_of(key), None),
             Table::Unmerged => {
-                if key.len() == 5 {
-                    // Who merges says so again.
-                    self.txn.delete(table, key)?;
-                }
-                Outcome::Anew(database_of(key))
+                // Who merges says so again.
+                let is_out = key.len() == 5 && self.txn.delete(table, key)?;
+                let what = "which function merges a database could not be read, and was taken out: it says so again \
+                            when the database is opened with it";
+                Outcome::Anew(database_of(key), is_out.then(|| what.to_owned()))
             }
             // A feed's own are mended with it, a state hash by itself (`hash`); a database's name and keys are in no other
             // place.

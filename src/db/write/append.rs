@@ -45,15 +45,32 @@ impl Work<'_, '_> {
         let appended = self.append(id, std::slice::from_ref(op))?;
         let mut pending = Pending::default();
         self.rewalk_if_due(id, &mut pending)?;
-        let local = self.database(id)?.row.local;
-        if let Op::Grant { writer, .. } | Op::Revoke { writer, .. } = op
-            && *writer != local
-        {
-            // What it says may be what makes this writer's own revoke of itself act: then it would count nowhere.
-            self.must_be_indexer(id)?;
-        }
+        self.must_have_acted(id, op)?;
         self.merge(id, pending)?;
         Ok(Written::Yes { length: appended.length, version: self.database(id)?.state.version })
+    }
+
+    /// What was appended may be what makes an earlier entry of this writer act, that takes its own right: then the writer
+    /// is no indexer where this stands, and it has no effect. Of what it says of itself that is so only if it is not what
+    /// the writer is now.
+    fn must_have_acted(&mut self, id: u32, op: &Op<'_>) -> Result<(), Failure> {
+        let database = self.database(id)?;
+        let local = database.row.local;
+        let right = database.membership().get(&local).map(|member| member.indexer);
+        let is_as_said = match op {
+            Op::Grant { writer, indexer, .. } if *writer == local => right == Some(*indexer),
+            Op::Revoke { writer, .. } if *writer == local => right.is_none(),
+            _ => false,
+        };
+        if is_as_said || right == Some(true) {
+            return Ok(());
+        }
+        let message = format!(
+            "this writer, {local}, took its own right to grant before it was granted again, and this entry would make that \
+             take effect, so nothing was written: ask an indexer that has met this device since then to call addWriter with \
+             its key once more"
+        );
+        Err(Error::new(Code::NotPermitted, message).into())
     }
 
     /// Appends one batch to the local feed and places it.
