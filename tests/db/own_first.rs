@@ -1,5 +1,10 @@
 //! A stale copy of a store opens a database while it is connected: what others have of its own feed is heard first.
-#![allow(clippy::unwrap_used, clippy::panic, reason = "a failing test says so by panicking")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "a failing test says so by panicking"
+)]
 
 use crate::support::topics::*;
 use crate::support::*;

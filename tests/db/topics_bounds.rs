@@ -1,6 +1,11 @@
 //! What a connection allows, it allows once: not anew each time a topic is withdrawn and opened again, nor on each of two
 //! topics. The other side is a session that is driven by hand.
-#![allow(clippy::unwrap_used, clippy::panic, reason = "a failing test says so by panicking")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "a failing test says so by panicking"
+)]
 
 use crate::support::topics::*;
 use crate::support::*;
