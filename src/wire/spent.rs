@@ -14,7 +14,7 @@ fn dummy(number: usize) -> FeedKey {
 
 impl Session {
     /// Uses up all numbers of feeds but so many, in both directions; to be done at both ends.
-    pub fn spend_feeds(&mut self, left: usize) {
+    pub(crate) fn spend_feeds(&mut self, left: usize) {
         for feeds in [&mut self.ours, &mut self.theirs] {
             let mut number = 0;
             while feeds.named() + left < MAX_FEEDS_PER_SESSION {

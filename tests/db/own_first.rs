@@ -135,7 +135,9 @@ fn who_does_not_say_whether_it_has_a_database_holds_nothing_back_for_long_and_on
         let ends = if first { [&stale.near.a, &stale.far.a] } else { [&stale.near.b, &stale.far.b] };
         let mut waited = 0;
         while get(&stale.near_y, "new").is_none() {
-            ends.iter().for_each(|peer| peer.tick());
+            for peer in ends {
+                peer.tick();
+            }
             stale.rest(&stale.near);
             waited += 1;
             assert!(waited <= PATIENCE + 1, "{first}");

@@ -66,9 +66,9 @@ impl RemoteFeed {
     /// It speaks of the feed no more: what it said is as if it had not. What is on its way, was counted, or is done
     /// once, stays.
     pub fn unsay(&mut self) {
-        let Self { received_blocks, sent_blocks, is_no_key, asked_at, inflight, .. } = std::mem::take(self);
+        let Self { asked_at, is_no_key, received_blocks, sent_blocks, inflight, .. } = std::mem::take(self);
         let inflight = inflight.unsaid();
-        *self = Self { is_no_key, asked_at, received_blocks, sent_blocks, inflight, ..Self::default() };
+        *self = Self { asked_at, is_no_key, received_blocks, sent_blocks, inflight, ..Self::default() };
     }
 
     /// Nothing that it has tells more than is known: it is asked again once more is here, or it announces more.
