@@ -15,6 +15,7 @@ use crate::seal::Sealing;
 use crate::store::Read;
 use crate::types::{FeedKey, Hash};
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::Ordering;
 
 /// How often what counts is looked at anew in one transaction: each time at least one batch was placed that is earlier
 /// evidence than all before. What is left is looked at with the next block.
@@ -80,25 +81,7 @@ impl Work<'_, '_> {
         for other in others {
             order::forget_witnesses(self.txn, id, other, number, common)?;
         }
-        let mut seen = Vec::new();
-        // Beyond where it has forked a feed is no witness: what is damaged of it there is not missed.
-        for (feed, from, to) in self.parts_after(id, key, common, |feed| *feed != key)? {
-            let Some(database) = self.engine.databases.get(&id) else { return Err(Error::closed().into()) };
-            let Some(member) = database.members.get(&feed).copied() else { continue };
-            let batches = database.batches(&*self.txn);
-            let sealing = database.space.blocks(feed);
-            let mut seq = from;
-            while seq < to {
-                let placed = batches.batch(feed, seq)?;
-                let unreadable = |_| OrderError::Block { feed: member.feed, seq: placed.seq };
-                let blocks = read_blocks(self.txn, &sealing, member.feed, placed.seq, placed.end)
-                    .map_err(unreadable)?;
-                let batch = blocks.batch(database.row.key, feed, placed.seq).map_err(unreadable)?;
-                seen.extend(database.witnesses_in(&batch.facts));
-                seq = placed.end;
-            }
-        }
-        self.note_witnesses(id, &seen)?;
+        self.hear_witnesses(id, key, common)?;
         let database = self.database(id)?;
         if let Some(member) = database.member_mut(&key) {
             member.until = common;
@@ -107,6 +90,53 @@ impl Work<'_, '_> {
         database.behind.extend(database.members.keys().copied());
         self.engine.effects.databases.insert(id);
         Ok(())
+    }
+
+    /// Notes what the batches placed say of a feed that has forked. What is behind a hole is heard when that is filled; until
+    /// then no branch is exchanged for another.
+    pub fn hear_witnesses(&mut self, id: u32, key: FeedKey, common: u64) -> Result<(), Failure> {
+        let first_holes = self.first_holes(id)?;
+        let mut seen = Vec::new();
+        // Beyond where it has forked a feed is no witness: what is damaged of it there is not missed.
+        let looked_at = |feed: &FeedKey, placed: u64| match first_holes.get(feed) {
+            _ if *feed == key => 0,
+            Some(hole) => placed.min(*hole),
+            None => placed,
+        };
+        for (feed, from, to) in self.parts_after(id, key, common, looked_at)? {
+            let Some(database) = self.engine.databases.get(&id) else { return Err(Error::closed().into()) };
+            let Some(member) = database.members.get(&feed).copied() else { continue };
+            let batches = database.batches(&*self.txn);
+            let sealing = database.space.blocks(feed);
+            let mut seq = from;
+            while seq < to {
+                let placed = batches.batch(feed, seq)?;
+                if placed.end > to {
+                    break;
+                }
+                let unreadable = |_| OrderError::Block { feed: member.feed, seq: placed.seq };
+                let blocks = read_blocks(self.txn, &sealing, member.feed, placed.seq, placed.end)
+                    .map_err(unreadable)?;
+                let batch = blocks.batch(database.row.key, feed, placed.seq).map_err(unreadable)?;
+                seen.extend(database.witnesses_in(&batch.facts));
+                seq = placed.end;
+            }
+        }
+        self.note_witnesses(id, &seen)
+    }
+
+    /// Of the feeds of a database that have holes, the first.
+    fn first_holes(&mut self, id: u32) -> Result<BTreeMap<FeedKey, u64>, Failure> {
+        let mut found = BTreeMap::new();
+        if !self.engine.board.has_holes.load(Ordering::Acquire) {
+            return Ok(found);
+        }
+        for feed in self.database(id)?.members.keys().copied().collect::<Vec<_>>() {
+            let Some(record) = self.feed(&feed)?.cloned() else { continue };
+            let first = feed::holes(&*self.txn, &record, 0, 1)?;
+            found.extend(first.first().map(|(hole, _)| (feed, *hole)));
+        }
+        Ok(found)
     }
 
     /// Keeps what batches say of forked feeds.

@@ -33,7 +33,7 @@ impl Work<'_, '_> {
         finals: Finals,
         pending: &mut Pending,
     ) -> Result<(), Failure> {
-        let parts = self.parts_after(id, feed, length, |_| true)?;
+        let parts = self.parts_after(id, feed, length, |_, placed| placed)?;
         for (other, from, to) in &parts {
             self.withdraw_part(id, *other, *from, *to, pending)?;
         }
@@ -45,21 +45,22 @@ impl Work<'_, '_> {
         Ok(())
     }
 
-    /// Of each feed `among` all the part that has anything of `feed` from `length` on in its past, that part itself
-    /// included: feed, from, to.
+    /// Of each feed, as far as `looked_at` says of its length, the part that has anything of `feed` from `length` on in its
+    /// past, that part itself included: feed, from, to.
     pub fn parts_after(
         &mut self,
         id: u32,
         feed: FeedKey,
         length: u64,
-        among: impl Fn(&FeedKey) -> bool,
+        looked_at: impl Fn(&FeedKey, u64) -> u64,
     ) -> Result<Vec<(FeedKey, u64, u64)>, Failure> {
         self.database(id)?;
         let Some(database) = self.engine.databases.get(&id) else { return Err(Error::closed().into()) };
         let batches = database.batches(&*self.txn);
         let mut parts = Vec::new();
-        for (other, placed) in database.order.placed().iter().filter(|(other, _)| among(other)) {
-            let (mut low, mut high) = (0, placed);
+        for (other, placed) in database.order.placed().iter() {
+            let to = looked_at(&other, placed);
+            let (mut low, mut high) = (0, to);
             while low < high {
                 let PlacedBatch { seq, end, .. } = batches.batch(other, low + (high - low) / 2)?;
                 if batches.reach(other, end, feed)? > length {
@@ -68,8 +69,8 @@ impl Work<'_, '_> {
                     low = end;
                 }
             }
-            if low < placed {
-                parts.push((other, low, placed));
+            if low < to {
+                parts.push((other, low, to));
             }
         }
         Ok(parts)

@@ -205,6 +205,34 @@ fn the_last_damaged_block_that_comes_back_settles_which_branch_counts() {
     assert_eq!((left.waiting, left.remaining), (vec![], vec![]));
 }
 
+/// What a damaged block has said of a branch is not known when the fork is heard of; it is heard when the block is back.
+#[test]
+fn who_misses_a_block_that_links_a_branch_hears_of_the_fork_all_the_same() {
+    let Forked { creator, one, other, stores, dir, .. } = forked();
+    let (key, feed, theirs) = (creator.info().unwrap().key, local(&one), local(&other));
+    put(&other, "other saw more", "{}");
+    let path = dir.path().join("late");
+    let store = open(&path);
+    let late = join(&store, key);
+    sync(&late, &other, &[key, feed, theirs]);
+    let there = have(&late, theirs);
+    late.close().wait().unwrap();
+    store.close().wait().unwrap();
+    spoil(&path, theirs, there - 2);
+    let store = open(&path);
+    assert!(!repair(&store).waiting.is_empty());
+    let late = join(&store, key);
+    let heard = listen(&late);
+    let wire = connect(&late, &one);
+    carry_in_steps(&[&wire], &[&store, &stores[1]]);
+    wire.close();
+    assert!(fork(&heard, feed).is_some());
+    let wire = connect(&late, &other);
+    carry_until(&[&wire], || agree(&[&late, &other]) && repair(&store).waiting.is_empty());
+    wire.close();
+    assert!(get(&late, "two/2").is_some() && get(&late, "other saw").is_some());
+}
+
 #[test]
 fn a_fork_that_is_known_is_still_known_after_a_restart() {
     let Forked { creator, one, other, stores, dir, .. } = forked();

@@ -79,7 +79,7 @@ impl State {
     pub(super) fn heard_fork(&mut self, id: TopicId, bytes: &[u8], peer: &Peer) {
         let (key, parting) = match decode(bytes) {
             Ok(found) => found,
-            Err(error) => return self.broke_off(&error.to_string()),
+            Err(error) => return self.broke_off(no_fork(&error.to_string())),
         };
         let here = self.topic_feed(id, &key, peer);
         let Some(shown) = self.topics.get_mut(&id) else { return };
@@ -119,12 +119,12 @@ impl State {
             move |work| work.hear_fork(key, &parting),
             peer.clone(),
             |peer, result| {
-                let refused = match result {
+                let failed = match result {
                     Ok(Ok(())) => return,
-                    Ok(Err(error)) => error.to_string(),
-                    Err(error) => error.message,
+                    Ok(Err(error)) => no_fork(&error.to_string()),
+                    Err(error) => error,
                 };
-                peer.with_state(|state, _| state.broke_off(&refused));
+                peer.with_state(|state, _| state.broke_off(failed));
                 peer.leave();
             },
         );
@@ -137,10 +137,14 @@ impl State {
         early.flat_map(|(key, parting)| feed::branches(key, parting)).collect()
     }
 
-    fn broke_off(&mut self, why: &str) {
+    fn broke_off(&mut self, error: Error) {
         self.session.finish(CloseReason::Protocol);
-        self.fail(Error::new(Code::Protocol, format!("the other side showed a fork that is none: {why}")));
+        self.fail(error);
     }
+}
+
+fn no_fork(why: &str) -> Error {
+    Error::new(Code::Protocol, format!("the other side showed a fork that is none: {why}"))
 }
 
 #[cfg(test)]
