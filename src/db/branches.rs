@@ -198,6 +198,9 @@ impl Work<'_, '_> {
                 return Ok(BTreeMap::new());
             }
             for id in databases {
+                if self.is_unheard(*id, &key)? {
+                    return Ok(BTreeMap::new());
+                }
                 let database = self.database(*id)?;
                 let number = database.members.get(&key).map(|member| member.feed);
                 let number = number.ok_or(OrderError::Feed { feed: key })?;
@@ -243,9 +246,6 @@ impl Work<'_, '_> {
 
     /// Whether a block of any feed of these databases is damaged and not back yet.
     fn has_any_hole(&mut self, databases: &[u32]) -> Result<bool, Failure> {
-        if !self.engine.board.has_holes.load(Ordering::Acquire) {
-            return Ok(false);
-        }
         let holed: BTreeSet<u32> =
             feed::all_holes(self.txn, usize::MAX)?.into_iter().map(|(feed, _)| feed).collect();
         for id in databases {

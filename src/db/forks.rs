@@ -15,7 +15,6 @@ use crate::seal::Sealing;
 use crate::store::Read;
 use crate::types::{FeedKey, Hash};
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::atomic::Ordering;
 
 /// How often what counts is looked at anew in one transaction: each time at least one batch was placed that is earlier
 /// evidence than all before. What is left is looked at with the next block.
@@ -58,8 +57,7 @@ impl Work<'_, '_> {
     pub fn begin_forks(&mut self, id: u32) -> Result<(), Failure> {
         let forked: Vec<FeedKey> = self.database(id)?.forks.keys().copied().collect();
         for key in forked {
-            let common = self.parting(&key)?.common;
-            if self.database(id)?.members.get(&key).is_some_and(|member| member.until > common) {
+            if self.is_unheard(id, &key)? {
                 self.begin_fork(id, key)?;
             }
             self.settle_fork(key)?;
@@ -81,62 +79,63 @@ impl Work<'_, '_> {
         for other in others {
             order::forget_witnesses(self.txn, id, other, number, common)?;
         }
-        self.hear_witnesses(id, key, common)?;
-        let database = self.database(id)?;
-        if let Some(member) = database.member_mut(&key) {
-            member.until = common;
+        let has_heard_all = self.hear_witnesses(id, key)?;
+        if let Some(member) = self.database(id)?.member_mut(&key) {
+            // Beyond: not all is heard yet (`is_unheard`). It is not asked for beyond what is common all the same.
+            member.until = common.saturating_add(u64::from(!has_heard_all));
         }
+        let database = self.database(id)?;
         // Who waited for more of it may wait no longer.
         database.behind.extend(database.members.keys().copied());
         self.engine.effects.databases.insert(id);
         Ok(())
     }
 
-    /// Notes what the batches placed say of a feed that has forked. What is behind a hole is heard when that is filled; until
-    /// then no branch is exchanged for another.
-    pub fn hear_witnesses(&mut self, id: u32, key: FeedKey, common: u64) -> Result<(), Failure> {
-        let first_holes = self.first_holes(id)?;
-        let mut seen = Vec::new();
-        // Beyond where it has forked a feed is no witness: what is damaged of it there is not missed.
-        let looked_at = |feed: &FeedKey, placed: u64| match first_holes.get(feed) {
-            _ if *feed == key => 0,
-            Some(hole) => placed.min(*hole),
-            None => placed,
-        };
-        for (feed, from, to) in self.parts_after(id, key, common, looked_at)? {
-            let Some(database) = self.engine.databases.get(&id) else { return Err(Error::closed().into()) };
-            let Some(member) = database.members.get(&feed).copied() else { continue };
-            let batches = database.batches(&*self.txn);
-            let sealing = database.space.blocks(feed);
-            let mut seq = from;
-            while seq < to {
-                let placed = batches.batch(feed, seq)?;
-                if placed.end > to {
-                    break;
-                }
-                let unreadable = |_| OrderError::Block { feed: member.feed, seq: placed.seq };
-                let blocks = read_blocks(self.txn, &sealing, member.feed, placed.seq, placed.end)
-                    .map_err(unreadable)?;
-                let batch = blocks.batch(database.row.key, feed, placed.seq).map_err(unreadable)?;
-                seen.extend(database.witnesses_in(&batch.facts));
-                seq = placed.end;
+    /// Notes what the batches placed say of a feed that has forked. False: some of them are damaged and not back yet.
+    fn hear_witnesses(&mut self, id: u32, key: FeedKey) -> Result<bool, Failure> {
+        let mut first_holes: BTreeMap<u32, u64> = BTreeMap::new();
+        for (feed, hole) in feed::all_holes(self.txn, usize::MAX)? {
+            first_holes.entry(feed).or_insert(hole);
+        }
+        let Some(database) = self.engine.databases.get(&id) else { return Err(Error::closed().into()) };
+        let (mut seen, mut has_heard_all) = (Vec::new(), true);
+        for (feed, placed) in database.order.placed().iter() {
+            // Beyond where it has forked a feed is no witness: what is damaged of it there is not missed.
+            let Some(member) = database.members.get(&feed).filter(|_| feed != key) else { continue };
+            let whole = first_holes.get(&member.feed).map_or(placed, |hole| placed.min(*hole));
+            match database.witnesses_of(&*self.txn, feed, whole, key, &mut seen) {
+                Ok(heard) => has_heard_all &= heard == placed,
+                Err(OrderError::Store(error)) => return Err(error.into()),
+                // Damaged, and not known to be yet.
+                Err(_) => has_heard_all = false,
             }
         }
-        self.note_witnesses(id, &seen)
+        self.note_witnesses(id, &seen)?;
+        Ok(has_heard_all)
     }
 
-    /// Of the feeds of a database that have holes, the first.
-    fn first_holes(&mut self, id: u32) -> Result<BTreeMap<FeedKey, u64>, Failure> {
-        let mut found = BTreeMap::new();
-        if !self.engine.board.has_holes.load(Ordering::Acquire) {
-            return Ok(found);
+    /// Whether a database may not have heard yet what all batches say of a feed that has forked. This is kept: it is heard
+    /// when the last hole of a feed is filled, and when the database is opened.
+    pub fn is_unheard(&mut self, id: u32, key: &FeedKey) -> Result<bool, Failure> {
+        let common = self.parting(key)?.common;
+        Ok(self.database(id)?.members.get(key).is_some_and(|member| member.until > common))
+    }
+
+    /// Blocks of a feed have come back: what was not heard of forks for want of them is heard, if they were the last.
+    pub fn hear_again(&mut self, back: &FeedKey) -> Result<(), Failure> {
+        let Some(record) = self.feed(back)?.cloned() else { return Ok(()) };
+        if !feed::holes(&*self.txn, &record, 0, 1)?.is_empty() {
+            return Ok(());
         }
-        for feed in self.database(id)?.members.keys().copied().collect::<Vec<_>>() {
-            let Some(record) = self.feed(&feed)?.cloned() else { continue };
-            let first = feed::holes(&*self.txn, &record, 0, 1)?;
-            found.extend(first.first().map(|(hole, _)| (feed, *hole)));
+        for id in self.databases_of(back)? {
+            for key in self.database(id)?.forks.keys().copied().collect::<Vec<_>>() {
+                if self.is_unheard(id, &key)? {
+                    self.begin_fork(id, key)?;
+                    self.database(id)?.forks_due.insert(key);
+                }
+            }
         }
-        Ok(found)
+        Ok(())
     }
 
     /// Keeps what batches say of forked feeds.
@@ -280,6 +279,39 @@ impl DatabaseState {
                 Some((link.feed, number, Witness { writer, seq, time, length: link.length, root: link.root }))
             })
             .collect()
+    }
+
+    /// Adds what the first `whole` entries of a placed feed say of a forked one. Returns how many of them were looked at: a
+    /// batch that ends behind them is not.
+    fn witnesses_of(
+        &self,
+        txn: &impl Read,
+        feed: FeedKey,
+        whole: u64,
+        forked: FeedKey,
+        seen: &mut Vec<(FeedKey, u32, Witness)>,
+    ) -> Result<u64, OrderError> {
+        let (Some(member), Some(common)) =
+            (self.members.get(&feed), self.forks.get(&forked).map(|forked| forked.common))
+        else {
+            return Ok(whole);
+        };
+        let batches = self.batches(txn);
+        let sealing = self.space.blocks(feed);
+        let mut seq = super::withdraw::first_after(&batches, feed, whole, forked, common)?;
+        while seq < whole {
+            let placed = batches.batch(feed, seq)?;
+            if placed.end > whole {
+                break;
+            }
+            let unreadable = |_| OrderError::Block { feed: member.feed, seq: placed.seq };
+            let blocks =
+                read_blocks(txn, &sealing, member.feed, placed.seq, placed.end).map_err(unreadable)?;
+            let batch = blocks.batch(self.row.key, feed, placed.seq).map_err(unreadable)?;
+            seen.extend(self.witnesses_in(&batch.facts));
+            seq = placed.end;
+        }
+        Ok(seq)
     }
 
     /// What readiness asks, answered from `txn`.

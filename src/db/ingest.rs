@@ -60,16 +60,12 @@ impl Work<'_, '_> {
             for id in self.databases_of(&record.key)? {
                 let database = self.database(id)?;
                 database.behind.insert(record.key);
-                // Which branch counts may have waited for it, and what it says of one is heard now.
-                let forks: Vec<_> =
-                    database.forks.iter().map(|(feed, forked)| (*feed, forked.common)).collect();
-                database.forks_due.extend(forks.iter().map(|(feed, _)| *feed));
-                for (feed, common) in forks {
-                    self.hear_witnesses(id, feed, common)?;
-                }
+                // Which branch counts may have waited for it.
+                database.forks_due.extend(database.forks.keys().copied());
                 self.place_ready(id)?;
                 self.engine.effects.databases.insert(id);
             }
+            self.hear_again(&record.key)?;
         }
         Ok(Ok(filled))
     }

@@ -85,7 +85,9 @@ impl Work<'_, '_> {
         let Some(database) = self.engine.databases.get_mut(&id) else { return Err(Error::closed().into()) };
         let Some(&member) = database.members.get(&feed) else { return Ok(Step::Stays) };
         let seq = database.order.placed().get(&feed);
-        if matches!(member.halt, Halt::Frozen | Halt::Branch) || seq >= length {
+        // Nobody has linked it, granted or asked for it: it is known, and no part of the order.
+        let is_unwanted = member.until == 0 && !database.forks.contains_key(&feed);
+        if matches!(member.halt, Halt::Frozen | Halt::Branch) || seq >= length || is_unwanted {
             database.behind.remove(&feed);
             return Ok(Step::Stays);
         }
@@ -225,8 +227,11 @@ impl Work<'_, '_> {
                 && !database.forks.contains_key(&feed)
                 && let Some(member) = database.member_mut(&feed)
             {
+                let is_first = member.until == 0;
                 member.until = until;
-                database.behind.insert(feed);
+                if is_first {
+                    database.behind.insert(feed);
+                }
             }
             return Ok(());
         }

@@ -36,7 +36,8 @@ impl Board {
             let granted = state.membership().get(key);
             published.granted = granted.is_some();
             published.indexer = granted.is_some_and(|member| member.indexer);
-            published.until = member.until;
+            let common = state.forks.get(key).map_or(u64::MAX, |forked| forked.common);
+            published.until = member.until.min(common);
             published.halt = member.halt;
             published.waits = state.waits.get(key).copied();
             published.stranger = member.stranger;

@@ -8,7 +8,8 @@ use super::open::reach_of;
 use super::state::DatabaseState;
 use super::write::PutsFrom;
 use crate::causal::{PlacedBatch, WalkSource as _};
-use crate::order::{self, OrderError, read_blocks};
+use crate::order::{self, Batches, OrderError, read_blocks};
+use crate::store::Read;
 use crate::types::{FeedKey, Position};
 
 /// What becomes of what was final.
@@ -33,7 +34,7 @@ impl Work<'_, '_> {
         finals: Finals,
         pending: &mut Pending,
     ) -> Result<(), Failure> {
-        let parts = self.parts_after(id, feed, length, |_, placed| placed)?;
+        let parts = self.parts_after(id, feed, length)?;
         for (other, from, to) in &parts {
             self.withdraw_part(id, *other, *from, *to, pending)?;
         }
@@ -45,32 +46,22 @@ impl Work<'_, '_> {
         Ok(())
     }
 
-    /// Of each feed, as far as `looked_at` says of its length, the part that has anything of `feed` from `length` on in its
-    /// past, that part itself included: feed, from, to.
-    pub fn parts_after(
+    /// Of each feed the part that has anything of `feed` from `length` on in its past, that part itself included: feed,
+    /// from, to.
+    fn parts_after(
         &mut self,
         id: u32,
         feed: FeedKey,
         length: u64,
-        looked_at: impl Fn(&FeedKey, u64) -> u64,
     ) -> Result<Vec<(FeedKey, u64, u64)>, Failure> {
         self.database(id)?;
         let Some(database) = self.engine.databases.get(&id) else { return Err(Error::closed().into()) };
         let batches = database.batches(&*self.txn);
         let mut parts = Vec::new();
         for (other, placed) in database.order.placed().iter() {
-            let to = looked_at(&other, placed);
-            let (mut low, mut high) = (0, to);
-            while low < high {
-                let PlacedBatch { seq, end, .. } = batches.batch(other, low + (high - low) / 2)?;
-                if batches.reach(other, end, feed)? > length {
-                    high = seq;
-                } else {
-                    low = end;
-                }
-            }
-            if low < to {
-                parts.push((other, low, to));
+            let from = first_after(&batches, other, placed, feed, length)?;
+            if from < placed {
+                parts.push((other, from, placed));
             }
         }
         Ok(parts)
@@ -125,4 +116,24 @@ impl Work<'_, '_> {
         database.links_due = true;
         Ok(())
     }
+}
+
+/// From where on the first `placed` entries of a feed have anything of `feed` from `length` on in their past.
+pub(super) fn first_after<T: Read, N: order::Numbers>(
+    batches: &Batches<'_, T, N>,
+    other: FeedKey,
+    placed: u64,
+    feed: FeedKey,
+    length: u64,
+) -> Result<u64, OrderError> {
+    let (mut low, mut high) = (0, placed);
+    while low < high {
+        let PlacedBatch { seq, end, .. } = batches.batch(other, low + (high - low) / 2)?;
+        if batches.reach(other, end, feed)? > length {
+            high = seq;
+        } else {
+            low = end;
+        }
+    }
+    Ok(low)
 }

@@ -154,7 +154,15 @@ pub(super) fn sync_dir(dir: &Path) -> Result<(), StoreError> {
 
 /// Maps with as much address space as can be had, and at least what is asked.
 fn reserve(dir: &Path, mapping: Mapping) -> Result<Env<WithoutTls>, StoreError> {
-    let mut size = mapping.map_size.map_or(RESERVE, |size| size.max(ROUND).next_multiple_of(ROUND));
+    let size_of = |size: usize| size.max(ROUND).next_multiple_of(ROUND);
+    let mut size = match mapping.map_size {
+        Some(size) => size_of(size),
+        // A large file has room to grow before it has to be mapped anew, which waits for all that reads.
+        None => {
+            let length = fs::metadata(dir.join(DATA_FILE)).map_or(0, |data| data.len());
+            size_of(RESERVE.max(usize::try_from(length.saturating_mul(2)).unwrap_or(RESERVE)))
+        }
+    };
     loop {
         match map(dir, mapping, size) {
             Err(heed::Error::Io(error)) if error.kind() == io::ErrorKind::OutOfMemory => {

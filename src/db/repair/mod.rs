@@ -248,6 +248,9 @@ impl Mender<'_> {
             let after: Holes = feed::holes(&*work.txn, &old, 0, usize::MAX)?.into_iter().collect();
             work.engine.board.has_holes.fetch_or(!after.is_empty(), Ordering::AcqRel);
             work.engine.effects.feeds.insert(key);
+            if !before.is_empty() && after.is_empty() {
+                work.hear_again(&key)?;
+            }
             let gone = blocks.saturating_sub(work.txn.entries(Table::Blocks)?);
             let became = if work.writes() == writes {
                 Became::default()
