@@ -105,7 +105,8 @@ impl Work<'_, '_> {
         let Anchor { seed, block } = stored(self.txn, key, &sealing, number, turn.at.writer, turn.end)?;
         let anchor = seed.feed();
         if self.feed(&anchor)?.is_some_and(|record| record.length > 0) {
-            return Ok(());
+            // Somebody else has announced it, and it was taken for a stranger's.
+            return self.learn(id, anchor, 0);
         }
         let mut record = self.feed_or_new(&anchor)?.clone();
         record.secret = Some(seed.into());
