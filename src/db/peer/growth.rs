@@ -48,7 +48,7 @@ impl State {
         let room = self.session.room_on(id).saturating_sub(later.len());
         if new.len() > room {
             new.truncate(room);
-            self.is_full(id, &databases);
+            self.note_full(id, &databases);
         }
         if let Err((what, limit)) = self.say_new(id, &new) {
             return self.end_spent(what, limit);
@@ -86,7 +86,7 @@ impl State {
 
     /// There is no room on the topic for all. A connection that begins anew would have no more: this one goes on with
     /// what there is, and the databases hear of it, once for as long as they are open.
-    fn is_full(&mut self, id: TopicId, databases: &[Arc<OpenDatabase>]) {
+    fn note_full(&mut self, id: TopicId, databases: &[Arc<OpenDatabase>]) {
         self.full.insert(id);
         for open in databases.iter().filter(|open| !open.told_full.swap(true, Ordering::AcqRel)) {
             let message = format!(
