@@ -20,7 +20,7 @@ use crate::types::FeedKey;
 use crate::view::{Merged, Space};
 use parking_lot::{Mutex, RwLock};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 /// Everything about a database that never changes.
@@ -90,6 +90,8 @@ pub(super) struct OpenDatabase {
     pub stats: Mutex<DbStats>,
     pub feeds: RwLock<Feeds>,
     pub subscribers: Subscribers,
+    /// Its users were told that it has more feeds than its topic.
+    pub told_full: AtomicBool,
     /// Who asks to write, this replica or others.
     pub access: Mutex<AccessState>,
     /// Apply mode: what is handed out, and what waits.
@@ -120,6 +122,7 @@ impl OpenDatabase {
             stats: Mutex::default(),
             feeds: RwLock::default(),
             subscribers: Subscribers::default(),
+            told_full: AtomicBool::new(false),
             access: Mutex::default(),
             apply: ApplyDesk::default(),
             written: AtomicU64::new(0),

@@ -26,14 +26,16 @@ const MAX_STRANGER_BLOCKS: u64 = 256;
 /// Bytes of all strangers of a database: bounds the disk they can fill. What is on its way when it is reached still comes.
 const MAX_STRANGER_BYTES: u64 = 64 << 20;
 
-/// Announced feeds in a database whose every feed counts: bounds what whoever knows its key can make us keep. Fewer than
-/// can be named on a topic: writers that were granted have room there too, whoever fills the rest.
+/// Known feeds in a database whose every feed counts, from which on announced ones are not taken any more: bounds what
+/// announcements can make us keep. Fewer than can be named on a topic: there is room for writers that are granted later.
+/// What is linked is learned without bound, since whoever links it waits for it: who writes blocks can so fill the rest.
 const MAX_OPEN_FEEDS: usize = 15_360;
 const _: () = assert!(MAX_OPEN_FEEDS + 1_024 <= MAX_FEEDS_PER_TOPIC);
 
-/// The strangers of a database, and the bytes they hold: counted once for many that are met.
+/// The feeds that share a room, and the bytes they hold: counted once for many that are met.
 struct Room {
-    strangers: BTreeSet<FeedKey>,
+    /// The strangers of a database; of one whose every feed counts all feeds.
+    feeds: BTreeSet<FeedKey>,
     bytes: u64,
 }
 
@@ -73,10 +75,10 @@ impl Work<'_, '_> {
     fn room(&mut self, id: u32) -> Result<Room, Failure> {
         let database = self.database(id)?;
         let is_open = database.row.open;
-        let strangers: BTreeSet<FeedKey> =
-            database.members.keys().filter(|feed| database.is_stranger(feed)).copied().collect();
-        let bytes = if is_open { 0 } else { self.bytes_of(&strangers)? };
-        Ok(Room { strangers, bytes })
+        let counts = |feed: &&FeedKey| is_open || database.is_stranger(feed);
+        let feeds: BTreeSet<FeedKey> = database.members.keys().filter(counts).copied().collect();
+        let bytes = if is_open { 0 } else { self.bytes_of(&feeds)? };
+        Ok(Room { feeds, bytes })
     }
 
     fn meet_within(&mut self, id: u32, feed: FeedKey, room: &mut Room) -> Result<(), Failure> {
@@ -85,8 +87,8 @@ impl Work<'_, '_> {
             return Ok(());
         }
         if database.row.open {
-            return if room.strangers.len() < MAX_OPEN_FEEDS {
-                room.strangers.insert(feed);
+            return if room.feeds.len() < MAX_OPEN_FEEDS || room.feeds.contains(&feed) {
+                room.feeds.insert(feed);
                 self.meet_as(id, feed, u64::MAX)
             } else {
                 Ok(())
@@ -95,12 +97,12 @@ impl Work<'_, '_> {
         if room.bytes >= MAX_STRANGER_BYTES {
             return Ok(());
         }
-        if room.strangers.len() >= MAX_STRANGERS {
-            let Some(silent) = self.silent_one(&room.strangers)? else { return Ok(()) };
+        if room.feeds.len() >= MAX_STRANGERS {
+            let Some(silent) = self.silent_one(&room.feeds)? else { return Ok(()) };
             self.forget_stranger(id, &silent)?;
-            room.strangers.remove(&silent);
+            room.feeds.remove(&silent);
         }
-        room.strangers.insert(feed);
+        room.feeds.insert(feed);
         room.bytes = room.bytes.saturating_add(self.feed(&feed)?.map_or(0, |record| record.byte_length));
         let linked = self.database(id)?.members.get(&feed).map_or(0, |member| member.until);
         self.meet_as(id, feed, linked.saturating_add(MAX_STRANGER_BLOCKS))

@@ -127,6 +127,11 @@ impl Session {
         Ok(())
     }
 
+    /// How many more feeds this side can announce on a topic.
+    pub fn room_on(&self, topic: TopicId) -> usize {
+        self.ours.room_on(topic)
+    }
+
     /// What this side has of these feeds. `first_complete` ends this side's first vector of the topic; it may be said
     /// once, also with no feeds.
     pub fn announce(

@@ -144,6 +144,11 @@ impl Feeds {
         self.by_alias.len()
     }
 
+    /// How many more can be announced on `topic`.
+    pub fn room_on(&self, topic: TopicId) -> usize {
+        MAX_FEEDS_PER_TOPIC.saturating_sub(self.on_topic(topic))
+    }
+
     fn on_topic(&self, topic: TopicId) -> usize {
         self.per_topic.get(topic.0 as usize).map_or(0, |count| *count as usize)
     }

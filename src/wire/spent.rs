@@ -24,6 +24,16 @@ impl Session {
         }
     }
 
+    /// Uses up the room of a topic but for so many feeds, for what this end announces (`is_ours`) or the other one; to be
+    /// done at both ends, before it opens.
+    pub(crate) fn fill_topic(&mut self, topic: TopicId, is_ours: bool, left: usize) {
+        let feeds = if is_ours { &mut self.ours } else { &mut self.theirs };
+        for number in left..feeds.room_on(topic) {
+            let alias = feeds.resolve(Named::New(dummy(number))).unwrap();
+            feeds.join(topic, alias).unwrap();
+        }
+    }
+
     /// The same with the numbers of topics.
     fn spend_topics(&mut self, left: usize) {
         while self.topics.opened() + left < MAX_TOPICS_EVER {

@@ -10,7 +10,7 @@ use crate::feed::{self, FeedError};
 use crate::store::ReadTxn;
 use crate::types::FeedKey;
 use crate::wire::limits::MAX_REQUEST_BLOCKS;
-use crate::wire::{Blocks, RequestId};
+use crate::wire::{Blocks, CloseReason, RequestId};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -266,9 +266,10 @@ impl Peer {
             Ok(Ok(()) | Err(FeedError::Fork(_) | FeedError::Forked { .. } | FeedError::Gap { .. })) => None,
             Ok(Err(error)) => {
                 let what = format!("the other side sent blocks that are refused: {error}");
-                Some(Error::new(Code::Protocol, what))
+                Some((CloseReason::Protocol, Error::new(Code::Protocol, what)))
             }
-            Err(error) => Some(error),
+            // Ours, and not the sender's doing.
+            Err(error) => Some((CloseReason::ShuttingDown, error)),
         };
         let failed = failure.is_some();
         let goes_on = self.with_state(|state, peer| {
@@ -285,8 +286,8 @@ impl Peer {
                 state.end_ask(ask, peer);
             }
             match failure {
-                Some(error) if state.shared.is_some() => {
-                    state.session.finish(crate::wire::CloseReason::Protocol);
+                Some((reason, error)) if state.shared.is_some() => {
+                    state.session.finish(reason);
                     state.fail(error);
                 }
                 _ => state.refresh(peer),

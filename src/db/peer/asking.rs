@@ -4,8 +4,9 @@
 //! **Owns.** The flag `fresh` of a connection, which other connections read.
 //!
 //! **Invariants.** 1. A connection is fresh from its beginning, and again whenever something that may be about an own feed
-//! is offered while it is open, until the other side has answered for it, or [`OWN_FEED_PATIENCE`] ticks have passed.
-//! 2. What did not answer in that time is not waited for again before it answers.
+//! is offered for the first time while it is open, until the other side has answered for it, or [`OWN_FEED_PATIENCE`] ticks
+//! have passed. What is offered again because the other side withdrew something was asked about: it could do that in a
+//! loop. What was closed here and is opened again is new. 2. What did not answer in that time is not waited for again before it answers.
 //!
 //! *When the responder knows.* It asks with a Nudge; the initiator shows all that is not open again, and says with a Show of
 //! nothing that this was all. The first Show after a Nudge may have been on its way before: then nothing is known yet. There
@@ -16,6 +17,7 @@
 use super::{OWN_FEED_PATIENCE, Peer, State};
 use crate::db::raw::RAW;
 use crate::wire::{Role, Topic, TopicKind};
+use std::collections::BTreeSet;
 use std::sync::atomic::Ordering;
 
 /// What is known of whether the other side was asked.
@@ -24,6 +26,8 @@ pub(super) struct Asking {
     waits: Option<Awaited>,
     /// It did not answer in time, and has not since.
     is_silent: bool,
+    /// What it was asked about, for as long as it is held here.
+    about: BTreeSet<Topic>,
 }
 
 struct Awaited {
@@ -36,17 +40,37 @@ struct Awaited {
 
 impl Default for Asking {
     fn default() -> Self {
-        Self { waits: Some(Awaited { until: OWN_FEED_PATIENCE, heard: 0, due: 1 }), is_silent: false }
+        let waits = Some(Awaited { until: OWN_FEED_PATIENCE, heard: 0, due: 1 });
+        Self { waits, is_silent: false, about: BTreeSet::new() }
+    }
+}
+
+impl Asking {
+    /// It is not held here any more.
+    pub fn forget(&mut self, topic: &Topic) {
+        self.about.remove(topic);
+    }
+
+    #[cfg(test)]
+    pub fn is_about_nothing(&self) -> bool {
+        self.about.is_empty()
     }
 }
 
 impl State {
     /// Topics are offered: if one may be about an own feed, the other side may have more of that.
     pub(super) fn ask_about(&mut self, topics: &[Topic], peer: &Peer) {
-        if self.session.remote().is_none() || self.asking.is_silent {
+        if self.asking.is_silent {
             return;
         }
-        if !topics.iter().any(|topic| self.may_be_own(topic, peer)) {
+        let is_news = |topic: &Topic| !self.asking.about.contains(topic) && self.may_be_own(topic, peer);
+        let news: Vec<Topic> = topics.iter().filter(|topic| is_news(topic)).copied().collect();
+        if news.is_empty() {
+            return;
+        }
+        self.asking.about.extend(news);
+        if self.session.remote().is_none() {
+            // It is waited for from the beginning on.
             return;
         }
         let until = self.ticks.saturating_add(OWN_FEED_PATIENCE);

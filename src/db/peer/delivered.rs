@@ -2,7 +2,8 @@
 //! user of the connection, each database, and the other side, where the connection is not live.
 //!
 //! **Invariants.** 1. Nothing is told to be delivered before the other side has said all that it says first, and shown all
-//! that it offers. 2. A database is told once for each time its topic opens. 3. After `Done` nothing is asked for.
+//! that it offers, nor where there was no room to say all that is here (`growth`). 2. A database is told once for each time
+//! its topic opens. 3. After `Done` nothing is asked for.
 //!
 //! **Not here.** What the other side has yet to say (`watch`), show (`asking`), or bring (`fetch`).
 
@@ -31,6 +32,12 @@ impl State {
         }
         self.watch.unopened.get(&open.id).is_none_or(|until| *until <= self.ticks)
             && open.feeds.read().keys().any(|key| self.topic_of(TopicKind::Feed, *key).is_some())
+    }
+
+    /// Whether its own topic has no room for all of a database's feeds.
+    pub(super) fn is_full_of(&self, open: &OpenDatabase) -> bool {
+        let topic = self.topic_of(TopicKind::Database, open.info.key).filter(|_| open.id != RAW);
+        topic.is_some_and(|id| self.full.contains(&id))
     }
 
     /// Whether the other side has more to say first, of one database or of any.
@@ -79,7 +86,8 @@ impl State {
             return;
         }
         let (shared, is_all) = (!self.topics.is_empty(), self.is_all_shown());
-        if shared && is_all && !self.was_synced && self.has_delivered(None, peer) {
+        let may_be_synced = shared && is_all && !self.was_synced && self.full.is_empty();
+        if may_be_synced && self.has_delivered(None, peer) {
             self.was_synced = true;
             self.push(PeerEvent::Synced);
         }
@@ -111,6 +119,7 @@ impl State {
             let Some(shared) = self.shared.clone() else { return };
             let Some(open) = shared.board.database_or_raw(id) else { continue };
             if self.told_synced.contains(&id)
+                || self.is_full_of(&open)
                 || !self.is_spoken_of_any(&open)
                 || !self.has_delivered(Some(id), peer)
             {

@@ -79,7 +79,7 @@ impl State {
     pub(super) fn heard_fork(&mut self, id: TopicId, bytes: &[u8], peer: &Peer) {
         let (key, parting) = match decode(bytes) {
             Ok(found) => found,
-            Err(error) => return self.broke_off(no_fork(&error.to_string())),
+            Err(error) => return self.broke_off(CloseReason::Protocol, no_fork(&error.to_string())),
         };
         let here = self.topic_feed(id, &key, peer);
         let Some(shown) = self.topics.get_mut(&id) else { return };
@@ -119,12 +119,13 @@ impl State {
             move |work| work.hear_fork(key, &parting),
             peer.clone(),
             |peer, result| {
-                let failed = match result {
+                let (reason, error) = match result {
                     Ok(Ok(())) => return,
-                    Ok(Err(error)) => no_fork(&error.to_string()),
-                    Err(error) => error,
+                    Ok(Err(error)) => (CloseReason::Protocol, no_fork(&error.to_string())),
+                    // Ours, and not the sender's doing.
+                    Err(error) => (CloseReason::ShuttingDown, error),
                 };
-                peer.with_state(|state, _| state.broke_off(failed));
+                peer.with_state(|state, _| state.broke_off(reason, error));
                 peer.leave();
             },
         );
@@ -137,8 +138,8 @@ impl State {
         early.flat_map(|(key, parting)| feed::branches(key, parting)).collect()
     }
 
-    fn broke_off(&mut self, error: Error) {
-        self.session.finish(CloseReason::Protocol);
+    fn broke_off(&mut self, reason: CloseReason, error: Error) {
+        self.session.finish(reason);
         self.fail(error);
     }
 }

@@ -3,16 +3,22 @@
 //!
 //! **Invariants.** 1. Of a feed a topic is told the same length once. 2. Pushed is only to who has all before it, and never
 //! what is yet to be caught up here, or was told on another topic. 3. Of own feeds nothing is said before it is allowed.
-//! 4. What cannot be named ends the connection.
+//! 4. What has no number on the connection ends it; what has no room on its topic is left out, and the topic never said to
+//! be synced.
 //!
 //! **Not here.** When own feeds are allowed (`own`), which of several connections is pushed to (`twice`), the blocks
 //! themselves (`serve`), what was said (`spoken`).
 
 use super::{Peer, State};
-use crate::db::board::PublishedFeed;
+use crate::db::board::{OpenDatabase, PublishedFeed};
+use crate::db::error::{Code, Error};
+use crate::db::events::Event;
 use crate::types::FeedKey;
+use crate::wire::limits::MAX_FEEDS_PER_TOPIC;
 use crate::wire::{CloseReason, CommandError, FeedState, ProtocolError, TopicId};
 use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 impl State {
     /// Announces what is new of a topic's feeds, pushes what has grown to whoever has all before it, and tells others how
@@ -32,18 +38,19 @@ impl State {
             }
             let length = feed.offered();
             match self.spoken.said(id, &key) {
-                None if length > 0 => {
-                    self.spoken.say(id, key, length);
-                    self.remote.entry(key).or_default().tell(length, &feed);
-                    new.extend(state_of(key, &feed));
-                }
+                None if length > 0 => new.push((key, feed)),
                 Some(said) if length > said => grown.push((key, said, feed)),
                 _ => {}
             }
         }
-        if !new.is_empty()
-            && let Err(CommandError::TooMany { what, limit }) = self.session.announce(id, &new, false)
-        {
+        // Own feeds go first: also those that are not allowed yet.
+        new.sort_by_key(|(_, feed)| !feed.writable);
+        let room = self.session.room_on(id).saturating_sub(later.len());
+        if new.len() > room {
+            new.truncate(room);
+            self.note_full(id, &databases);
+        }
+        if let Err((what, limit)) = self.say_new(id, &new) {
             return self.end_spent(what, limit);
         }
         let is_second = !grown.is_empty() && self.is_second(id, peer);
@@ -57,7 +64,41 @@ impl State {
         }
     }
 
-    /// What cannot be named is not kept silent about: the other side would take it that it has all. A connection that
+    fn say_new(
+        &mut self,
+        id: TopicId,
+        new: &[(FeedKey, PublishedFeed)],
+    ) -> Result<(), (&'static str, usize)> {
+        let mut states = Vec::with_capacity(new.len());
+        for (key, feed) in new {
+            let length = feed.offered();
+            self.spoken.say(id, *key, length);
+            self.remote.entry(*key).or_default().tell(length, feed);
+            states.extend(state_of(*key, feed));
+        }
+        if !states.is_empty()
+            && let Err(CommandError::TooMany { what, limit }) = self.session.announce(id, &states, false)
+        {
+            return Err((what, limit));
+        }
+        Ok(())
+    }
+
+    /// There is no room on the topic for all. A connection that begins anew would have no more: this one goes on with
+    /// what there is, and the databases hear of it, once for as long as they are open.
+    fn note_full(&mut self, id: TopicId, databases: &[Arc<OpenDatabase>]) {
+        self.full.insert(id);
+        for open in databases.iter().filter(|open| !open.told_full.swap(true, Ordering::AcqRel)) {
+            let message = format!(
+                "database {} has more than the {MAX_FEEDS_PER_TOPIC} feeds that a connection can announce of it: the others \
+                 are not offered, so peers may miss what is in them, and \"synced\" is not said of it",
+                open.info.key
+            );
+            open.subscribers.send(&Event::Error { error: Error::new(Code::Protocol, message) });
+        }
+    }
+
+    /// What has no number is not kept silent about: the other side would take it that it has all. A connection that
     /// begins anew has numbers for as many.
     fn end_spent(&mut self, what: &'static str, limit: usize) {
         self.session.finish(CloseReason::Busy);

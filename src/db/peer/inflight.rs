@@ -110,7 +110,7 @@ mod tests {
     }
 
     #[test]
-    pub fn doubt_upon_doubt_ends_at_block_0_whatever_the_length() {
+    fn doubt_upon_doubt_ends_at_block_0_whatever_the_length() {
         for length in 1..300 {
             let (mut inflight, mut start) = (Inflight::default(), length);
             while inflight.doubt(start) {

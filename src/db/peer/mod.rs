@@ -124,6 +124,8 @@ struct State {
     /// By database, what was used up on topics that are over.
     kept: kept::Kept,
     remote: BTreeMap<FeedKey, Box<RemoteFeed>>,
+    /// Topics that have no room for all of their feeds.
+    full: BTreeSet<TopicId>,
     /// Feeds that were refused and may be asked for again when others could have asked.
     yielding: BTreeSet<FeedKey>,
     /// By topic, feeds of which something went over another connection to the same store.

@@ -55,6 +55,7 @@ impl Peer {
             remote: BTreeMap::new(),
             yielding: BTreeSet::new(),
             second: BTreeMap::new(),
+            full: BTreeSet::new(),
             unmet: BTreeMap::new(),
             watch: Watch::default(),
             serving: VecDeque::new(),

@@ -154,6 +154,10 @@ impl State {
         if !self.own_allowed || self.topics.get(&id).is_none_or(|shown| shown.said_own) {
             return;
         }
+        // Who has not heard it does not take it that it has all. Where the connection is to end, it could not.
+        if peer.0.live && self.full.contains(&id) {
+            return;
+        }
         let databases = self.databases_of_topic(id, peer);
         let Some(shown) = self.topics.get_mut(&id) else { return };
         let waiting = databases.iter().any(|open| {

@@ -59,8 +59,14 @@ impl RemoteFeed {
 
     /// It was told, on one topic or on all, how much of the feed is here.
     pub fn tell(&mut self, length: u64, here: &PublishedFeed) {
-        self.told = self.told.max(length);
+        self.told = length;
         self.told_partly = here.partly.is_some();
+    }
+
+    /// A topic on which it was told of the feed is over. It may open again when less is here: that is told, and what it
+    /// grows by.
+    pub fn untell(&mut self) {
+        (self.sent, self.told, self.told_partly) = (0, 0, false);
     }
 
     /// It speaks of the feed no more: what it said is as if it had not. What is on its way, was counted, or is done

@@ -56,17 +56,18 @@ impl Spoken {
         self.announced_on.range(range).next().is_some()
     }
 
-    /// The topic is over.
-    pub fn forget(&mut self, topic: TopicId) {
-        let said: Vec<_> = self.said.range(all_of(topic)).map(|(row, _)| *row).collect();
-        for row in said {
-            self.said.remove(&row);
+    /// The topic is over. The feeds that this side has announced on it.
+    pub fn forget(&mut self, topic: TopicId) -> Vec<FeedKey> {
+        let said: Vec<FeedKey> = self.said.range(all_of(topic)).map(|((_, feed), _)| *feed).collect();
+        for feed in &said {
+            self.said.remove(&(topic, *feed));
         }
         let announced: Vec<_> = self.announced.range(all_of(topic)).copied().collect();
         for (topic, feed) in announced {
             self.announced.remove(&(topic, feed));
             self.announced_on.remove(&(feed, topic));
         }
+        said
     }
 }
 
@@ -85,7 +86,7 @@ mod tests {
             }
         }
         assert_eq!(spoken.said(TopicId(1), &feeds[2]), Some(3));
-        spoken.forget(TopicId(1));
+        assert_eq!(spoken.forget(TopicId(1)), feeds);
         assert_eq!(spoken.said(TopicId(1), &feeds[2]), None);
         assert_eq!(spoken.announced(TopicId(1)).count(), 0);
         for feed in feeds {

@@ -129,7 +129,8 @@ impl Peer {
 
 impl State {
     fn status(&mut self, of: Option<&OpenDatabase>, peer: &Peer) -> PeerStatus {
-        let synced = !self.topics.is_empty() && self.has_delivered(of.map(|open| open.id), peer);
+        let is_full = of.map_or(!self.full.is_empty(), |open| self.is_full_of(open));
+        let synced = !self.topics.is_empty() && !is_full && self.has_delivered(of.map(|open| open.id), peer);
         let is_for = of.is_none_or(|open| peer.is_for(open.id));
         let keys = if is_for { self.feeds_shown(of) } else { BTreeSet::new() };
         let mut sending: BTreeMap<FeedKey, (u64, u64)> = BTreeMap::new();

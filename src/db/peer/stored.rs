@@ -8,7 +8,7 @@ use crate::db::windows::Arrived;
 use crate::feed::{FeedError, Received};
 use crate::merkle::Node;
 use crate::types::FeedKey;
-use crate::wire::{Blocks, ProofNode};
+use crate::wire::{Blocks, CloseReason, ProofNode};
 use std::sync::Arc;
 
 /// What came of storing blocks.
@@ -108,10 +108,11 @@ impl Peer {
                 let doubted = self.with_state(|state, _| {
                     state.remote.get_mut(&feed).is_some_and(|remote| remote.inflight.doubt(start))
                 });
-                if doubted { Ok(Stored::Doubted) } else { Err(refused(&error)) }
+                if doubted { Ok(Stored::Doubted) } else { Err((CloseReason::Protocol, refused(&error))) }
             }
-            Ok(Err(error)) => Err(refused(&error)),
-            Err(error) => Err(error),
+            Ok(Err(error)) => Err((CloseReason::Protocol, refused(&error))),
+            // Ours, and not the sender's doing.
+            Err(error) => Err((CloseReason::ShuttingDown, error)),
         };
         let mut goes_on = false;
         let failed = self.with_state(|state, peer| {
@@ -156,9 +157,9 @@ impl Peer {
                     state.refresh(peer);
                     false
                 }
-                Err(error) => {
+                Err((reason, error)) => {
                     if state.shared.is_some() {
-                        state.session.finish(crate::wire::CloseReason::Protocol);
+                        state.session.finish(reason);
                         state.fail(error);
                     }
                     true

@@ -153,7 +153,12 @@ impl State {
         }
         self.forget_mark(id, peer);
         let announced: Vec<FeedKey> = self.spoken.announced(id).copied().collect();
-        self.spoken.forget(id);
+        for feed in self.spoken.forget(id) {
+            // What was pushed last may have come too late.
+            if let Some(remote) = self.remote.get_mut(&feed) {
+                remote.untell();
+            }
+        }
         for feed in announced {
             // What it said of the feed holds no longer: it does not speak of it.
             if let Some(remote) = self.remote.get_mut(&feed)
@@ -176,6 +181,7 @@ impl State {
             }
         }
         self.second.remove(&id);
+        self.full.remove(&id);
         self.unmet.remove(&id);
         self.watch.unserved = true;
         self.watch.unheard.remove(&id);
@@ -197,7 +203,11 @@ impl State {
             if topic.kind == TopicKind::Feed {
                 self.watch.touched.insert(topic.key);
             }
-            if !self.session.offers(topic) || !self.databases_of(topic, peer).is_empty() {
+            if !self.databases_of(topic, peer).is_empty() {
+                continue;
+            }
+            self.asking.forget(topic);
+            if !self.session.offers(topic) {
                 continue;
             }
             // Refused only by a session that is closed.
