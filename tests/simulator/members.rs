@@ -62,7 +62,7 @@ impl World {
 }
 
 fn control(replica: &mut Replica, writer: FeedKey, grant: Option<bool>) -> Result<(), String> {
-    let may = replica.db().status().map_err(text)?.indexer;
+    let (may, may_miss) = (replica.db().status().map_err(text)?.indexer, replica.may_miss_own()?);
     // Only what it has said of itself can take its right with its next entry.
     let right = if may && replica.spoke_of_itself() { replica.right_of_next()? } else { may.then_some(true) };
     let says_so = writer == replica.local() && right == grant;
@@ -76,7 +76,9 @@ fn control(replica: &mut Replica, writer: FeedKey, grant: Option<bool>) -> Resul
             count(if grant.is_some() { "grant" } else { "revoke" });
             replica.learn_own()
         }
-        Err(error) if !acts && error.code == Code::NotPermitted => {
+        Err(error)
+            if !acts && error.code == Code::NotPermitted || may_miss && error.code == Code::Restored =>
+        {
             count("grant: refused");
             Ok(())
         }
