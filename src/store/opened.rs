@@ -154,15 +154,12 @@ pub(super) fn sync_dir(dir: &Path) -> Result<(), StoreError> {
 
 /// Maps with as much address space as can be had, and at least what is asked.
 fn reserve(dir: &Path, mapping: Mapping) -> Result<Env<WithoutTls>, StoreError> {
-    let size_of = |size: usize| size.max(ROUND).next_multiple_of(ROUND);
-    let mut size = match mapping.map_size {
-        Some(size) => size_of(size),
-        // A large file has room to grow before it has to be mapped anew, which waits for all that reads.
-        None => {
-            let length = fs::metadata(dir.join(DATA_FILE)).map_or(0, |data| data.len());
-            size_of(RESERVE.max(usize::try_from(length.saturating_mul(2)).unwrap_or(RESERVE)))
-        }
+    // A large file has room to grow before it has to be mapped anew, which waits for all that reads.
+    let room = || {
+        let length = fs::metadata(dir.join(DATA_FILE)).map_or(0, |data| data.len());
+        RESERVE.max(usize::try_from(length.saturating_mul(2)).unwrap_or(RESERVE))
     };
+    let mut size = mapping.map_size.unwrap_or_else(room).max(ROUND).next_multiple_of(ROUND);
     loop {
         match map(dir, mapping, size) {
             Err(heed::Error::Io(error)) if error.kind() == io::ErrorKind::OutOfMemory => {
