@@ -140,7 +140,6 @@ fn an_anchor_is_its_one_block_and_nothing_can_be_signed_in_its_name() {
     let false_heads = [
         Head { root: anchor(b"blocK").1.root, ..head },
         Head { length: 2, ..head },
-        Head { length: 0, ..head },
         Head { signature: [1; 64], ..head },
         Tree::of(&["block"]).head(),
         Tree::of(&["block", "more"]).head(),
