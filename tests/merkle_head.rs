@@ -4,7 +4,7 @@
 use ed25519_dalek::{Signer as _, SigningKey};
 use multi_hyperbee::codec::Reader;
 use multi_hyperbee::merkle::{
-    Head, HeadError, Node, Nodes, Parting, PartingError, ProofError, Roots, Side, flat,
+    Head, HeadError, Node, Nodes, Parting, PartingError, ProofError, Roots, Side, anchor, flat,
 };
 use multi_hyperbee::types::FeedKey;
 use std::collections::BTreeMap;
@@ -128,6 +128,27 @@ fn heads_of_other_keys_other_contexts_and_impossible_sizes_are_refused() {
         let limit = Err(HeadError::Limit { length, byte_length });
         assert_eq!(Head { length, byte_length, ..head }.verify(&feed()), limit);
     }
+}
+
+#[test]
+fn an_anchor_is_its_one_block_and_nothing_can_be_signed_in_its_name() {
+    let (name, head) = anchor(b"block");
+    assert_eq!(hex::encode(name.0), "560ce20c23fe542a576f8c1436c64f6930c4ce088423b4a268f713259384fad1");
+    assert_eq!((head.length, head.byte_length, head.signature), (1, 5, [0; 64]));
+    assert_eq!(head.verify(&name), Ok(()));
+    // Another block, another length, a signature: none is of the anchor.
+    let false_heads = [
+        Head { root: anchor(b"blocK").1.root, ..head },
+        Head { length: 2, ..head },
+        Head { signature: [1; 64], ..head },
+        Tree::of(&["block"]).head(),
+        Tree::of(&["block", "more"]).head(),
+    ];
+    for forged in false_heads {
+        assert!(matches!(forged.verify(&name), Err(HeadError::Signature | HeadError::Key)), "{forged:?}");
+    }
+    // And no other feed is one.
+    assert_eq!(head.verify(&feed()), Err(HeadError::Signature));
 }
 
 fn parting(a: &Tree, b: &Tree, common: u64) -> Parting {

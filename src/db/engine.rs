@@ -137,11 +137,13 @@ pub(super) struct Work<'e, 't> {
     pub appenders: BTreeMap<FeedKey, Appender>,
     /// The database that is being made anew by this job.
     pub repairs: Option<u32>,
+    /// An anchor was made that somebody has linked already.
+    pub is_anchor_due: bool,
 }
 
 impl<'e, 't> Work<'e, 't> {
     pub fn new(engine: &'e mut Engine, txn: &'e mut WriteTxn<'t>) -> Self {
-        Self { engine, txn, appenders: BTreeMap::new(), repairs: None }
+        Self { engine, txn, appenders: BTreeMap::new(), repairs: None, is_anchor_due: false }
     }
 
     /// Rows written so far.

@@ -197,11 +197,15 @@ impl Work<'_, '_> {
     /// A batch of `feed` needs what is not here or not placed: that feed is fetched so far at least. What a stranger
     /// links to is a stranger too, and its own batches are not longer than what is taken of one.
     fn wait_for(&mut self, id: u32, feed: FeedKey, on: FeedKey, length: u64) -> Result<Step, Failure> {
+        let is_anchor = self.feed(&on)?.is_some_and(|record| record.is_anchor());
         let database = self.database(id)?;
         database.waits.insert(feed, (on, length));
         database.touched.add([&feed]);
         if database.is_stranger(&feed) && !database.row.open {
-            if on != feed {
+            if is_anchor && database.members.contains_key(&on) {
+                // It is no stranger's feed, and takes no stranger's room.
+                self.learn(id, on, length)?;
+            } else if on != feed {
                 self.meet(id, on)?;
             }
         } else if database.forks.contains_key(&on) {

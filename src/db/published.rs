@@ -92,10 +92,15 @@ impl PublishedFeed {
 
     /// The same, with the root there.
     pub fn shown(&self) -> Option<(u64, Hash)> {
-        if self.is_cautious() || self.waits_to_leave() {
+        if self.is_cautious() || self.waits_to_leave() || self.is_unlinked() {
             return None;
         }
         self.partly.or(self.head.map(|head| (head.length, head.root)))
+    }
+
+    /// An anchor that nobody has linked: whoever applies its batch has it, and all of them would fill their topic.
+    pub fn is_unlinked(&self) -> bool {
+        self.until == 0 && self.head.is_some_and(|head| head.is_unsigned())
     }
 
     fn complete(&self) -> u64 {

@@ -68,6 +68,11 @@ impl FeedRecord {
         self.branch.as_ref().map_or(&self.key, |of| &of.feed)
     }
 
+    /// Whether it is one block that its name names ([`crate::merkle::anchor()`]): all of it is here.
+    pub fn is_anchor(&self) -> bool {
+        self.head.is_some_and(|head| head.is_unsigned())
+    }
+
     /// Blocks below this are not here: those of a branch stand in its feed.
     pub fn base(&self) -> u64 {
         self.branch.map_or(0, |of| of.base)

@@ -8,6 +8,8 @@
 //! parent    = blake3(0x01 ‖ left bytes u64 ‖ right bytes u64 ‖ left hash 32 ‖ right hash 32)
 //! root      = blake3(0x02 ‖ (index u64 ‖ bytes u64 ‖ hash 32) of each full root, left to right)
 //! signature = ed25519(blake3("multi-hyperbee feed head v1") ‖ byte length u64 ‖ length u64 ‖ root 32)
+//! anchor    = blake3 derive_key("multi-hyperbee 2026 anchor", root 32): the name of a feed of one block with that root,
+//!             whose signature is 64 zeros
 //! ```
 //!
 //! Nodes are numbered in order, as in Hypercore's flat-tree: leaf `i` is node `2i`.
@@ -19,6 +21,7 @@
 //!
 //! **Not here.** Where nodes are stored and which head counts (`feed`); how proofs travel (`wire`).
 
+mod anchor;
 mod beyond;
 pub mod flat;
 mod head;
@@ -27,6 +30,7 @@ mod parting;
 mod proof;
 mod roots;
 
+pub use anchor::anchor;
 pub use beyond::Beyond;
 pub use head::{Head, HeadError};
 pub use node::Node;

@@ -8,12 +8,16 @@
 //! nonce        = first 24 bytes of blake3 keyed(nonce key, feed 32 ‖ seq u64 ‖ plaintext)
 //! ```
 //!
+//! An anchor's name follows from its block as it is sealed: that one is sealed as block 0 of the feed `0 (32 bytes)`, which
+//! no key has, and opens where its name says that it is an anchor.
+//!
 //! Two different blocks at one index (after a restored backup) never share a nonce. The same plaintext at the same place
 //! seals to the same bytes; nothing else repeats.
 
 use super::envelope::{self, Envelope, derive};
 use super::{EncryptionKey, SealError};
 use crate::codec::Reader;
+use crate::merkle::anchor;
 use crate::types::FeedKey;
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -66,8 +70,30 @@ pub fn is_sealed(block: &[u8]) -> bool {
     block.first() == Some(&FORMAT)
 }
 
+/// What stands for the feed where an anchor's block is sealed. As a key it is of small order, and refused.
+const ANCHORS: FeedKey = FeedKey([0; 32]);
+
+impl Sealer {
+    /// Of the blocks of all anchors.
+    pub fn of_anchors(key: &EncryptionKey, epoch: u32) -> Self {
+        Self::new(key, ANCHORS, epoch)
+    }
+}
+
 /// The blocks of one feed as its database has them: sealed, or as they are.
-pub struct BlockSealing(pub(super) Option<Arc<Sealer>>);
+pub struct BlockSealing(pub(super) Option<Sealers>);
+
+pub(super) struct Sealers {
+    pub own: Arc<Sealer>,
+    pub anchors: Arc<Sealer>,
+}
+
+impl Sealers {
+    fn open(&self, seq: u64, block: &[u8]) -> Result<Vec<u8>, SealError> {
+        let is_anchor = seq == 0 && anchor(block).0 == self.own.feed;
+        if is_anchor { self.anchors.open(seq, block) } else { self.own.open(seq, block) }
+    }
+}
 
 impl BlockSealing {
     /// Of a database that is not encrypted.
@@ -76,7 +102,7 @@ impl BlockSealing {
     /// A block as it travels. `clear`: it is the genesis, which everyone may read.
     pub fn seal<'b>(&self, seq: u64, block: &'b [u8], clear: bool) -> Result<Cow<'b, [u8]>, SealError> {
         match &self.0 {
-            Some(sealer) if !clear => Ok(Cow::Owned(sealer.seal(seq, block)?)),
+            Some(sealers) if !clear => Ok(Cow::Owned(sealers.own.seal(seq, block)?)),
             _ => Ok(Cow::Borrowed(block)),
         }
     }
@@ -88,7 +114,7 @@ impl BlockSealing {
             None if is_sealed => Err(SealError::Sealed),
             None => Ok(Cow::Borrowed(block)),
             Some(_) if seq == 0 && !is_sealed => Ok(Cow::Borrowed(block)),
-            Some(sealer) => Ok(Cow::Owned(sealer.open(seq, block)?)),
+            Some(sealers) => Ok(Cow::Owned(sealers.open(seq, block)?)),
         }
     }
 

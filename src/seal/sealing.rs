@@ -1,3 +1,4 @@
+use super::block::Sealers;
 use super::envelope::derive;
 use super::{BlockSealing, EPOCH, EncryptionKey, KeyCheck, RowSealer, SealError, block};
 use crate::types::FeedKey;
@@ -21,6 +22,7 @@ struct Keys {
     check: KeyCheck,
     rows: RowSealer,
     hash: Zeroizing<[u8; 32]>,
+    anchors: Arc<block::Sealer>,
     /// Those used so far: deriving the keys of a feed takes as long as opening a block.
     blocks: Mutex<BTreeMap<FeedKey, Arc<block::Sealer>>>,
 }
@@ -51,6 +53,7 @@ impl Sealing {
                 rows: RowSealer::new(key, database),
                 // Of no database: databases that merge each other's feeds have one view, and one hash of it.
                 hash: derive(HASH_KEY, &[key.as_bytes()]),
+                anchors: Arc::new(block::Sealer::of_anchors(key, EPOCH)),
                 encryption_key: key.clone(),
                 blocks: Mutex::default(),
             })
@@ -77,7 +80,16 @@ impl Sealing {
 
     /// The blocks of one of the database's feeds.
     pub fn blocks(&self, feed: FeedKey) -> BlockSealing {
-        BlockSealing(self.0.as_deref().map(|keys| keys.sealer(feed)))
+        let sealers = |keys: &Keys| Sealers { own: keys.sealer(feed), anchors: Arc::clone(&keys.anchors) };
+        BlockSealing(self.0.as_deref().map(sealers))
+    }
+
+    /// The one block of an anchor, as it travels.
+    pub fn seal_anchor<'b>(&self, block: &'b [u8]) -> Result<Cow<'b, [u8]>, SealError> {
+        match self.0.as_deref() {
+            None => Ok(Cow::Borrowed(block)),
+            Some(keys) => keys.anchors.seal(0, block).map(Cow::Owned),
+        }
     }
 
     /// What stands for a user's key in the keys of rows: the key itself, or a keyed hash of it.

@@ -136,7 +136,13 @@ fn current<S: Source + ?Sized>(file: &S) -> Result<Meta, Refusal> {
         return Err(damaged("its meta pages disagree about the page size"));
     }
     // LMDB opens the state of the later transaction, the first page's if they are equal.
-    Ok(if second.txn > first.txn { second } else { first })
+    let (place, newest, older) = if second.txn > first.txn { (1, second, first) } else { (0, first, second) };
+    // It writes each in the place of the one before the last, even numbers first, and looks for it there.
+    let follows = newest.txn == 0 || newest.txn.checked_sub(1) == Some(older.txn);
+    if !follows || newest.txn % 2 != place {
+        return Err(damaged("the transactions of its meta pages do not follow each other"));
+    }
+    Ok(newest)
 }
 
 fn damaged(why: &str) -> Refusal {

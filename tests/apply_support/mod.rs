@@ -1,7 +1,7 @@
 //! A deterministic `apply` in Rust, standing in for a user's, and the loop that drives it.
 //!
 //! A value is a text of commands: `put k v`, `del k`, `inc k` (reads), `add <hex> [indexer]`, `rm <hex>`, `lost <hex>`,
-//! `ack <hex>`, `fail`.
+//! `ack <hex>`, `anchor`, `fail`.
 #![allow(
     dead_code,
     clippy::unwrap_used,
@@ -49,6 +49,8 @@ pub struct Applier {
     pub counts: RefCell<Counts>,
     /// Batches in the order in which they were last applied here: what `apply` has seen.
     pub fails: RefCell<bool>,
+    /// What was anchored, each time it was applied.
+    pub anchors: RefCell<Vec<FeedKey>>,
 }
 
 type Overlay = BTreeMap<Vec<u8>, Option<Vec<u8>>>;
@@ -56,7 +58,7 @@ type Overlay = BTreeMap<Vec<u8>, Option<Vec<u8>>>;
 impl Applier {
     pub fn new(db: Db) -> Self {
         assert!(db.claim_apply().unwrap());
-        Self { db, counts: RefCell::default(), fails: RefCell::new(true) }
+        Self { db, counts: RefCell::default(), fails: RefCell::new(true), anchors: RefCell::default() }
     }
 
     pub fn local(&self) -> FeedKey {
@@ -171,6 +173,10 @@ impl Applier {
                 "rm" => asked.push(Asked::Revoke { writer: feed(), lost: false }),
                 "lost" => asked.push(Asked::Revoke { writer: feed(), lost: true }),
                 "ack" => acknowledged = true,
+                "anchor" => {
+                    let anchor = self.db.anchor(batch.writer, batch.seq + batch.entries).unwrap();
+                    self.anchors.borrow_mut().push(anchor);
+                }
                 "fail" if *self.fails.borrow() => return None,
                 _ => {}
             }

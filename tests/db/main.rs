@@ -7,6 +7,7 @@ mod support;
 
 mod access;
 mod again;
+mod anchors;
 mod apply;
 mod compact;
 mod compact_apply;

@@ -2,7 +2,10 @@
 //! Lists are read as JSON with `serde_json`; element ids are looked up by linear search.
 
 use multi_hyperbee::types::{Position, Stamp};
+use serde::Serialize as _;
+use serde_json::ser::{Formatter, Serializer};
 use serde_json::{Map, Value, json};
+use std::io;
 
 #[derive(Clone, Debug)]
 enum Node {
@@ -347,7 +350,7 @@ impl Key {
     /// The live value, as JSON text or a register's bytes, and whether it is a register.
     pub fn value(&self) -> Option<(Vec<u8>, bool)> {
         self.live.as_ref().map(|body| match body {
-            Body::Object(props) => (shown(&Node::Object(props.clone())).to_string().into_bytes(), false),
+            Body::Object(props) => (text(&shown(&Node::Object(props.clone()))), false),
             Body::Register(bytes) => (bytes.clone(), true),
         })
     }
@@ -398,4 +401,22 @@ fn all_ids(node: &Node, out: &mut Vec<String>) {
             }
         }
     }
+}
+
+/// JSON as JavaScript writes it: `serde_json` gives large and small numbers other exponents.
+fn text(value: &Value) -> Vec<u8> {
+    struct JavaScript;
+
+    impl Formatter for JavaScript {
+        fn write_f64<W: ?Sized + io::Write>(&mut self, out: &mut W, number: f64) -> io::Result<()> {
+            let is_plain = number == 0.0 || (1e-6..1e21).contains(&number.abs());
+            let text = if is_plain { number.to_string() } else { format!("{number:e}") };
+            let is_large = text.contains('e') && !text.contains("e-");
+            out.write_all(if is_large { text.replace('e', "e+") } else { text }.as_bytes())
+        }
+    }
+
+    let mut out = Vec::new();
+    value.serialize(&mut Serializer::with_formatter(&mut out, JavaScript)).unwrap();
+    out
 }

@@ -6,11 +6,19 @@ use super::random::Random;
 use super::replica::Replica;
 use multi_hyperbee::db::{Append, Asked, Code, Done, DoneBatch, Error, Next, Piece};
 use multi_hyperbee::types::FeedKey;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Mutex;
 use std::time::Duration;
 
 /// Pieces after which whatever is ready must have been applied.
 const MOST_PIECES: usize = 10_000;
+
+/// Every anchor that a seed of this process has asked for: none is ever linked, so none is part of an order.
+static ANCHORS: Mutex<BTreeSet<FeedKey>> = Mutex::new(BTreeSet::new());
+
+pub fn is_anchor(feed: &FeedKey) -> bool {
+    ANCHORS.lock().unwrap().contains(feed)
+}
 
 /// How far an answer to a piece goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -245,6 +253,11 @@ fn run(replica: &mut Replica, piece: &Piece, answer: Answer) -> Option<Done> {
         let values: Vec<String> = batch.values.iter().map(|(_, value)| text(value)).collect();
         let done = apply_fn::apply(&values, batch.optimistic, read);
         count_if(done.is_none(), "apply: a rejected batch");
+        if values.iter().any(|value| value.starts_with("del k0") || value.starts_with("ack k2")) {
+            count("apply: an anchor");
+            let anchor = replica.db().anchor(batch.writer, batch.seq + batch.entries).unwrap();
+            ANCHORS.lock().unwrap().insert(anchor);
+        }
         let changes = done.as_ref().is_some_and(|done| !done.asks.is_empty());
         batches.push(done_batch(done.as_ref()));
         overlay.extend(done.unwrap_or_default().writes);

@@ -1,5 +1,6 @@
 //! What must hold of a device at any moment, and of all of them once everything has been carried.
 
+use super::apply_user::is_anchor;
 use super::check_apply;
 use super::links::Links;
 use super::model::{Expected, Row, expect};
@@ -155,8 +156,8 @@ pub fn all(replicas: &mut [&mut Replica], shared: bool, lying: bool) -> Result<(
             same(&format!("at {at}: blocks of {feed}"), &blocks, ledger)?;
         }
         same(&format!("at {at}: flushed"), replica.db().is_flushed().map_err(text)?, true)?;
-        for feed in replica.db().progress().map_err(text)?.into_iter().filter(|it| !forked.contains(&it.key))
-        {
+        let is_whole = |feed: &FeedKey| !forked.contains(feed) && !is_anchor(feed);
+        for feed in replica.db().progress().map_err(text)?.into_iter().filter(|feed| is_whole(&feed.key)) {
             let all = (feed.have, feed.want, feed.placed);
             same(
                 &format!("at {at}: {}: here, placed, wanted", feed.key),

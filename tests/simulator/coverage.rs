@@ -5,7 +5,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Everything that is counted. A name that is missing here is a panic where it is counted.
-const NAMES: [&str; 75] = [
+const NAMES: [&str; 76] = [
     "seed: merge mode",
     "seed: apply mode",
     "seed: one of each",
@@ -31,6 +31,7 @@ const NAMES: [&str; 75] = [
     "apply: answered too late",
     "apply: something was undone",
     "apply: a rejected batch",
+    "apply: an anchor",
     "drain",
     "acknowledgement",
     "acknowledgement: not wanted",

@@ -1,5 +1,6 @@
 //! A replica of one database, and what its user remembers.
 
+use super::apply_user::is_anchor;
 use super::links::Links;
 use super::memory::Kept;
 use super::random::Random;
@@ -314,10 +315,11 @@ impl Replica {
             .collect()
     }
 
-    /// Blocks of every feed of the database.
+    /// Blocks of every feed of the database that can be part of its order.
     pub fn feeds(&self) -> Result<BTreeMap<FeedKey, Vec<Vec<u8>>>, String> {
         let members = self.db().members().map_err(|error| format!("members: {error}"))?;
-        members.iter().map(|member| Ok((member.key, self.blocks(member.key)?))).collect()
+        let feeds = members.iter().map(|member| member.key).filter(|feed| !is_anchor(feed));
+        feeds.map(|feed| Ok((feed, self.blocks(feed)?))).collect()
     }
 
     /// Those of them that may be read: of an encrypted database none before the creator's first block has confirmed the key.

@@ -1,12 +1,14 @@
-//! Anchors: a feed of one block that names a batch, the same on every replica. Its key follows from the block, so whoever
-//! has the block can tell an anchor from any other feed; its secret is no secret, and whatever else it signs is no anchor.
+//! Anchors: a feed of one block that names a batch, the same on every replica. Its name follows from the block
+//! ([`merkle::anchor`]): nobody signs it, and nobody can sign more.
 //!
 //! ```text
 //! block  an acknowledgement, with the batch's timestamp, that links the end of the batch (with its root) and nothing else
-//! seed   blake3 derive_key(CONTEXT, database key 32 ‖ block)
 //! ```
 //!
-//! In an encrypted database the block is sealed like every other when it is appended; the seed is of what is in it.
+//! It is not part of the order before somebody links it, and nobody is told of it before ([`PublishedFeed::is_unlinked`]):
+//! whoever applies its batch has it.
+//!
+//! [`PublishedFeed::is_unlinked`]: crate::db::published::PublishedFeed::is_unlinked
 
 use super::Staged;
 use crate::causal::Turn;
@@ -16,35 +18,47 @@ use crate::db::engine::Work;
 use crate::db::error::{Error, Failure};
 use crate::db::write::encode_batch;
 use crate::entry::{BatchHead, Entry, Op, Place};
-use crate::feed::{self, Appender, Seed, StoredTree};
-use crate::merkle::Node;
+use crate::feed::{self, Received, StoredTree};
+use crate::merkle::{self, Head, Node};
 use crate::order::{OrderError, batch_start};
-use crate::seal::Sealing;
+use crate::seal::{SealError, Sealing};
 use crate::store::{Read, ReadTxn};
 use crate::types::{FeedKey, Hash, Link};
 
-const CONTEXT: &str = "multi-hyperbee 2026 anchor seed v1";
-
 pub(super) struct Anchor {
-    pub seed: Seed,
-    pub block: Vec<u8>,
+    pub feed: FeedKey,
+    head: Head,
+    /// As it travels.
+    block: Vec<u8>,
 }
 
 impl Anchor {
-    fn new(database: FeedKey, writer: FeedKey, length: u64, root: Hash, timestamp: u64) -> Self {
+    fn new(
+        sealing: &Sealing,
+        writer: FeedKey,
+        length: u64,
+        root: Hash,
+        timestamp: u64,
+    ) -> Result<Self, SealError> {
         let [root @ .., _, _, _, _, _, _, _, _, _, _, _, _, _, _, _, _] = root;
         let links = vec![Link { feed: writer, length, root }];
         let place = Place::First(BatchHead { timestamp, length: 1, links, optimistic: false });
         let block = Entry { place, op: Op::Acknowledgement }.encode();
-        let seed = blake3::derive_key(CONTEXT, &[database.as_bytes(), block.as_slice()].concat());
-        Self { seed: Seed::new(seed), block }
+        let block = sealing.seal_anchor(&block)?.into_owned();
+        let (feed, head) = merkle::anchor(&block);
+        Ok(Self { feed, head, block })
+    }
+
+    fn received(&self) -> Received<'_> {
+        let Head { length, byte_length, signature, .. } = self.head;
+        let (nodes, blocks) = (Vec::new(), vec![self.block.as_slice()]);
+        Received { start: 0, length, byte_length, signature, nodes, blocks, extending: false }
     }
 }
 
 /// The anchor of a batch on disk.
 fn stored(
     txn: &impl Read,
-    database: FeedKey,
     sealing: &Sealing,
     number: u32,
     writer: FeedKey,
@@ -53,7 +67,7 @@ fn stored(
     let (_, head) = batch_start(txn, &sealing.blocks(writer), number, length.saturating_sub(1))?;
     let record = feed::load(txn, &writer)?.ok_or(OrderError::Feed { feed: writer })?;
     let root = feed::root_at(txn, &record, length)?;
-    Ok(Anchor::new(database, writer, length, root, head.timestamp))
+    Ok(Anchor::new(sealing, writer, length, root, head.timestamp)?)
 }
 
 /// The anchor of a batch, which may be staged only.
@@ -64,26 +78,27 @@ pub(super) fn of(
     writer: FeedKey,
     length: u64,
 ) -> Result<Anchor, Error> {
-    let database = inner.open.info.key;
+    let sealing = inner.open.space.sealing();
     let (Some(first), true) = (staged.first(), writer == inner.open.local()) else {
         let writers = conflicts::writers(txn, inner.open.id)?;
         let number = writers.iter().find(|(_, feed)| **feed == writer).map(|(number, _)| *number);
         let number = number.ok_or_else(|| Failure::from(OrderError::Feed { feed: writer }))?;
-        return Ok(stored(txn, database, inner.open.space.sealing(), number, writer, length)?);
+        return Ok(stored(txn, sealing, number, writer, length)?);
     };
     let record = feed::load(txn, &writer).map_err(Failure::from)?;
     let record = record.ok_or_else(|| Failure::from(OrderError::Feed { feed: writer }))?;
     let mut roots = StoredTree { txn, feed_id: record.id }.roots(first.seq).map_err(Failure::from)?;
-    let sealing = inner.open.space.blocks(writer);
+    let blocks = sealing.blocks(writer);
     for staged in staged {
         let ops: Vec<Op<'_>> = staged.values.iter().map(|value| Op::Value(value)).collect();
         encode_batch(staged.timestamp, &staged.links, staged.optimistic, &ops, |block, clear| {
-            let block = sealing.seal(roots.length(), block, clear)?;
+            let block = blocks.seal(roots.length(), block, clear)?;
             roots.push(Node::leaf(&block), |_, _, _| {});
             Ok(())
         })?;
         if roots.length() == length {
-            return Ok(Anchor::new(database, writer, length, roots.hash(), staged.timestamp));
+            let anchor = Anchor::new(sealing, writer, length, roots.hash(), staged.timestamp);
+            return Ok(anchor.map_err(Failure::from)?);
         }
     }
     Err(Error::stopped())
@@ -99,26 +114,24 @@ impl Work<'_, '_> {
         // Its root is of the tree with all that was appended.
         self.finish_feed(&turn.at.writer)?;
         let database = self.database(id)?;
-        let (key, sealing) = (database.row.key, database.space.sealing().clone());
+        let sealing = database.space.sealing().clone();
         let number = database.members.get(&turn.at.writer).map(|member| member.feed);
         let number = number.ok_or(OrderError::Feed { feed: turn.at.writer })?;
-        let Anchor { seed, block } = stored(self.txn, key, &sealing, number, turn.at.writer, turn.end)?;
-        let anchor = seed.feed();
-        if self.feed(&anchor)?.is_some_and(|record| record.length > 0) {
-            // Somebody else has announced it, and it was taken for a stranger's.
-            return self.learn(id, anchor, 0);
+        let anchor = stored(self.txn, &sealing, number, turn.at.writer, turn.end)?;
+        let mut record = self.feed_or_new(&anchor.feed)?.clone();
+        if record.length == 0 {
+            let verified = feed::verify(self.txn, &record, &anchor.received())?;
+            feed::ingest(self.txn, &mut record, &verified)?;
+            self.engine.feeds.insert(anchor.feed, record);
+            self.engine.effects.feeds.insert(anchor.feed);
         }
-        let mut record = self.feed_or_new(&anchor)?.clone();
-        record.secret = Some(seed.into());
-        let mut appender = Appender::new(self.txn, record)?;
-        appender.append(self.txn, &sealing.blocks(anchor).seal(0, &block, false)?)?;
-        let mut record = appender.finish(self.txn)?;
-        // Nobody writes it: what it is is said, and it may be offered at once.
-        (record.secret, record.left) = (None, record.length);
-        feed::save(self.txn, &record)?;
-        self.engine.feeds.insert(anchor, record);
-        self.engine.effects.feeds.insert(anchor);
-        // Part of the order only where somebody links it.
-        self.learn(id, anchor, 0)
+        // Part of the order only where somebody links it: who does may have waited for it.
+        self.learn(id, anchor.feed, 0)?;
+        let database = self.database(id)?;
+        if database.members.get(&anchor.feed).is_some_and(|member| member.until > 0) {
+            database.behind.insert(anchor.feed);
+            self.is_anchor_due = true;
+        }
+        Ok(())
     }
 }

@@ -126,6 +126,9 @@ impl Work<'_, '_> {
         for (writer, length) in acknowledged {
             self.hear_more(id, writer, length)?;
         }
+        if std::mem::take(&mut self.is_anchor_due) {
+            self.place_ready(id)?;
+        }
         if !is_visible {
             return Ok(Committed::Hidden);
         }

@@ -114,7 +114,7 @@ impl Db {
         let txn = inner.shared.read()?;
         let anchor = super::anchor::of(&txn, &inner, &staged, writer, length)?;
         desk.anchors.insert((writer, length));
-        Ok(anchor.seed.feed())
+        Ok(anchor.feed)
     }
 
     fn inner_in_apply(&self) -> Result<Inner, Error> {

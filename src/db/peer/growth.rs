@@ -45,7 +45,7 @@ impl State {
         }
         // Own feeds go first: also those that are not allowed yet.
         new.sort_by_key(|(_, feed)| !feed.writable);
-        let room = self.session.room_on(id).saturating_sub(later.len());
+        let room = self.session.room_on(id).saturating_sub(self.own_to_come(id, &databases, &new));
         if new.len() > room {
             new.truncate(room);
             self.note_full(id, &databases);
@@ -62,6 +62,25 @@ impl State {
         if let Some(shown) = self.topics.get_mut(&id) {
             shown.news.append(&mut later);
         }
+    }
+
+    /// Own feeds that are not said now: they are empty, or not allowed yet. Their places are kept, for nobody else can say
+    /// them first.
+    fn own_to_come(
+        &self,
+        id: TopicId,
+        databases: &[Arc<OpenDatabase>],
+        now: &[(FeedKey, PublishedFeed)],
+    ) -> usize {
+        if now.is_empty() {
+            return 0;
+        }
+        let mut own = BTreeSet::new();
+        for open in databases {
+            own.extend(open.feeds.read().own().map(|(key, _)| *key));
+        }
+        own.retain(|key| self.spoken.said(id, key).is_none() && !now.iter().any(|(said, _)| said == key));
+        own.len()
     }
 
     fn say_new(

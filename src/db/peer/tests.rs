@@ -169,6 +169,25 @@ fn of_a_database_of_more_feeds_than_a_topic_takes_the_own_one_is_said_and_all_el
 }
 
 #[test]
+fn an_own_feed_that_is_empty_when_its_topic_opens_keeps_its_place_there() {
+    let stores = [memory(), memory()];
+    let here = open(&stores[0], "x", None);
+    put(&here, "first");
+    let there = open(&stores[1], "x", Some(key_of(&here)));
+    let ends = connect(&stores[0], &stores[1]);
+    for (peer, is_ours) in ends.iter().zip([false, true]) {
+        peer.0.state.lock().session.fill_topic(TopicId(0), is_ours, 1);
+    }
+    carry_until(&ends, || has(&there, "first"));
+    (0..3).for_each(|_| rest(&ends, &stores));
+    here.add_writer(there.info().unwrap().local, false).wait().unwrap();
+    carry_until(&ends, || there.status().unwrap().writable);
+    put(&there, "second");
+    carry_until(&ends, || has(&here, "second"));
+    assert_eq!([failure(&ends[0]), failure(&ends[1])], [None, None]);
+}
+
+#[test]
 fn a_connection_that_is_not_live_ends_though_a_topic_has_no_room_for_all() {
     let stores = [memory(), memory()];
     let ([_here, there], _, ends) = crowded(&stores, false);

@@ -191,6 +191,26 @@ fn read_all(bytes: &[u8]) -> u64 {
     rows
 }
 
+/// Found by fuzzing: LMDB reads a transaction's state from the meta page where its number belongs, whatever stands there.
+#[test]
+fn i2_transactions_of_meta_pages_that_do_not_follow_each_other_are_refused() {
+    let txn_at = |page: usize| page * page_size() + 144;
+    let number = |page: usize| u64::from_ne_bytes(SOUND[txn_at(page)..][..8].try_into().unwrap());
+    let last = number(0).max(number(1));
+    assert_eq!((number((last % 2) as usize), number((last % 2 ^ 1) as usize)), (last, last - 1));
+    let mut refused = 0;
+    for (page, bit) in (0..2).flat_map(|page| (0..64).map(move |bit| (page, bit))) {
+        let mut file = SOUND.clone();
+        file[txn_at(page)..][..8].copy_from_slice(&(number(page) ^ 1 << bit).to_ne_bytes());
+        match walk(&file) {
+            None => refused += 1,
+            Some(found) => assert_eq!(read_all(&file), found.rows, "page {page}, bit {bit}"),
+        }
+    }
+    // All but one that makes the pair that was there before the last commit.
+    assert!(refused >= 127, "{refused}");
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(96))]
 
