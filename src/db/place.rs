@@ -202,9 +202,9 @@ impl Work<'_, '_> {
         database.waits.insert(feed, (on, length));
         database.touched.add([&feed]);
         if database.is_stranger(&feed) && !database.row.open {
-            if is_anchor && database.members.contains_key(&on) {
-                // It is no stranger's feed, and takes no stranger's room.
-                self.learn(id, on, length)?;
+            if is_anchor && database.members.get(&on).is_some_and(|member| !member.stranger) {
+                // One that was made here is no stranger's feed, and takes no stranger's room. Anybody can make up others.
+                self.learn(id, on, 1)?;
             } else if on != feed {
                 self.meet(id, on)?;
             }

@@ -61,6 +61,8 @@ pub(super) struct Meta {
     pub(super) main: Tree,
     pub(super) last_page: u64,
     pub(super) txn: u64,
+    /// The other meta page is that of the commit before.
+    follows: bool,
 }
 
 /// What is said of a tree: in a meta page of the free and the main one, in the main tree of each table's.
@@ -122,7 +124,17 @@ fn inspect(path: &Path) -> Result<(), Refusal> {
     }
     let file = File::open(path)?;
     let meta = current(&file)?;
-    check_length(&file, file.metadata()?.len(), &meta)
+    check_length(&file, file.metadata()?.len(), &meta)?;
+    if meta.follows {
+        return Ok(());
+    }
+    // A disk has lost a commit that it said it had, and may have lost more.
+    match pages::walk(&file, &meta, &mut |_, _| true)?.damages.first() {
+        None => Ok(()),
+        Some(damage) => {
+            Err(Refusal::Damaged(format!("a commit is missing from its meta pages, and {damage}")))
+        }
+    }
 }
 
 /// The meta page of the state that LMDB would open.
@@ -137,12 +149,14 @@ fn current<S: Source + ?Sized>(file: &S) -> Result<Meta, Refusal> {
     }
     // LMDB opens the state of the later transaction, the first page's if they are equal.
     let (place, newest, older) = if second.txn > first.txn { (1, second, first) } else { (0, first, second) };
-    // It writes each in the place of the one before the last, even numbers first, and looks for it there.
-    let follows = newest.txn == 0 || newest.txn.checked_sub(1) == Some(older.txn);
-    if !follows || newest.txn % 2 != place {
-        return Err(damaged("the transactions of its meta pages do not follow each other"));
+    // It writes even ones into the first and odd ones into the second, and looks for each there, whatever it finds.
+    if newest.txn % 2 != place {
+        return Err(damaged(
+            "its later meta page has the number of a transaction that belongs into the other",
+        ));
     }
-    Ok(newest)
+    let follows = newest.txn == 0 || newest.txn.checked_sub(1) == Some(older.txn);
+    Ok(Meta { follows, ..newest })
 }
 
 fn damaged(why: &str) -> Refusal {
@@ -171,7 +185,7 @@ fn read_meta<S: Source + ?Sized>(file: &S, at: u64) -> Result<Meta, Refusal> {
     let free = read_tree(&mut fields);
     fields.skip(4);
     let main = read_tree(&mut fields);
-    let meta = Meta { page_size, free, main, last_page: fields.word(), txn: fields.word() };
+    let meta = Meta { page_size, free, main, last_page: fields.word(), txn: fields.word(), follows: true };
     if !page_size.is_power_of_two() || !(LEAST_PAGE..=LARGEST_PAGE).contains(&page_size) {
         return Err(Refusal::Damaged(format!("pages of {page_size} bytes")));
     }

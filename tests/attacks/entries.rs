@@ -1,9 +1,12 @@
 //! A writer that signs what nobody can use. What it writes counts nowhere, or waits for ever; the others go on.
 
-use crate::attacker::{Attacker, Feed};
+use crate::attacker::{Attacker, Feed, Message};
 use crate::scene::Scene;
+use crate::support::memory;
 use multi_hyperbee::codec::put_varint;
+use multi_hyperbee::db::DatabaseOptions;
 use multi_hyperbee::entry::{BatchHead, Change, Diff, Entry, Op, Place};
+use multi_hyperbee::merkle::anchor;
 use multi_hyperbee::types::{FeedKey, Link};
 
 fn batch(length: u64, links: Vec<Link>) -> Vec<u8> {
@@ -32,6 +35,32 @@ fn placed(scene: &mut Scene, feeds: &[&Feed]) -> Vec<u64> {
     }
     scene.undisturbed();
     feeds.iter().map(|feed| scene.placed(&feed.key()).unwrap()).collect()
+}
+
+#[test]
+fn a_stranger_that_links_a_made_up_anchor_gets_no_further_than_a_stranger() {
+    /// As src/db/strangers.rs has it.
+    const MAX_STRANGER_BLOCKS: u64 = 256;
+    let store = memory();
+    let options = DatabaseOptions { apply: true, optimistic: true, ..DatabaseOptions::default() };
+    let db = store.database(options).wait().unwrap();
+    let far = Feed::new(62, vec![batch(1, vec![])]);
+    let block = batch(1, vec![link(far.key(), 1 << 30)]);
+    let (name, head) = anchor(&block);
+    let made_up = Message { start: 0, extending: 0, head, nodes: Vec::new(), blocks: vec![block] };
+    let linking = Feed::new(61, vec![batch(1, vec![link(name, 1)])]);
+    let mut attacker = Attacker::member(&db);
+    attacker.announce(&[(name, 1), (linking.key(), 1), (far.key(), 600)]);
+    store.settled().wait().unwrap();
+    for (alias, message) in [(0, made_up), (1, linking.whole()), (2, far.whole())] {
+        attacker.push(alias, &message);
+        store.settled().wait().unwrap();
+    }
+    assert_eq!(attacker.failed(), None);
+    let feeds = db.progress().unwrap();
+    let of = |key: FeedKey| feeds.iter().find(|feed| feed.key == key).unwrap();
+    assert_eq!((of(name).have, of(linking.key()).have), (1, 1));
+    assert_eq!(of(far.key()).want, MAX_STRANGER_BLOCKS);
 }
 
 #[test]

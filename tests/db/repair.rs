@@ -510,6 +510,35 @@ fn a_damaged_tree_is_never_signed() {
 }
 
 #[test]
+fn a_damaged_anchor_that_nobody_has_linked_keeps_no_view_from_being_made_anew_and_comes_back_with_it() {
+    for kind in KINDS.into_iter().filter(|kind| kind.apply) {
+        let dir = tempfile::tempdir().unwrap();
+        let store = open(dir.path());
+        let Device::Apply(applier) = kind.open(&store, None) else { panic!() };
+        applier.append(&["put k 1", "anchor"]);
+        applier.append(&["put k 2"]);
+        let anchor = applier.anchors.borrow()[0];
+        drop(applier);
+        store.close().wait().unwrap();
+        tamper(dir.path(), |txn| {
+            let record = txn.get(Table::Feeds, anchor.as_bytes())?.unwrap();
+            spoil(txn, u32::from_be_bytes(record[1..5].try_into().unwrap()), 0);
+            let first = txn.range(Table::Sequence, Bound::Unbounded, Bound::Unbounded)?.next().unwrap();
+            let key = first.unwrap().0.to_vec();
+            txn.delete(Table::Sequence, &key).map(drop)
+        });
+        let store = open(dir.path());
+        assert!(kind.verify(&store, false).damages.len() >= 2);
+        kind.repair(&store);
+        let device = kind.open(&store, None);
+        device.settle();
+        assert_eq!(said(&kind.verify(&store, false)), [""; 0], "{kind:?}");
+        drop(device);
+        store.close().wait().unwrap();
+    }
+}
+
+#[test]
 fn a_repair_that_was_interrupted_is_named_and_goes_on() {
     for kind in [KINDS[0], KINDS[3]] {
         let world = world(kind);

@@ -124,9 +124,14 @@ impl Work<'_, '_> {
             feed::ingest(self.txn, &mut record, &verified)?;
             self.engine.feeds.insert(anchor.feed, record);
             self.engine.effects.feeds.insert(anchor.feed);
+        } else {
+            // Nobody announces it, so nobody else can bring back a damaged one.
+            feed::fill(self.txn, &record, &anchor.received())?;
         }
-        // Part of the order only where somebody links it: who does may have waited for it.
-        self.learn(id, anchor.feed, 0)?;
+        // Part of the order only where somebody links it: who does may have waited for it, also where there was no room for
+        // it among the strangers.
+        let is_awaited = self.database(id)?.waits.values().any(|(on, _)| *on == anchor.feed);
+        self.learn(id, anchor.feed, is_awaited.into())?;
         let database = self.database(id)?;
         if database.members.get(&anchor.feed).is_some_and(|member| member.until > 0) {
             database.behind.insert(anchor.feed);

@@ -30,8 +30,11 @@ impl State {
         let (mut new, mut grown) = (Vec::new(), Vec::new());
         for key in std::mem::take(&mut shown.news) {
             self.watch.looked += 1;
-            let feed = databases.iter().find_map(|open| open.feeds.read().get(&key).cloned());
-            let Some(feed) = feed else { continue };
+            // Of one of them it may be an anchor that nobody has linked there.
+            let found = databases.iter().filter_map(|open| open.feeds.read().get(&key).cloned());
+            let Some(feed) = found.reduce(|one, next| if one.is_unlinked() { next } else { one }) else {
+                continue;
+            };
             if feed.writable && !self.own_allowed {
                 later.insert(key);
                 continue;
@@ -45,9 +48,12 @@ impl State {
         }
         // Own feeds go first: also those that are not allowed yet.
         new.sort_by_key(|(_, feed)| !feed.writable);
-        let room = self.session.room_on(id).saturating_sub(self.own_to_come(id, &databases, &new));
-        if new.len() > room {
-            new.truncate(room);
+        let room = self.session.room_on(id);
+        let own = new.iter().filter(|(_, feed)| feed.writable).count();
+        let others = room.saturating_sub(own + self.own_to_come(id, &databases, &new));
+        let most = room.min(own + others);
+        if new.len() > most {
+            new.truncate(most);
             self.note_full(id, &databases);
         }
         if let Err((what, limit)) = self.say_new(id, &new) {

@@ -321,11 +321,15 @@ impl Mender<'_> {
         Ok(found)
     }
 
-    /// Whether one of these feeds is a database's.
+    /// Whether one of these feeds is a database's. An anchor that nobody has linked is made again with the view.
     fn has_any(&self, id: u32, feeds: &BTreeSet<FeedKey>) -> Result<bool, Error> {
         let txn = self.shared()?.read()?;
         for feed in feeds {
-            if txn.get(Table::Members, &MemberRow::key_of(id, feed))?.is_some() {
+            let Some(row) = txn.get(Table::Members, &MemberRow::key_of(id, feed))? else { continue };
+            let is_linked = MemberRow::decode(row).map_or(true, |member| member.until > 0);
+            let is_anchor =
+                feed::load(&txn, feed).is_ok_and(|record| record.is_some_and(|it| it.is_anchor()));
+            if is_linked || !is_anchor {
                 return Ok(true);
             }
         }
