@@ -1,15 +1,20 @@
 //! Diff, then fold, gives the wanted value, whatever was there.
 
 use super::bytes::Bytes;
-use multi_hyperbee::crdt::{Change, ChangeKind, List, State, Value, parse_object};
+use multi_hyperbee::crdt::{Change, ChangeKind, List, State, Value, parse_object, without_reserved};
 use multi_hyperbee::types::{Effective, FeedKey, Position};
 
 pub fn position(time: u64, writer: u8, seq: u64) -> Position {
     Position { effective: Effective { time, tick: 0 }, writer: FeedKey([writer; 32]), seq }
 }
 
+/// Edits copy parts of arrays, and copies of copies: a value that has become longer is edited no more, so that what is
+/// allocated says something of the code.
+const LONGEST_TEXT: usize = 2_048;
+
 /// The state after a put of `value`.
 pub fn leads_to(state: &State, value: &Value) -> State {
+    let value = &without_reserved(value.clone());
     let mut after = state.clone();
     let Some(list) = state.diff_to(value) else {
         assert_eq!(state.to_value().as_ref(), Some(value), "nothing has changed");
@@ -43,7 +48,7 @@ pub fn diff(bytes: &[u8]) {
         if let Ok(value) = parse_object(&text) {
             state = leads_to(&state, &value);
         }
-        if bytes.is_empty() {
+        if bytes.is_empty() || text.len() > LONGEST_TEXT {
             return;
         }
         value = bytes.edit(&value, 0);

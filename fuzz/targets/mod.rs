@@ -61,7 +61,7 @@ pub const ALL: [Target; 16] = [
     target("proofs", proofs::proofs, (64 * KIB, 200), 1_024, 1_500),
     target("parting", proofs::parting, (64 * KIB, 200), 4_096, 500),
     target("session", session::session, (1 << 20, 16 * KIB), 2_048, 200),
-    target("diff", diff::diff, (256 * KIB, 8 * KIB), 1_024, 500),
+    target("diff", diff::diff, (2 << 20, 8 * KIB), 1_024, 500),
     target("fold", fold::fold, (64 * KIB, 64 * KIB), 1_024, 300),
     target("view", view::view, (1 << 20, 64 * KIB), 512, 100),
     target("order", order::order, (1 << 20, 512 * KIB), 256, 100),

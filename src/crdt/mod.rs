@@ -26,6 +26,6 @@ mod tree;
 pub use conflict::{Claim, Conflict, Part, conflicts};
 pub use element::{ElementId, ElementIdError};
 pub use json::{JsonError, Props, Scalar, Value, parse_object};
-pub use list::{List, ListError, MAX_BY_VALUE, MAX_LIST_DEPTH, list_size};
+pub use list::{List, ListError, MAX_BY_VALUE, MAX_LIST_DEPTH, list_size, without_reserved};
 pub use row::{Live, StateView};
 pub use state::{Change, ChangeKind, Given, State};

@@ -274,3 +274,19 @@ fn what_is_wrong_with_one_write_does_not_touch_the_others() {
     assert_eq!(write(&db, Write::Batch(too_many)), Err(Code::BatchTooLarge));
     assert_eq!(db.status().unwrap().version, 4);
 }
+
+/// Found by fuzzing: a list that sets such a property is malformed on every replica, and the feed would have ended there.
+#[test]
+fn what_only_a_read_adds_is_no_part_of_a_value_however_it_is_written() {
+    let (s1, s2) = (memory(), memory());
+    let a = create(&s1);
+    let text = r#"{"_diff":"x","_timestamp":1,"_prevTimestamp":2,"_objectId":3,"y":{"_diff":4}}"#;
+    put(&a, "k", text);
+    put(&a, "after", "{}");
+    assert_eq!(get(&a, "k").as_deref(), Some(r#"{"y":{"_diff":4}}"#));
+    let b = join(&s2, a.info().unwrap().key);
+    let wire = connect(&a, &b);
+    carry_until(&[&wire], || get(&b, "after").is_some());
+    assert_eq!(get(&b, "k"), get(&a, "k"));
+    assert_eq!(a.state_hash().unwrap(), b.state_hash().unwrap());
+}

@@ -5,7 +5,7 @@ mod renumber;
 mod touched;
 mod write;
 
-pub use parse::{ListError, MAX_BY_VALUE, MAX_LIST_DEPTH};
+pub use parse::{ListError, MAX_BY_VALUE, MAX_LIST_DEPTH, without_reserved};
 pub(super) use touched::{Path, Step, Touch, touches};
 
 use super::element::ElementId;

@@ -54,6 +54,18 @@ impl List {
     }
 }
 
+/// The object without what only a read adds. A list that set any of it would be malformed on every replica.
+pub fn without_reserved(value: Value) -> Value {
+    match value {
+        Value::Object(props) if RESERVED.iter().any(|name| props.contains(name)) => {
+            let mut pairs = props.into_pairs();
+            pairs.retain(|(name, _)| !RESERVED.contains(&name.as_str()));
+            Value::Object(Props::from_pairs(pairs))
+        }
+        value => value,
+    }
+}
+
 struct Parser {
     by_value: usize,
 }

@@ -6,7 +6,7 @@ use super::key::KeyWork;
 use super::resolve::Candidate;
 use super::rows::{Functions, HandlerRow, Standing, Unmerged};
 use crate::codec::limits::MAX_VALUE_BYTES;
-use crate::crdt::{Given, parse_object};
+use crate::crdt::{Given, parse_object, without_reserved};
 use crate::db::conflicts::writers;
 use crate::db::database::{Db, Inner};
 use crate::db::diffs::DiffEntry;
@@ -107,7 +107,7 @@ impl Round {
             return Err(refused(&format!("it takes {} bytes; the most is {MAX_VALUE_BYTES}", text.len())));
         }
         let value = parse_object(text).map_err(|error| refused(&error.to_string()))?;
-        self.give(Given::Object(value));
+        self.give(Given::Object(without_reserved(value)));
         Ok(())
     }
 

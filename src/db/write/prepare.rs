@@ -2,7 +2,7 @@
 
 use super::{Expect, Write};
 use crate::codec::limits::{MAX_KEY_BYTES, MAX_VALUE_BYTES};
-use crate::crdt::{ChangeKind, List, State, Value, list_size, parse_object};
+use crate::crdt::{ChangeKind, List, State, Value, list_size, parse_object, without_reserved};
 use crate::db::engine::Work;
 use crate::db::error::{Code, Error, Failure};
 use crate::types::Stamp;
@@ -135,6 +135,8 @@ impl Work<'_, '_> {
                 named.check_value(value.len())?;
                 let text = std::str::from_utf8(value).map_err(|_| named.invalid("it is not UTF-8"))?;
                 let value = parse_object(text).map_err(|error| named.invalid(&error.to_string()))?;
+                // Also where a caller's toJSON or codec has put it there.
+                let value = without_reserved(value);
                 match self.smallest_diff(id, key, &current, staged, *base, &value)? {
                     Some((prev, list)) => change(prev, ChangeKind::List(list)),
                     None => Outcome::Nothing,
