@@ -46,7 +46,10 @@ impl Line {
         let may_mix = ends.into_iter().any(|at| {
             devices[at].replicas.len() > 1 && devices[at].replicas.iter().any(|replica| replica.optimistic)
         });
-        let forger = (plain && kind == Kind::Weak && random.chance(20) && !may_mix).then(|| random.clone());
+        // Who forges what a device that was put back is told of its own feed can hide from it that there is more.
+        let may_fork = ends.into_iter().any(|at| devices[at].is_older());
+        let forger = (plain && kind == Kind::Weak && random.chance(20) && !may_mix && !may_fork)
+            .then(|| random.clone());
         if forger.is_some() {
             let replicas = ends.into_iter().flat_map(|at| &devices[at].replicas);
             replicas.for_each(|replica| replica.lied_to.set(true));
