@@ -19,6 +19,11 @@ impl World {
         if from == over || from == to || over == to {
             return Ok(());
         }
+        // Who was put back waits half a minute for more of its own feed (docs/security.md, *Connections and time*): over a
+        // line that is slower, as these are, it forks.
+        if [from, over, to].iter().any(|at| self.devices[*at].is_older()) {
+            return Ok(());
+        }
         self.write_much(from)?;
         let before = self.lines.len();
         self.connect(from, over, Kind::Whole, random)?;
