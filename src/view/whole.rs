@@ -94,10 +94,15 @@ pub fn write_back(
     version: u64,
 ) -> Result<bool, ViewError> {
     let then = newest(txn, space, key, Some(at))?;
-    if live(then.as_ref())? == live(newest(txn, space, key, None)?.as_ref())? {
+    let now = newest(txn, space, key, None)?;
+    let value = live(then.as_ref())?;
+    let is_same = value == live(now.as_ref())?;
+    let then = then.as_ref().map_or_else(|| Ok(State::empty()), Row::decode_state)?;
+    // Which entry wrote a value is part of it: else it would depend on what was undone.
+    let is_written_by = |now: &Row<'_>| now.decode_state().map(|now| now.last() == then.last());
+    if is_same && (value.is_none() || now.as_ref().map_or(Ok(true), is_written_by)?) {
         return Ok(false);
     }
-    let then = then.map_or_else(|| Ok(State::empty()), |row| row.decode_state())?;
     put(txn, space, key, &then, version)?;
     Ok(true)
 }
