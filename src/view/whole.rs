@@ -31,8 +31,14 @@ pub fn write_whole(
 
 /// The bytes of a live value.
 fn live<'r>(row: Option<&'r Row<'_>>) -> Result<Option<&'r [u8]>, ViewError> {
-    Ok(match row.map(Row::view).transpose()?.and_then(|view| view.live) {
-        Some(Live::Register(bytes)) => Some(bytes),
+    Ok(written(row)?.map(|(bytes, _)| bytes))
+}
+
+/// The bytes of a live value, and where the entry stands that wrote it.
+fn written<'r>(row: Option<&'r Row<'_>>) -> Result<Option<(&'r [u8], Option<Position>)>, ViewError> {
+    let Some(view) = row.map(Row::view).transpose()? else { return Ok(None) };
+    Ok(match view.live {
+        Some(Live::Register(bytes)) => Some((bytes, view.last)),
         Some(Live::Object(_)) | None => None,
     })
 }
@@ -94,15 +100,11 @@ pub fn write_back(
     version: u64,
 ) -> Result<bool, ViewError> {
     let then = newest(txn, space, key, Some(at))?;
-    let now = newest(txn, space, key, None)?;
-    let value = live(then.as_ref())?;
-    let is_same = value == live(now.as_ref())?;
-    let then = then.as_ref().map_or_else(|| Ok(State::empty()), Row::decode_state)?;
     // Which entry wrote a value is part of it: else it would depend on what was undone.
-    let is_written_by = |now: &Row<'_>| now.decode_state().map(|now| now.last() == then.last());
-    if is_same && (value.is_none() || now.as_ref().map_or(Ok(true), is_written_by)?) {
+    if written(then.as_ref())? == written(newest(txn, space, key, None)?.as_ref())? {
         return Ok(false);
     }
+    let then = then.map_or_else(|| Ok(State::empty()), |row| row.decode_state())?;
     put(txn, space, key, &then, version)?;
     Ok(true)
 }

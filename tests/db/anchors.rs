@@ -76,7 +76,7 @@ fn an_anchor_is_the_same_feed_wherever_its_batch_is_applied_and_nobodys_to_write
     assert_eq!(one.get(0).unwrap(), two.get(0).unwrap());
     assert!(found.iter().all(|feed| !feed.info().unwrap().writable));
     assert!(one.append(vec![b"more".to_vec()]).wait().is_err());
-    // Another batch has another; and it stays what it is when its batch is applied again.
+    // Another batch has another.
     a.append(&["put k 2", "anchor"]);
     assert_ne!(a.anchors.borrow()[1], anchor);
     assert!(stores.iter().all(|store| store.verify(|_| {}).wait().unwrap().damages.is_empty()));
