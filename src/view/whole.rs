@@ -35,7 +35,9 @@ fn live<'r>(row: Option<&'r Row<'_>>) -> Result<Option<&'r [u8]>, ViewError> {
 }
 
 /// The bytes of a live value, and where the entry stands that wrote it.
-fn written<'r>(row: Option<&'r Row<'_>>) -> Result<Option<(&'r [u8], Option<Position>)>, ViewError> {
+type Written<'r> = (&'r [u8], Option<Position>);
+
+fn written<'r>(row: Option<&'r Row<'_>>) -> Result<Option<Written<'r>>, ViewError> {
     let Some(view) = row.map(Row::view).transpose()? else { return Ok(None) };
     Ok(match view.live {
         Some(Live::Register(bytes)) => Some((bytes, view.last)),
